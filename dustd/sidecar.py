@@ -1,0 +1,166 @@
+"""The JSON sidecar: what dustd saw and did in one frame, for people, other programs and itself.
+
+Its presence beside the cleaned file means "done"; the dust map is a fold over sidecars (`Record.evidence` holds what
+the map needs beyond the spots). Layout: `sidecar.schema.json` in this package. This module knows values and bytes,
+no files.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dustd import __version__
+from dustd.frame import Camera
+from dustd.spot import Spot
+
+SCHEMA = "dustd.sidecar"
+SCHEMA_VERSION = "1.0"
+SUFFIX = ".dustd.json"
+
+Status = Literal["cleaned", "clean", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The RAW file as it was when it was read; *name* has no folder."""
+
+    name: str
+    size: int
+    sha256: str
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorInfo:
+    """Which model looked, and how. *tiles* were run, *skipped_tiles* could not show dust (clipped or black)."""
+
+    model_id: str
+    sha256: str
+    device: str
+    sensitivity: float
+    threshold: float
+    tiles: int
+    skipped_tiles: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A file written for this frame; *path* is relative to the sidecar's folder, *kind* "dng", "tiff" or "jpeg"."""
+
+    kind: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a frame failed and what to do about it."""
+
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Everything a sidecar says. *width* and *height* are 0 and *detector* None when the frame was never decoded."""
+
+    source: Source
+    camera: Camera
+    width: int = 0
+    height: int = 0
+    detector: DetectorInfo | None = None
+    spots: tuple[Spot, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    status: Status
+    error: Problem | None = None
+    evidence: dict[str, Any] | None = None
+    dustd_version: str = __version__
+
+
+def sidecar_name(source_name: str) -> str:
+    """Name the sidecar of a source file: IMG_0412.CR3 -> IMG_0412.CR3.dustd.json."""
+    return source_name + SUFFIX
+
+
+def to_dict(record: Record) -> dict[str, Any]:
+    """Lay a record out as the published JSON object."""
+    spots = []
+    for spot in record.spots:
+        entry = dataclasses.asdict(spot)
+        entry["diameter"] = entry.pop("diameter_px")
+        entry["edge"] = entry.pop("edge_px")
+        spots.append(entry)
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "dustd_version": record.dustd_version,
+        "status": record.status,
+        "error": dataclasses.asdict(record.error) if record.error else None,
+        "source": dataclasses.asdict(record.source),
+        "camera": dataclasses.asdict(record.camera),
+        "frame": {
+            "coords": "raw-visible-px",
+            "width": record.width,
+            "height": record.height,
+            "orientation": record.camera.orientation,
+        },
+        "detector": dataclasses.asdict(record.detector) if record.detector else None,
+        "spots": spots,
+        "outputs": [dataclasses.asdict(output) for output in record.outputs],
+        "timings_ms": record.timings_ms,
+        "evidence": record.evidence,
+    }
+
+
+def from_dict(data: dict[str, Any]) -> Record:
+    """Read a record back; unknown fields are ignored.
+
+    Raises ValueError if *data* is not a dustd sidecar of this major version or lacks a field.
+    """
+    if data.get("schema") != SCHEMA:
+        raise ValueError(f"not a {SCHEMA} file")
+    major = str(data.get("schema_version", "")).partition(".")[0]
+    if major != SCHEMA_VERSION.partition(".")[0]:
+        raise ValueError(f"sidecar schema version {data.get('schema_version')!r} is not {SCHEMA_VERSION}")
+    try:
+        spots = tuple(
+            _known(Spot, {**spot, "diameter_px": spot["diameter"], "edge_px": spot.get("edge", 0.0)})
+            for spot in data["spots"]
+        )
+        return Record(
+            source=_known(Source, data["source"]),
+            camera=_known(Camera, data["camera"]),
+            width=data["frame"]["width"],
+            height=data["frame"]["height"],
+            detector=_known(DetectorInfo, data["detector"]) if data["detector"] else None,
+            spots=spots,
+            outputs=tuple(_known(Output, output) for output in data["outputs"]),
+            timings_ms=dict(data["timings_ms"]),
+            status=data["status"],
+            error=_known(Problem, data["error"]) if data["error"] else None,
+            evidence=data.get("evidence"),
+            dustd_version=data.get("dustd_version", ""),
+        )
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"sidecar lacks or garbles a field: {exc}") from exc
+
+
+def encode(record: Record) -> bytes:
+    """Serialise a record for writing (UTF-8, indented, final newline)."""
+    return (json.dumps(to_dict(record), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def decode(data: bytes) -> Record:
+    """Parse a sidecar's bytes. Raises ValueError on anything that is not one."""
+    parsed = json.loads(data)
+    if not isinstance(parsed, dict):
+        raise ValueError(f"not a {SCHEMA} file")
+    return from_dict(parsed)
+
+
+def _known(cls: type, data: dict[str, Any]) -> Any:
+    """Build *cls* from the keys it knows."""
+    names = {f.name for f in dataclasses.fields(cls)}
+    return cls(**{key: value for key, value in data.items() if key in names})
