@@ -1,0 +1,232 @@
+"""The configuration: what it may say, its defaults, and a strict reader for the YAML file.
+
+The dataclasses below are the only truth: fields are the keys, defaults the defaults, annotations the types and
+ranges. `load` reports every problem of a file at once. It reads that one file and looks at no folder it names:
+whether they exist is a matter for `dustd check` and the daemon.
+"""
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+
+from dustd.errors import ConfigError
+from dustd.strict import Between, Note, read_group
+
+Sensitivity = Annotated[float, Between(0, 100)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSettings:
+    """A watched folder. *output* replaces `output.folder` for it; None means the general settings hold."""
+
+    path: Path
+    sensitivity: Sensitivity | None = None
+    output: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodySettings:
+    """What holds for one camera body; goes before its folder's settings."""
+
+    sensitivity: Sensitivity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """Where cleaned files go and what they are. A relative *folder* counts from the watched folder."""
+
+    folder: Path = Path("Cleaned")
+    format: Literal["dng", "tiff", "jpeg"] = "dng"
+    when_clean: Literal["write", "skip"] = "write"
+    jpeg_quality: Annotated[int, Between(1, 100)] = 95
+
+
+def default_store() -> Path:
+    """Name the dust maps' database in the user's state folder (XDG base directories)."""
+    return _xdg("XDG_STATE_HOME", ".local/state") / "dustd" / "maps.sqlite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSettings:
+    """Where the dust maps of all bodies are kept."""
+
+    store: Path = field(default_factory=default_store)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Which detector, and what it runs on. *id* is a shipped model or a path; 0 lets dustd choose."""
+
+    id: str = "default"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    batch_tiles: Annotated[int, Between(0, 256)] = 0
+    threads: Annotated[int, Between(0, 1024)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSettings:
+    """When a file counts as landed (*quiet_s*), as hopeless (*give_up_s*), and how often folders are searched."""
+
+    quiet_s: Annotated[float, Between(0.1, 60)] = 1.5
+    give_up_s: Annotated[float, Between(1, 86400)] = 120.0
+    rescan_s: Annotated[float, Between(1, 86400)] = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """How much is logged, and for whom: people (console) or programs (json)."""
+
+    format: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything a person can set."""
+
+    sensitivity: Sensitivity = 50.0
+    folders: tuple[FolderSettings, ...] = ()
+    bodies: dict[str, BodySettings] = field(default_factory=dict)
+    output: OutputSettings = OutputSettings()
+    map: MapSettings = field(default_factory=MapSettings)
+    model: ModelSettings = ModelSettings()
+    watch: WatchSettings = WatchSettings()
+    log: LogSettings = LogSettings()
+
+    def output_folder(self, folder: FolderSettings) -> Path:
+        """Say where the cleaned files of a watched folder go."""
+        return Path(os.path.normpath(folder.path / (folder.output or self.output.folder)))
+
+    def folder_of(self, source: Path) -> FolderSettings | None:
+        """Find the watched folder that *source* lies in."""
+        return next((folder for folder in self.folders if source.is_relative_to(folder.path)), None)
+
+    def sensitivity_of(self, body_id: str, source: Path) -> float:
+        """Choose the sensitivity (0 to 100) for a frame: its body's, else its folder's, else the general one."""
+        body, folder = self.bodies.get(body_id), self.folder_of(source)
+        chosen = (body and body.sensitivity, folder and folder.sensitivity)
+        return next((value for value in chosen if value is not None), self.sensitivity)
+
+
+def default_path() -> Path:
+    """Name the configuration file that is read when none is given."""
+    return _xdg("XDG_CONFIG_HOME", ".config") / "dustd" / "config.yaml"
+
+
+def load(path: Path, *, watching: bool = True) -> Config:
+    """Read a configuration file.
+
+    Relative paths in it count from its folder, except output folders. *watching*: at least one watched folder must
+    be named. Raises ConfigError naming all problems, one per line as `file: key.path: problem; remedy`.
+    """
+    data = _parse(path)
+    problems: list[str] = []
+
+    def note(key: str, problem: str, remedy: str) -> None:
+        problems.append(": ".join(filter(None, (str(path), key, f"{problem}; {remedy}"))))
+
+    config = read_group(Config, {} if data is None else data, "", note)
+    if isinstance(config, Config):
+        config = _anchored(config, path.absolute().parent)
+        _cross_check(config, note)
+        if not any(f"{path}: folders" in line for line in problems):
+            _check_folders(config, note, watching=watching)
+    if problems:
+        raise ConfigError("\n".join(problems), remedy=f"Correct this, then try: dustd check -c {path}")
+    return config
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    """Find a base directory; the XDG rules say that a relative one is to be ignored."""
+    named = Path(os.environ.get(variable, ""))
+    return named if named.is_absolute() else Path.home() / fallback
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key given twice, where plain YAML readers silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key} is given twice", key_node.start_mark)
+            seen.add(key if isinstance(key, str) else None)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError as exc:
+        raise ConfigError(
+            "there is no such file", remedy="Name one with -c, or start from config.example.yaml", path=path
+        ) from exc
+    except OSError as exc:
+        raise ConfigError(f"cannot be read ({exc.strerror})", remedy="Check its permissions", path=path) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError("is not UTF-8 text", remedy="Save it as UTF-8", path=path) from exc
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        problem = f"{where}{getattr(exc, 'problem', None) or 'not YAML'}"
+        raise ConfigError(problem, remedy="Check indentation, colons and quotes there", path=path) from exc
+
+
+def _anchored(config: Config, base: Path) -> Config:
+    """Make the paths that count from the configuration's folder absolute."""
+
+    def absolute(path: Path) -> Path:
+        return Path(os.path.normpath(base / path))
+
+    model = config.model
+    if "/" in model.id or model.id.startswith("~"):
+        model = dataclasses.replace(model, id=str(absolute(Path(model.id).expanduser())))
+    return dataclasses.replace(
+        config,
+        folders=tuple(dataclasses.replace(folder, path=absolute(folder.path)) for folder in config.folders),
+        map=MapSettings(store=absolute(config.map.store)),
+        model=model,
+    )
+
+
+def _cross_check(config: Config, note: Note) -> None:
+    """Note settings that are fine one by one but not together."""
+    if config.watch.give_up_s <= config.watch.quiet_s:
+        note("watch.give_up_s", "is not longer than watch.quiet_s", "make it at least ten times as long")
+
+
+def _check_folders(config: Config, note: Note, *, watching: bool) -> None:
+    """Note folders that would get in each other's way, or in their own."""
+    if watching and not config.folders:
+        note("folders", "no folder to watch", "add one: - path: /path/to/captures")
+    inputs = [_real(folder.path) for folder in config.folders]
+    outputs = [_real(config.output_folder(folder)) for folder in config.folders]
+    for i, (folder, output) in enumerate(zip(inputs, outputs, strict=True)):
+        _check_output(i, folder, output, inputs, note)
+        for j in range(i):
+            if folder == inputs[j]:
+                note(f"folders[{i}].path", f"is the same folder as folders[{j}].path", "remove one of them")
+            elif folder.is_relative_to(inputs[j]) or inputs[j].is_relative_to(folder):
+                note(f"folders[{i}].path", f"one of it and folders[{j}].path lies inside the other", "keep the outer")
+            elif output == outputs[j]:
+                problem = f"is the output folder of folders[{j}], too, where files of one name would collide"
+                note(f"folders[{i}].output", problem, "give each an output folder of its own")
+
+
+def _check_output(index: int, folder: Path, output: Path, inputs: list[Path], note: Note) -> None:
+    key = f"folders[{index}].output"
+    if output == folder:
+        note(key, "cleaned files would land among the originals", "name another folder, e.g. Cleaned")
+    elif folder.is_relative_to(output):
+        note(key, f"{output} contains the watched folder", "name a folder inside or beside it, e.g. Cleaned")
+    elif any(output.is_relative_to(other) for other in inputs if other != folder):
+        note(key, f"{output} lies inside another watched folder", "name a folder outside of it")
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
