@@ -1,0 +1,59 @@
+"""Logging, set up once by the command line: readable on a terminal, one JSON object per line otherwise.
+
+Shell modules log with `structlog.get_logger()`: constant event names, data in keys, frame and body bound once per
+frame with `structlog.contextvars.bound_contextvars`. What libraries log or warn goes the same way. Standard error
+only; standard output belongs to results.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def setup(form: str = "auto", level: str = "info") -> None:
+    """Send log events to standard error from now on.
+
+    *form* is "console", "json" or "auto" (console on a terminal). *level* is "debug", "info", "warning" or "error";
+    libraries are heard from "warning" upwards.
+    """
+    console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _name_library_event],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(console)],
+        )
+    )
+    threshold = getattr(logging, level.upper())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(threshold, logging.WARNING))
+    logging.getLogger("dustd").setLevel(threshold)
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=lambda *_: logging.getLogger("dustd"),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _renderers(console: bool) -> list[Any]:
+    if console:
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+
+
+def _name_library_event(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Give what a library says a constant event name; its sentence becomes data."""
+    record = event.get("_record")
+    return {**event, "event": "library_message", "library": record.name if record else "", "message": event["event"]}

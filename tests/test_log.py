@@ -1,0 +1,86 @@
+"""What dustd logs can be read by people on a terminal and by programs elsewhere."""
+
+import json
+import logging
+import warnings
+
+import pytest
+import structlog
+
+from dustd import log
+
+
+@pytest.fixture(autouse=True)
+def untouched_logging():
+    root, own = logging.getLogger(), logging.getLogger("dustd")
+    before = root.handlers[:], root.level, own.level
+    yield
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+    root.handlers[:], root.level, own.level = before
+
+
+def events(capsys):
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return [json.loads(line) for line in captured.err.splitlines()]
+
+
+def test_away_from_a_terminal_each_event_is_one_json_line_on_standard_error(capsys):
+    log.setup("auto")
+    structlog.get_logger().info("frame_cleaned", spots=7)
+    (event,) = events(capsys)
+    assert event["event"] == "frame_cleaned" and event["spots"] == 7 and event["level"] == "info"
+    assert event["timestamp"].endswith("Z")
+
+
+def test_frame_and_body_are_on_every_line_while_bound(capsys):
+    log.setup("json")
+    with structlog.contextvars.bound_contextvars(frame="a.CR3", body="Canon 1"):
+        structlog.get_logger().info("frame_cleaned")
+        logging.getLogger("watchdog").warning("queue at %d", 3)
+    structlog.get_logger().info("idle")
+    cleaned, library, idle = events(capsys)
+    assert (cleaned["frame"], cleaned["body"]) == (library["frame"], library["body"]) == ("a.CR3", "Canon 1")
+    assert "frame" not in idle
+
+
+def test_what_libraries_say_keeps_a_constant_event_name(capsys):
+    log.setup("json")
+    logging.getLogger("torch").info("chatter")
+    logging.getLogger("torch").error("no kernel")
+    warnings.warn("old call", stacklevel=1)
+    no_kernel, old_call = events(capsys)
+    assert no_kernel["event"] == old_call["event"] == "library_message"
+    assert no_kernel["library"] == "torch" and no_kernel["message"] == "no kernel"
+    assert "old call" in old_call["message"]
+
+
+def test_events_below_the_level_are_not_written(capsys):
+    log.setup("json", "warning")
+    structlog.get_logger().info("frame_cleaned")
+    structlog.get_logger().warning("disk_low")
+    assert [event["event"] for event in events(capsys)] == ["disk_low"]
+
+
+def test_a_traceback_is_one_field_of_a_json_line(capsys):
+    log.setup("json")
+    try:
+        raise RuntimeError("boom")
+    except RuntimeError:
+        structlog.get_logger().exception("frame_broke")
+    (event,) = events(capsys)
+    assert "RuntimeError: boom" in event["exception"]
+
+
+def test_values_that_json_does_not_know_are_written_as_text(capsys, tmp_path):
+    log.setup("json")
+    structlog.get_logger().info("frame_queued", path=tmp_path)
+    assert events(capsys)[0]["path"] == str(tmp_path)
+
+
+def test_console_lines_are_plain_text_without_colours_in_a_pipe(capsys):
+    log.setup("console")
+    structlog.get_logger().info("frame_cleaned", spots=7)
+    line = capsys.readouterr().err
+    assert "frame_cleaned" in line and "spots=7" in line and "\x1b" not in line
