@@ -1,0 +1,166 @@
+"""The cleaned frame as DNG 1.4: the samples of the source, bit for bit but for the spots, with all that describes them.
+
+Layout as Adobe's converter writes it: IFD0 holds a thumbnail and the camera's description, its first SubIFD the raw
+samples, its second a JPEG preview. Samples are compressed without loss (`dustd.ljpeg`), which every reader opens.
+"""
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from dustd.errors import FrameError
+from dustd.exif import about, exif_directories
+from dustd.frame import Camera, Frame
+from dustd.ljpeg import encode_tiles
+from dustd.tiff import Entry
+from dustd.tiffwrite import BYTE, TILES, Directory, encode, long, rational, raw_bytes, short, text
+
+if TYPE_CHECKING:
+    from dustd.metadata import MakerNote, SourceMetadata
+
+_TILE_PX = 512
+_THUMBNAIL_PX = 256
+_SUB_IFDS = 330
+_COLOR_MATRIX_1 = 50721
+_PHOTOMETRIC = {"bayer": 32803, "xtrans": 32803, "mono": 34892, "linear": 34892}  # CFA, LinearRaw
+_COMPONENTS = {"bayer": 2, "xtrans": 1, "mono": 1, "linear": 3}
+_REMEDY = "Set output.format to tiff or jpeg for this camera"
+
+
+def encode_dng(
+    frame: Frame, raw: np.ndarray, metadata: "SourceMetadata", *, preview_rgb: np.ndarray, original_name: str
+) -> bytes:
+    """Serialise *raw*, shaped like frame.raw, as a DNG that replaces the source in every RAW developer.
+
+    The masked borders of a sensor are kept (ActiveArea says where the picture is), so that developers find the
+    source's geometry; a demosaiced frame has none worth keeping, and RawTherapee 5.9 crashes on them.
+    *preview_rgb* is an unrotated (h, w, 3) uint8 sRGB picture. Colour comes from the source's own DNG matrices where
+    it has some, else from frame.xyz_to_camera. Raises FrameError where a DNG could not show the true colours or
+    cannot express the sensor's layout.
+    """
+    described = about(frame.camera, metadata)
+    has_matrix = any(entry.tag == _COLOR_MATRIX_1 for entry in described)
+    _refuse_inexpressible(frame, raw, has_matrix=has_matrix)
+    thumbnail = _thumbnail(preview_rgb)
+    entries = (
+        *described,
+        *_picture_entries(thumbnail, compression=1, photometric=2),
+        *(short(274, frame.camera.orientation), raw_bytes(50706, b"\1\4\0\0"), raw_bytes(50707, b"\1\1\0\0")),
+        *_identity(frame.camera, metadata, original_name),
+        *(_colour(frame, has_matrix=has_matrix) if frame.kind != "mono" else ()),
+        *(_maker_note(metadata.maker_note) if metadata.maker_note else ()),
+    )
+    children = {_SUB_IFDS: (_raw_directory(frame, raw), _preview_directory(preview_rgb))}
+    children |= exif_directories(frame.camera, metadata)
+    return encode(Directory(entries=entries, data=(thumbnail.tobytes(),), children=children))
+
+
+def _refuse_inexpressible(frame: Frame, raw: np.ndarray, *, has_matrix: bool) -> None:
+    """Raise FrameError unless a DNG of this frame shows what the source shows."""
+    if raw.shape != frame.raw.shape or raw.dtype != np.uint16 or raw.ndim != (3 if frame.kind == "linear" else 2):
+        raise FrameError(
+            f"a {frame.kind} frame of shape {raw.shape}, {raw.dtype}, has no place in a DNG", remedy=_REMEDY
+        )
+    if any(colour not in (0, 1, 2) for row in frame.cfa for colour in row):
+        raise FrameError("the sensor has colours other than red, green and blue", remedy=_REMEDY)
+    if frame.kind != "mono" and frame.xyz_to_camera is None and not has_matrix:
+        name = frame.camera.model or "this camera"
+        raise FrameError(f"no colour matrix is known for {name}, a DNG would show wrong colours", remedy=_REMEDY)
+
+
+def _raw_directory(frame: Frame, raw: np.ndarray) -> Directory:
+    """Describe the samples. CFA pattern and black level count from the top-left of the active area (DNG 1.4)."""
+    samples = raw.shape[2] if raw.ndim == 3 else 1
+    top, left, height, width = frame.visible
+    if frame.kind == "linear":
+        raw, top, left = raw[top : top + height, left : left + width], 0, 0
+    entries = [
+        *(long(254, 0), long(256, raw.shape[1]), long(257, raw.shape[0]), short(258, *(16,) * samples)),
+        *(short(259, 7), short(262, _PHOTOMETRIC[frame.kind]), short(277, samples), short(284, 1)),
+        *(long(322, _TILE_PX), long(323, _TILE_PX)),
+        *_black(frame.black, samples),
+        long(50717, *(frame.white,) * samples),
+        *(rational(50718, 1, 1), long(50719, 0, 0), long(50720, width, height), rational(50780, 1)),
+        long(50829, top, left, top + height, left + width),
+    ]
+    if frame.kind in ("bayer", "xtrans"):
+        pattern = np.array(frame.cfa, np.uint8)
+        entries += [short(33421, *pattern.shape), raw_bytes(33422, pattern.tobytes())]
+        entries += [raw_bytes(50710, b"\0\1\2"), short(50711, 1)]
+    tiles = encode_tiles(raw, components=_COMPONENTS[frame.kind], tile_px=_TILE_PX)
+    return Directory(entries=tuple(entries), data=tuple(tiles), data_tags=TILES)
+
+
+def _black(black: np.ndarray, samples: int) -> tuple[Entry, Entry]:
+    """Write the black levels: one per sample if they do not depend on the place, else one per place of the pattern."""
+    levels = np.asarray(black, np.float64)
+    if samples == 1 and np.ptp(levels) == 0:
+        levels = levels[:1, :1]
+    repeat = (1, 1) if samples > 1 else levels.shape
+    whole = np.array_equal(levels, np.round(levels))
+    values = long(50714, *levels.astype(int).ravel()) if whole else rational(50714, *levels.ravel())
+    return short(50713, *repeat), values
+
+
+def _colour(frame: Frame, *, has_matrix: bool) -> list[Entry]:
+    """Write white balance and, unless the source brought its own, the colour matrix.
+
+    LibRaw takes the matrix only if there are two, so the D65 one stands in for illuminant A as well (17 = A, 21 = D65).
+    """
+    red, green, blue = frame.wb
+    entries = [rational(50728, green / red, 1, green / blue)]
+    if not has_matrix:
+        matrix = np.asarray(frame.xyz_to_camera, float).ravel()
+        entries += [rational(tag, *matrix, signed=True) for tag in (_COLOR_MATRIX_1, 50722)]
+        entries += [short(50778, 17), short(50779, 21)]
+    return entries
+
+
+def _identity(camera: Camera, metadata: "SourceMetadata", original_name: str) -> list[Entry]:
+    """Name the camera as Adobe does (its profiles are found by that name), the body and the source."""
+    name = original_name.encode() + b"\0"
+    entries = [text(50708, metadata.unique_model or unique_model(camera))]
+    entries.append(text(50827, original_name) if original_name.isascii() else raw_bytes(50827, name, type=BYTE))
+    if camera.serial:
+        entries.append(text(50735, camera.serial))
+    return entries
+
+
+def unique_model(camera: Camera) -> str:
+    """Spell a camera's name as Adobe does: "Nikon D70" for NIKON CORPORATION / NIKON D70, "Canon EOS 6D"."""
+    brand, model = (camera.make or "").partition(" ")[0], camera.model or "unknown"
+    if brand and model.lower().startswith(brand.lower() + " "):
+        model = model[len(brand) + 1 :]
+    spelled = brand.capitalize() if brand.isupper() and len(brand) > 3 else brand
+    return f"{spelled} {model}".strip()
+
+
+def _maker_note(note: "MakerNote") -> tuple[Entry, Entry]:
+    """Keep the maker's note where DNG converters put it, with the offset that its inner pointers count from."""
+    order = b"II" if note.little_endian else b"MM"
+    length, offset = (len(note.data) + 6).to_bytes(4), note.offset.to_bytes(4)
+    return raw_bytes(50740, b"Adobe\0MakN" + length + order + offset + note.data), short(50741, 1)
+
+
+def _picture_entries(rgb: np.ndarray, *, compression: int, photometric: int) -> tuple[Entry, ...]:
+    """Describe a reduced 8-bit picture stored in one strip."""
+    height, width = rgb.shape[:2]
+    return (
+        *(long(254, 1), long(256, width), long(257, height), short(258, 8, 8, 8), short(259, compression)),
+        *(short(262, photometric), short(277, 3), long(278, height), short(284, 1)),
+    )
+
+
+def _thumbnail(rgb: np.ndarray) -> np.ndarray:
+    """Reduce a picture to at most 256 px."""
+    scale = min(1.0, _THUMBNAIL_PX / max(rgb.shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in rgb.shape[:2])
+    return cv2.resize(np.ascontiguousarray(rgb), (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _preview_directory(rgb: np.ndarray) -> Directory:
+    """Store the preview as JPEG (7, YCbCr with the colour at half resolution), marked as sRGB (50970 = 2)."""
+    _, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    entries = (*_picture_entries(rgb, compression=7, photometric=6), short(530, 2, 2), long(50970, 2))
+    return Directory(entries=entries, data=(jpeg.tobytes(),))

@@ -1,0 +1,75 @@
+"""Developed pictures as bytes: 16-bit TIFF and JPEG, both sRGB with profile, upright, with the exposure's Exif."""
+
+import io
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dustd.exif import about_rendered, exif_directories
+from dustd.frame import Camera
+from dustd.tiff import Entry
+from dustd.tiffwrite import UNDEFINED, Directory, encode, long, raw_bytes, short
+
+if TYPE_CHECKING:
+    from dustd.metadata import SourceMetadata
+
+_STRIP_ROWS = 64
+_JPEG_ENTRY_BYTES = 8192  # a JPEG holds 64 KiB of Exif; anything longer than this is a note or a thumbnail
+
+
+def orient(rgb: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn a picture as its Exif orientation (1 to 8) asks, so that it stands upright; any other value means 1.
+
+    *rgb* is (H, W, ...), the result a view, (W, H, ...) for orientations 5 to 8. Exif 2.32 §4.6.4: the value says
+    where row 0 and column 0 of the stored picture belong.
+    """
+    if orientation in (5, 6, 7, 8):
+        rgb = rgb.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        rgb = rgb[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        rgb = rgb[::-1]
+    return rgb
+
+
+def encode_tiff(rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata") -> bytes:
+    """Serialise an upright (H, W, 3) uint16 sRGB picture as uncompressed 16-bit TIFF."""
+    height, width = rgb.shape[:2]
+    entries = (
+        *about_rendered(camera, metadata),
+        *(long(256, width), long(257, height), short(258, 16, 16, 16), short(259, 1), short(262, 2)),
+        *(short(277, 3), long(278, _STRIP_ROWS), short(284, 1), raw_bytes(34675, srgb_profile(), type=UNDEFINED)),
+    )
+    strips = tuple(rgb[top : top + _STRIP_ROWS].astype("<u2").tobytes() for top in range(0, height, _STRIP_ROWS))
+    return encode(Directory(entries=entries, data=strips, children=exif_directories(camera, metadata)))
+
+
+def encode_jpeg(rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata", *, quality: int = 95) -> bytes:
+    """Serialise an upright (H, W, 3) uint8 sRGB picture as JPEG without chroma subsampling."""
+    from PIL import Image
+
+    children = {
+        tag: tuple(Directory(entries=_short_entries(directory.entries)) for directory in directories)
+        for tag, directories in exif_directories(camera, metadata).items()
+    }
+    exif = encode(Directory(entries=_short_entries(about_rendered(camera, metadata)), children=children))
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(rgb)).save(
+        buffer, "JPEG", quality=quality, subsampling=0, exif=b"Exif\0\0" + exif, icc_profile=srgb_profile()
+    )
+    return buffer.getvalue()
+
+
+@cache
+def srgb_profile() -> bytes:
+    """Return an sRGB ICC profile, always the same bytes: LittleCMS stamps the current time, which is put to rest."""
+    from PIL import ImageCms
+
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = bytes.fromhex("07ea 0001 0001 0000 0000 0000")  # 2026-01-01 00:00:00, ICC.1 §7.2.8
+    return bytes(profile)
+
+
+def _short_entries(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    return tuple(entry for entry in entries if len(entry.data) <= _JPEG_ENTRY_BYTES)

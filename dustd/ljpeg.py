@@ -1,0 +1,151 @@
+"""Lossless JPEG (ITU-T T.81, process 14) as DNG readers expect it: tiles of 16-bit samples, predictor 1.
+
+Predictor 1 because darktable's decoder knows no other. One Huffman table, fitted to the picture, is shared by all its
+tiles, so that the code word of each of the 65536 possible differences can be looked up; packing the code words into
+bytes is the part that numpy has to be tricked into (`_pack`).
+"""
+
+import heapq
+import struct
+
+import numpy as np
+
+PRECISION = 16
+CATEGORIES = 17  # number of bits of a difference, 0 to 16
+_SAMPLED_ROWS = 8  # every eighth row is enough to fit 17 frequencies
+
+
+def encode_tiles(image: np.ndarray, *, components: int, tile_px: int = 512) -> list[bytes]:
+    """Compress an image into square tiles, row by row; each item is one complete JPEG stream.
+
+    *image* is (H, W) or (H, W, samples) uint16. Tiles reaching over its right or bottom edge are filled by repeating
+    the last column or row. A sample is predicted from the one *components* places to its left: 2 for Bayer (the same
+    colour), the number of samples per pixel otherwise. *tile_px* must be a multiple of 16 (TIFF 6.0 §15).
+    """
+    samples = image.shape[2] if image.ndim == 3 else 1
+    lengths = _code_lengths(_category_counts(image.reshape(len(image), -1)[::_SAMPLED_ROWS], components))
+    codes, sizes = _difference_codes(lengths)
+    header = _header(lengths, tile_px, tile_px * samples // components, components)
+    return [
+        header + _pack(codes[differences], sizes[differences]) + b"\xff\xd9"
+        for differences in (_differences(tile, components) for tile in _tiles(image, tile_px))
+    ]
+
+
+def _tiles(image: np.ndarray, tile_px: int):
+    """Yield the tiles as (tile_px, tile_px * samples) arrays."""
+    height, width = image.shape[:2]
+    for top in range(0, height, tile_px):
+        for left in range(0, width, tile_px):
+            tile = image[top : top + tile_px, left : left + tile_px]
+            missing = ((0, tile_px - tile.shape[0]), (0, tile_px - tile.shape[1])) + ((0, 0),) * (image.ndim - 2)
+            yield np.pad(tile, missing, mode="edge").reshape(tile_px, -1)
+
+
+def _differences(rows: np.ndarray, components: int) -> np.ndarray:
+    """Subtract the prediction, modulo 2^16: left neighbour, in the first column the one above, at first half scale."""
+    result = np.empty_like(rows)
+    np.subtract(rows[:, components:], rows[:, :-components], out=result[:, components:])
+    np.subtract(rows[1:, :components], rows[:-1, :components], out=result[1:, :components])
+    np.subtract(rows[0, :components], np.uint16(1 << (PRECISION - 1)), out=result[0, :components])
+    return result.ravel()
+
+
+def _categories() -> np.ndarray:
+    """Number of bits needed for the magnitude of each difference: (65536,) uint8, indexed modulo 2^16."""
+    signed = np.arange(1 << 16, dtype=np.uint16).view(np.int16).astype(np.int32)
+    return np.frexp(np.abs(signed).astype(np.float64))[1].astype(np.uint8)
+
+
+def _category_counts(rows: np.ndarray, components: int) -> np.ndarray:
+    """Count how often each category occurs: (17,) int."""
+    return np.bincount(_categories()[_differences(rows, components)], minlength=CATEGORIES)
+
+
+def _code_lengths(counts: np.ndarray) -> tuple[int, ...]:
+    """Build Huffman code lengths for 17 categories, all of them usable, none longer than 16 bits.
+
+    Frequencies are raised to at least 1/1024 of the total: a code of length n needs a Fibonacci-like ratio of
+    frequencies, F(n+2) : 1, so none can exceed 14 bits. An extra symbol of no weight takes the code of ones only,
+    which JPEG reserves; being the lightest it is among the longest.
+    """
+    floor = max(1, int(counts.sum()) >> 10)
+    heap = [(max(int(count), floor), category, (category,)) for category, count in enumerate(counts)]
+    heap.append((0, CATEGORIES, (CATEGORIES,)))
+    heapq.heapify(heap)
+    lengths = [0] * (CATEGORIES + 1)
+    while len(heap) > 1:
+        a, b = heapq.heappop(heap), heapq.heappop(heap)
+        for category in a[2] + b[2]:
+            lengths[category] += 1
+        heapq.heappush(heap, (a[0] + b[0], min(a[1], b[1]), a[2] + b[2]))
+    return tuple(lengths[:CATEGORIES])
+
+
+def _by_length(lengths: tuple[int, ...]) -> list[int]:
+    """List the categories in the order of their codes."""
+    return sorted(range(CATEGORIES), key=lambda category: (lengths[category], category))
+
+
+def _difference_codes(lengths: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Tabulate, for each difference modulo 2^16, its complete code word (uint64) and the word's bits (uint8).
+
+    A code word is the category's Huffman code, then the difference's own bits: a negative one is written minus one,
+    cut to the category's width; category 16 (only -32768) has no bits of its own (T.81 H.1.2.2).
+    """
+    prefixes = np.zeros(CATEGORIES, np.uint64)
+    code = previous = 0
+    for category in _by_length(lengths):
+        code <<= lengths[category] - previous
+        previous = lengths[category]
+        prefixes[category] = code
+        code += 1
+    category = _categories()
+    extra = np.where(category == 16, 0, category).astype(np.uint64)
+    difference = np.arange(1 << 16, dtype=np.uint64)
+    own = (difference - (difference >> np.uint64(15))) & ((np.uint64(1) << extra) - np.uint64(1))
+    sizes = np.array(lengths, np.uint8)[category] + extra.astype(np.uint8)
+    return (prefixes[category] << extra) | own, sizes
+
+
+def _pack(codes: np.ndarray, sizes: np.ndarray) -> bytes:
+    """Write code words one after the other, most significant bit first, the last byte filled with ones.
+
+    Neighbours are joined pairwise as long as every pair fits into 64 bits. Then each word's place is a running sum;
+    the words that start in the same 64-bit cell do not overlap, so their sum is their union, and only the last of
+    them can reach into the next cell.
+    """
+    while len(codes) > 1:
+        if len(codes) % 2:
+            codes, sizes = np.append(codes, np.uint64(0)), np.append(sizes, np.uint8(0))
+        pairs = sizes[::2] + sizes[1::2]
+        if pairs.max() > 64:
+            break
+        codes, sizes = (codes[::2] << sizes[1::2]) | codes[1::2], pairs
+
+    ends = np.cumsum(sizes, dtype=np.int64)
+    starts = ends - sizes
+    cells, places = starts >> 6, (starts & 63).astype(np.uint64)
+    aligned = codes << (np.uint64(64) - sizes)  # sizes of 0 occur only with code 0
+    last = np.append(np.flatnonzero(np.diff(cells)), len(cells) - 1)
+    first = np.append(0, last[:-1] + 1)
+    total_bits = int(ends[-1])
+    packed = np.zeros(total_bits // 64 + 2, np.uint64)
+    packed[cells[first]] = np.add.reduceat(aligned >> places, first)
+    spills = last[places[last] > 0]
+    packed[cells[spills] + 1] |= aligned[spills] << (np.uint64(64) - places[spills])
+    padding = -total_bits % 8
+    data = bytearray(packed.byteswap().view(np.uint8)[: (total_bits + padding) // 8].tobytes())
+    data[-1] |= (1 << padding) - 1
+    return bytes(data).replace(b"\xff", b"\xff\x00")
+
+
+def _header(lengths: tuple[int, ...], rows: int, columns: int, components: int) -> bytes:
+    """Write everything before the scan: SOI, DHT, SOF3 and SOS (T.81 B.2)."""
+    order = _by_length(lengths)
+    table = bytes([0, *(lengths.count(length) for length in range(1, 17)), *order])
+    frame = struct.pack(">BHHB", PRECISION, rows, columns, components)
+    frame += b"".join(bytes([i, 0x11, 0]) for i in range(components))
+    scan = bytes([components, *(byte for i in range(components) for byte in (i, 0)), 1, 0, 0])
+    segments = ((0xC4, table), (0xC3, frame), (0xDA, scan))
+    return b"\xff\xd8" + b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in segments)
