@@ -185,7 +185,7 @@ def _anchored(config: Config, base: Path) -> Config:
 
     model = config.model
     if "/" in model.id or model.id.startswith("~"):
-        model = dataclasses.replace(model, id=str(absolute(Path(model.id).expanduser())))
+        model = dataclasses.replace(model, id=str(absolute(Path(os.path.expanduser(model.id)))))  # noqa: PTH111 - never raises
     return dataclasses.replace(
         config,
         folders=tuple(dataclasses.replace(folder, path=absolute(folder.path)) for folder in config.folders),

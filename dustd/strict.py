@@ -68,7 +68,9 @@ def _value(hint: Any, value: Any, key: str, note: Note) -> Any:
         return read_group(hint, value, key, note)
     if hint is Path:
         return _path(value, key, note)
-    return value if type(value) is hint else _refuse(note, key, value, "is not text", "put it in quotes")
+    if not isinstance(value, str) or "\0" in value:
+        return _refuse(note, key, value, "is not text", "put it in quotes")
+    return value
 
 
 def _number(kind: type, value: Any, limits: Between, key: str, note: Note) -> Any:
@@ -97,7 +99,7 @@ def _mapping(hint: Any, data: Any, key: str, note: Note) -> Any:
 
 def _path(value: Any, key: str, note: Note) -> Any:
     """Read a path, with `~` and `$NAME` put in."""
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         return _refuse(note, key, value, "is not a path", "put it in quotes")
     expanded = os.path.expandvars(value)
     unset = re.search(r"\$(\w+|\{\w+\})", expanded)
