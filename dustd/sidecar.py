@@ -7,8 +7,9 @@ no files.
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dustd import __version__
 from dustd.frame import Camera
@@ -19,6 +20,7 @@ SCHEMA_VERSION = "1.0"
 SUFFIX = ".dustd.json"
 
 Status = Literal["cleaned", "clean", "failed"]
+_STATUSES = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,8 @@ def to_dict(record: Record) -> dict[str, Any]:
         entry["diameter"] = entry.pop("diameter_px")
         entry["edge"] = entry.pop("edge_px")
         spots.append(entry)
+    camera = dataclasses.asdict(record.camera)
+    orientation = camera.pop("orientation")
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -99,12 +103,12 @@ def to_dict(record: Record) -> dict[str, Any]:
         "status": record.status,
         "error": dataclasses.asdict(record.error) if record.error else None,
         "source": dataclasses.asdict(record.source),
-        "camera": dataclasses.asdict(record.camera),
+        "camera": camera,
         "frame": {
             "coords": "raw-visible-px",
             "width": record.width,
             "height": record.height,
-            "orientation": record.camera.orientation,
+            "orientation": orientation,
         },
         "detector": dataclasses.asdict(record.detector) if record.detector else None,
         "spots": spots,
@@ -117,13 +121,15 @@ def to_dict(record: Record) -> dict[str, Any]:
 def from_dict(data: dict[str, Any]) -> Record:
     """Read a record back; unknown fields are ignored.
 
-    Raises ValueError if *data* is not a dustd sidecar of this major version or lacks a field.
+    Raises ValueError if *data* is not a dustd sidecar of this major version, or lacks or garbles a field.
     """
     if data.get("schema") != SCHEMA:
         raise ValueError(f"not a {SCHEMA} file")
     major = str(data.get("schema_version", "")).partition(".")[0]
     if major != SCHEMA_VERSION.partition(".")[0]:
         raise ValueError(f"sidecar schema version {data.get('schema_version')!r} is not {SCHEMA_VERSION}")
+    if data.get("status") not in _STATUSES:
+        raise ValueError(f"{data.get('status')!r} is not a status")
     try:
         spots = tuple(
             _known(Spot, {**spot, "diameter_px": spot["diameter"], "edge_px": spot.get("edge", 0.0)})
@@ -131,7 +137,7 @@ def from_dict(data: dict[str, Any]) -> Record:
         )
         return Record(
             source=_known(Source, data["source"]),
-            camera=_known(Camera, data["camera"]),
+            camera=_known(Camera, {**data["camera"], "orientation": data["frame"]["orientation"]}),
             width=data["frame"]["width"],
             height=data["frame"]["height"],
             detector=_known(DetectorInfo, data["detector"]) if data["detector"] else None,
@@ -148,16 +154,28 @@ def from_dict(data: dict[str, Any]) -> Record:
 
 
 def encode(record: Record) -> bytes:
-    """Serialise a record for writing (UTF-8, indented, final newline)."""
-    return (json.dumps(to_dict(record), indent=2, ensure_ascii=False) + "\n").encode()
+    """Serialise a record for writing (UTF-8, indented, final newline). Numbers that JSON cannot say become null."""
+    text = json.dumps(_finite(to_dict(record)), indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode(errors="backslashreplace")  # a name that is not Unicode becomes JSON's \udcxx
 
 
 def decode(data: bytes) -> Record:
     """Parse a sidecar's bytes. Raises ValueError on anything that is not one."""
-    parsed = json.loads(data)
+    try:
+        parsed = json.loads(data)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
     if not isinstance(parsed, dict):
-        raise ValueError(f"not a {SCHEMA} file")
+        raise ValueError(f"not a {SCHEMA} file")  # noqa: TRY004 - one kind of error for every bad content
     return from_dict(parsed)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _known(cls: type, data: dict[str, Any]) -> Any:
