@@ -1,0 +1,185 @@
+"""The one door to LibRaw: decode a RAW into a `Frame`, and develop corrected samples into a picture.
+
+Files are opened read-only and never written. LibRaw's errors become FrameError here. What this module does not know:
+metadata beyond what decoding needs (`dustd.metadata`), outputs, dust.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rawpy
+
+from dustd.errors import FrameError, SurroundingsError
+from dustd.frame import Camera, Frame, SensorKind
+
+# How a camera's RAW begins. Without one of these LibRaw goes by the file's size alone and may take a headerless
+# file for another camera's; what it then decodes is noise in the shape of a picture (seen with a 768×512 dump).
+_MAGICS: tuple[tuple[int, bytes], ...] = (
+    (0, b"II*\0"),
+    (0, b"MM\0*"),
+    (0, b"II+\0"),
+    (0, b"IIRO"),
+    (0, b"IIRS"),
+    (0, b"MMOR"),
+    (0, b"IIU\0"),
+    (0, b"IIII"),
+    (0, b"MMMM"),
+    (0, b"FUJIFILM"),
+    (0, b"FOVb"),
+    (0, b"\0MRM"),
+    (6, b"HEAPCCDR"),
+    (4, b"ftyp"),
+    (0, b"qktk"),
+    (0, b"qktn"),
+    (0, b"NOKIARAW"),
+    (0, b"ARRI"),
+)
+_COPY_AGAIN = "Left untouched; copy it again from the card, then run: dustd clean FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRaw:
+    """A decoded RAW, open as long as its context: the frame, and LibRaw ready to develop other samples for it."""
+
+    frame: Frame
+    _libraw: rawpy.RawPy
+
+    def develop(self, raw: np.ndarray, *, half_size: bool, bits: int = 8) -> np.ndarray:
+        """Develop *raw* (like `frame.raw`) to sRGB as the camera meant it, unrotated: (h, w, 3) uint8 or uint16.
+
+        With *half_size* each 2×2 block gives one pixel, which is quick and good enough for previews.
+        """
+        samples = self._libraw.raw_image
+        if self.frame.kind == "linear":
+            samples[..., :3] = raw
+        else:
+            samples[...] = raw
+        try:
+            # No automatic brightness or maximum: a cleaned speck must not change the rest of the picture.
+            return self._libraw.postprocess(
+                half_size=half_size,
+                use_camera_wb=True,
+                no_auto_bright=True,
+                adjust_maximum_thr=0.0,
+                user_flip=0,
+                output_bps=bits,
+            )
+        except rawpy.LibRawError as exc:
+            raise FrameError(f"LibRaw cannot develop it ({_words(exc)})", remedy=_COPY_AGAIN) from exc
+
+
+@contextmanager
+def open_raw(path: Path, camera: Camera) -> Iterator[OpenRaw]:
+    """Decode *path*; *camera* is what its metadata said.
+
+    Raises FrameError if it is no RAW, is damaged, or has a sensor layout that dustd does not handle, and
+    SurroundingsError if it cannot be reached.
+    """
+    _require_header(path)
+    try:
+        libraw = rawpy.imread(str(path))
+    except (rawpy.LibRawError, MemoryError, ValueError) as exc:
+        raise FrameError(f"LibRaw cannot decode it ({_words(exc)})", remedy=_COPY_AGAIN, path=path) from exc
+    with libraw:
+        try:
+            frame = _frame(libraw, path, camera)
+        except rawpy.LibRawError as exc:
+            raise FrameError(f"LibRaw cannot decode it ({_words(exc)})", remedy=_COPY_AGAIN, path=path) from exc
+        yield OpenRaw(frame, libraw)
+
+
+def libraw_version() -> str:
+    """Tell LibRaw's version, for `dustd check`."""
+    return ".".join(str(part) for part in rawpy.libraw_version)
+
+
+def _require_header(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+    except FileNotFoundError as exc:
+        raise FrameError("the file is gone", remedy="Nothing to do if it was moved on purpose", path=path) from exc
+    except OSError as exc:
+        raise SurroundingsError(
+            f"cannot be read ({exc.strerror})", remedy="Check the disk or share and its permissions", path=path
+        ) from exc
+    if not any(head[at : at + len(magic)] == magic for at, magic in _MAGICS):
+        raise FrameError(
+            "this is not a RAW file that says which camera made it",
+            remedy="Left untouched; convert headerless dumps to DNG first",
+            path=path,
+        )
+
+
+def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
+    """Copy what decoding produced into a Frame."""
+    sizes = libraw.sizes
+    image = libraw.raw_image
+    visible = (sizes.top_margin, sizes.left_margin, sizes.height, sizes.width)
+    if image is None or min(sizes.height, sizes.width) < 16:
+        raise FrameError("it holds no picture that dustd can read", remedy=_COPY_AGAIN, path=path)
+    kind, cfa = _layout(libraw, path)
+    raw = np.array(image[..., :3] if kind == "linear" else image, dtype=np.uint16, order="C")
+    levels = np.asarray(libraw.black_level_per_channel, np.float32)
+    if kind == "linear":
+        black = levels[:3].copy()
+    elif kind == "mono":
+        black = levels[:1].reshape(1, 1).copy()
+    else:
+        black = levels[np.asarray(libraw.raw_pattern)]
+    matrix = np.asarray(libraw.rgb_xyz_matrix, np.float64)[:3]
+    raw.setflags(write=False)
+    return Frame(
+        raw=raw,
+        visible=visible,
+        kind=kind,
+        cfa=cfa,
+        black=black,
+        white=int(libraw.white_level),
+        wb=_white_balance(libraw),
+        xyz_to_camera=matrix if np.any(matrix) else None,
+        camera=camera,
+    )
+
+
+def _layout(libraw: rawpy.RawPy, path: Path) -> tuple[SensorKind, tuple[tuple[int, ...], ...]]:
+    """Name the sensor's layout. Raises FrameError for those that dustd does not handle."""
+    convert = "Left untouched; convert it to a linear DNG with its maker's software first"
+    if libraw.raw_type == rawpy.RawType.Stack:
+        return "linear", ((1,),)
+    pattern = libraw.raw_pattern
+    if pattern is None:
+        if libraw.num_colors == 1:
+            return "mono", ((1,),)
+        raise FrameError("its sensor layout is not one that dustd handles (no colour pattern)", remedy=convert, path=path)
+    if libraw.num_colors != 3 or not libraw.color_desc.startswith(b"RGB"):
+        raise FrameError(
+            f"its colours are {libraw.color_desc.decode(errors='replace')}, not red, green and blue",
+            remedy=convert,
+            path=path,
+        )
+    cfa = tuple(tuple(1 if colour == 3 else int(colour) for colour in row) for row in pattern.tolist())
+    if len(cfa) == 2:
+        return "bayer", cfa
+    if len(cfa) == 6:
+        return "xtrans", cfa
+    raise FrameError(f"its {len(cfa)}×{len(cfa[0])} colour pattern is not handled", remedy=convert, path=path)
+
+
+def _white_balance(libraw: rawpy.RawPy) -> tuple[float, float, float]:
+    """Take the camera's multipliers relative to green; daylight's where the file has none."""
+    for gains in (libraw.camera_whitebalance, libraw.daylight_whitebalance):
+        red, green, blue = gains[:3]
+        if red > 0 and green > 0 and blue > 0:
+            return red / green, 1.0, blue / green
+    return 1.0, 1.0, 1.0
+
+
+def _words(exc: Exception) -> str:
+    """Put LibRaw's own message into words (rawpy raises it as bytes)."""
+    message = exc.args[0] if exc.args else ""
+    text = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
+    return text or type(exc).__name__

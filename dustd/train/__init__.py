@@ -1,0 +1,1 @@
+"""Making and judging a detector: synthetic dust, backgrounds, trainer, evaluation."""
