@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from dustd.frame import Camera, Frame
+from dustd.metadata import body_id
 
 MAKE, MODEL = "dustd", "Virtual 6"
 CFA = ((0, 1), (1, 2))
@@ -121,7 +122,7 @@ def expose(
     camera = Camera(
         make=MAKE,
         model=MODEL,
-        body_id=f"{MAKE} {MODEL} {body.serial}",
+        body_id=body_id(MAKE, MODEL, body.serial),
         serial=body.serial,
         serial_source="Exif.Photo.BodySerialNumber",
         lens=lens.name,
