@@ -4,8 +4,8 @@ import re
 
 # Words of a make that say nothing about the camera.
 _COMPANY = {"ag", "camera", "co", "company", "corp", "corporation", "gmbh", "imaging", "inc", "ltd", "optical"}
-# Serial numbers that are none: a blank, all F or X (erased memory), a word.
-_NO_SERIAL = re.compile(r"f*|x*|na|none|null|unknown|undefined|.{,2}", re.IGNORECASE)
+# Serial numbers that are none: all zeros, all F or X (erased memory), a word, too short to tell anything.
+_NO_SERIAL = re.compile(r"0*|f+|x+|none|null|unknown|undefined|.{1,2}", re.IGNORECASE)
 
 
 def body_id(make: str | None, model: str | None, serial: str | None) -> str:
@@ -24,7 +24,7 @@ def body_id(make: str | None, model: str | None, serial: str | None) -> str:
 def is_serial(serial: str) -> bool:
     """Say whether *serial* can tell two bodies apart: not blank, not all zeros, not a placeholder."""
     letters = re.sub(r"[^0-9A-Za-z]", "", serial)
-    return bool(_bare(serial)) and _NO_SERIAL.fullmatch(letters.lstrip("0") and letters) is None
+    return bool(_bare(serial)) and _NO_SERIAL.fullmatch(letters) is None
 
 
 def full_model(make: str | None, model: str | None) -> str | None:
