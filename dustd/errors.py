@@ -1,8 +1,8 @@
 """The errors dustd raises on purpose: each names the problem, the remedy and, where there is one, the file.
 
-Four kinds, because four different things happen next: a wrong configuration ends the program (exit code 78), a
-broken frame costs that frame only, a fault of the surroundings (disk full, share away) is waited out, and an
-unusable model stops the start.
+Five kinds, because five different things happen next: a wrong command ends the program with exit code 2, a wrong
+configuration with 78, a broken frame costs that frame only, a fault of the surroundings (disk full, share away) is
+waited out, and an unusable model stops the start.
 """
 
 from pathlib import Path
@@ -24,6 +24,10 @@ class DustdError(Exception):
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path is not None else ""
         return f"{where}{self.problem}. {self.remedy}."
+
+
+class UsageError(DustdError):
+    """The command asks for something that is not there or makes no sense; exit code 2."""
 
 
 class ConfigError(DustdError):

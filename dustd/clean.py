@@ -1,0 +1,119 @@
+"""Cleaning once over files and folders: what to take, in which order, and what became of each.
+
+It decides nothing about a frame and prints nothing; see `dustd.pipeline` and `dustd.cli`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from dustd import files, walk
+from dustd.errors import DustdError, FrameError, SurroundingsError, UsageError
+from dustd.metadata import read_camera
+from dustd.sidecar import Record
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A frame to clean and the folder that its outputs go into; both absolute."""
+
+    source: Path
+    out_folder: Path
+
+
+class Pipeline(Protocol):
+    """What cleans a frame."""
+
+    def process(self, source: Path, out_folder: Path) -> Record:
+        """Clean and write a frame. Raises FrameError if it is broken, SurroundingsError if disk or folder is."""
+
+    def fail(self, source: Path, out_folder: Path, error: DustdError) -> Record:
+        """Write the sidecar that says why a frame failed."""
+
+
+def collect(paths: Iterable[Path], output: Path) -> tuple[Job, ...]:
+    """Find the frames that *paths* name, each once: files whatever their suffix, folders with all RAW files below.
+
+    What lies below a folder is mirrored into *output*. Raises UsageError if a path is not there or cannot
+    be read, two sources would share one sidecar, or cleaned files would land among the originals.
+    """
+    output = output.absolute()
+    jobs: dict[Path, Job] = {}
+    for path in (path.absolute() for path in paths):
+        found = _below(path, output) if path.is_dir() else [_named(path)]
+        for source in found:
+            root = path if path.is_dir() else source.parent
+            job = Job(source=source, out_folder=files.output_folder_for(source, root, output))
+            jobs.setdefault(source, job)
+    _refuse_collisions(jobs.values())
+    return tuple(jobs.values())
+
+
+def in_capture_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """Sort by the time in the metadata, then by name, so that the dust map learns in the order of life.
+
+    Frames without a readable time come last.
+    """
+    return tuple(sorted(jobs, key=lambda job: (_taken_at(job.source) or "~", job.source.name, job.source)))
+
+
+def clean_all(jobs: Iterable[Job], pipeline: Pipeline) -> Iterator[tuple[Job, Record]]:
+    """Clean frame after frame, and give each record. A broken frame is recorded as failed, whatever broke it.
+
+    Raises SurroundingsError if disk or folder is in the way.
+    """
+    for job in jobs:
+        try:
+            record = pipeline.process(job.source, job.out_folder)
+        except SurroundingsError:
+            raise
+        except DustdError as error:
+            record = pipeline.fail(job.source, job.out_folder, error)
+        except Exception as exc:  # the frame boundary: nothing that goes wrong with one frame ends the run
+            log.exception("frame_crashed", frame=str(job.source))
+            problem = f"dustd met an error it does not know ({type(exc).__name__}: {exc})"
+            remedy = "Please report it with the log; the original is untouched"
+            record = pipeline.fail(job.source, job.out_folder, FrameError(problem, remedy=remedy, path=job.source))
+        yield job, record
+
+
+def _named(path: Path) -> Path:
+    if not path.is_file():
+        kind = "is neither a file nor a folder" if path.exists() else "is not there"
+        raise UsageError(f"it {kind}", remedy="Check the path", path=path)
+    return path
+
+
+def _below(folder: Path, output: Path) -> list[Path]:
+    def complain(exc: OSError) -> None:
+        problem = f"the folder cannot be read ({exc.strerror})"
+        raise UsageError(problem, remedy="Check its permissions", path=Path(exc.filename or folder)) from exc
+
+    return [found[0] for found in walk.scan(folder, folder, [output], complain) if found is not None]
+
+
+def _refuse_collisions(jobs: Iterable[Job]) -> None:
+    seen: dict[tuple[Path, str], Path] = {}
+    for job in jobs:
+        if job.source.parent == job.out_folder:
+            remedy = "Name another folder with -o, e.g. Cleaned"
+            raise UsageError("its cleaned file would land beside it", remedy=remedy, path=job.source)
+        other = seen.setdefault((job.out_folder, job.source.name), job.source)
+        if other != job.source:
+            raise UsageError(
+                f"its outputs would have the names of those of {other}",
+                remedy="Clean the two into different folders, or name a folder above both",
+                path=job.source,
+            )
+
+
+def _taken_at(source: Path) -> str | None:
+    try:
+        return read_camera(source).taken_at
+    except FrameError:
+        return None
