@@ -1,0 +1,261 @@
+"""Everything dustd writes to disk goes through here: whole or not at all, and never over a stranger's file.
+
+A file is written under a hidden temporary name in its own folder, synced, and published under its real name in one
+step that fails if the name is taken. Only what dustd wrote itself is ever replaced, and the proof is the content:
+its SHA-256 must be one the caller read from a sidecar, or one claimed (see `claim`) before a crash.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import functools
+import hashlib
+import itertools
+import os
+import sys
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from dustd.errors import FrameError, SurroundingsError
+
+PREFIX = ".dustd-"
+_NAME_LIMIT_BYTES = 255  # of every common file system (NAME_MAX)
+_CHUNK_BYTES = 1 << 20
+_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+_counter = itertools.count()
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+_BAD_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
+# What a file system answers that lacks the wanted kind of rename or link.
+_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.EMLINK, errno.ENOTTY}
+
+
+def publish(path: Path, data: bytes, *, ours: Collection[str] = ()) -> None:
+    """Write *data* to *path*, whole or not at all, durably; its folder must exist.
+
+    An existing file is replaced only if its SHA-256 (hex) is among *ours*; one that already holds *data* is left.
+    Raises FrameError if the name is taken or impossible, SurroundingsError if disk or folder is in the way.
+    """
+    _refuse_long_name(path)
+    with _surroundings(path):
+        temp = _write_temp(path.parent, data)
+        try:
+            try:
+                _rename_new(temp, path)
+            except FileExistsError:
+                _replace(temp, path, hashlib.sha256(data).hexdigest(), ours)
+        finally:
+            temp.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def claim(path: Path, data: bytes) -> Iterator[frozenset[str]]:
+    """Leave a durable note that *data* is about to be published at *path*; give all hashes noted for it so far.
+
+    Wrap the writing of cleaned file and sidecar in it, and pass the hashes to `publish`. A kill between the two
+    leaves a file which no sidecar vouches for; the note lets the next attempt replace it. The note goes away when
+    the block ends well. Raises FrameError and SurroundingsError as `publish`.
+    """
+    _refuse_long_name(path)
+    key = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:32]
+    note = path.parent / f"{PREFIX}{key}.claim"
+    with _surroundings(note):
+        with note.open("a+b") as file:
+            file.seek(0)
+            noted = {line for line in file.read().decode("ascii", "replace").split() if len(line) == 64}
+            new = hashlib.sha256(data).hexdigest()
+            file.write(f"\n{new}\n".encode())  # a torn line before it stays on its own
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_folder(path.parent)
+    if noted:  # the fallback of `_rename_new` may have been killed after it reserved the name with an empty file
+        noted.add(_EMPTY_SHA256)
+    yield frozenset({*noted, new})
+    with contextlib.suppress(OSError):  # a note that stays does no harm
+        note.unlink()
+
+
+def sha256_file(path: Path) -> str:
+    """Hash a file, read-only; hex. Raises FrameError if it cannot be read."""
+    try:
+        return _sha256(path)
+    except OSError as exc:
+        remedy = "Check that it is still there and readable, or copy it again from the card"
+        raise FrameError(f"it cannot be read ({exc.strerror})", remedy=remedy, path=path) from exc
+
+
+def remove_stale_temps(folder: Path, *, older_than_s: float = 86_400.0) -> int:
+    """Remove temporary files that killed processes left anywhere below *folder*; return how many.
+
+    A file whose writer lives is locked. Where the file system knows no locks, age decides. Folders that cannot be
+    read are passed over.
+    """
+    removed = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(PREFIX) and name.endswith(".tmp"):
+                with contextlib.suppress(OSError):
+                    removed += _remove_if_stale(Path(parent, name), older_than_s)
+    return removed
+
+
+def output_folder_for(source: Path, watched_root: Path, output_folder: Path) -> Path:
+    """Mirror the place of *source* below *watched_root* into *output_folder*."""
+    return output_folder / source.parent.relative_to(watched_root)
+
+
+def make_output_folder(folder: Path, output_root: Path) -> None:
+    """Create *folder* below *output_root*. Raises SurroundingsError if that is impossible.
+
+    The root itself is created only inside an existing folder: a whole missing path is rather a disk that is away,
+    and frames must not be hidden under its mount point.
+    """
+    with _surroundings(folder):
+        output_root.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _write_temp(folder: Path, data: bytes) -> Path:
+    temp = folder / f"{PREFIX}{os.getpid()}-{time.time_ns():x}-{next(_counter)}.tmp"
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with open(fd, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
+            with contextlib.suppress(OSError):  # some shares know no locks
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+            os.fsync(fd)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+    return temp
+
+
+def _rename_new(temp: Path, path: Path) -> None:
+    """Give *temp* the name *path* if it is free. Raises FileExistsError if it is not."""
+    for way in (_rename_exclusive, _link_new):
+        try:
+            way(temp, path)
+        except OSError as exc:
+            if exc.errno not in _UNSUPPORTED:
+                raise
+        else:
+            return
+    # exFAT, some shares: reserve the name, then replace the reservation.
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    try:
+        temp.replace(path)
+    except BaseException:
+        path.unlink()
+        raise
+
+
+def _rename_exclusive(temp: Path, path: Path) -> None:
+    source, target = os.fsencode(temp), os.fsencode(path)
+    libc = _libc()
+    if sys.platform == "darwin" and hasattr(libc, "renamex_np"):
+        failed = libc.renamex_np(source, target, 4)  # RENAME_EXCL
+    elif hasattr(libc, "renameat2"):
+        failed = libc.renameat2(-100, source, -100, target, 1)  # AT_FDCWD, RENAME_NOREPLACE
+    else:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if failed:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), os.fspath(path))
+
+
+def _link_new(temp: Path, path: Path) -> None:
+    path.hardlink_to(temp)
+    temp.unlink()
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _replace(temp: Path, path: Path, new: str, ours: Collection[str]) -> None:
+    existing = _sha256(path) if path.is_file() and not path.is_symlink() else None
+    if existing == new:
+        return
+    if existing is None or existing not in ours:
+        raise FrameError(
+            "a file that dustd did not write has this name; it was not touched",
+            remedy="Move or rename it, or choose another output folder",
+            path=path,
+        )
+    temp.replace(path)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name survive a power cut; some shares cannot, and need not."""
+    with contextlib.suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _remove_if_stale(temp: Path, older_than_s: float) -> bool:
+    with temp.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            if time.time() - temp.stat().st_mtime < older_than_s:
+                return False
+    temp.unlink()
+    return True
+
+
+def _refuse_long_name(path: Path) -> None:
+    length = len(os.fsencode(path.name))
+    if length > _NAME_LIMIT_BYTES:
+        raise FrameError(
+            f"the name to write is {length} bytes long, more than the {_NAME_LIMIT_BYTES} that file systems allow",
+            remedy="Give the RAW file a shorter name",
+            path=path,
+        )
+
+
+@contextlib.contextmanager
+def _surroundings(path: Path) -> Iterator[None]:
+    """Turn what the operating system says into what a person can do."""
+    try:
+        yield
+    except OSError as exc:
+        raise _explain(exc, path) from exc
+
+
+def _explain(exc: OSError, path: Path) -> FrameError | SurroundingsError:
+    said = exc.strerror or str(exc)
+    if exc.errno in _FULL:
+        problem, remedy = "the disk is full", "Free some space; dustd goes on by itself"
+    elif exc.errno in _READ_ONLY:
+        problem = f"the folder cannot be written to ({said})"
+        remedy = "Give dustd's user write permission, or mount the disk writable; dustd goes on by itself"
+    elif exc.errno == errno.EFBIG:
+        problem = "the file is larger than this file system or the process limit allows"
+        return FrameError(problem, remedy="Choose another disk or a compressed output", path=path)
+    elif exc.errno in _BAD_NAME:
+        problem = f"the file system does not accept this name ({said})"
+        return FrameError(problem, remedy="Rename the RAW file: shorter, and without special characters", path=path)
+    else:
+        problem = f"the folder is away or does not answer ({said})"
+        remedy = "Connect the disk or share again, or create the folder; dustd goes on by itself"
+    return SurroundingsError(problem, remedy=remedy, path=path)

@@ -1,0 +1,41 @@
+"""Tell systemd how the service does (sd_notify): ready, alive, what it is doing, stopping.
+
+One datagram per message to the socket named in NOTIFY_SOCKET; without that variable, nothing happens. A lost
+message is no reason to stop cleaning frames, so socket errors are ignored: a lost heartbeat leads to a restart.
+"""
+
+import contextlib
+import os
+import socket
+
+
+def ready() -> None:
+    """Say that start-up is over and the model is warm."""
+    _send("READY=1")
+
+
+def heartbeat() -> None:
+    """Say that work goes on. Call it from the code that does the work, never from a timer."""
+    _send("WATCHDOG=1")
+
+
+def status(text: str) -> None:
+    """Set the one line that `systemctl status` shows."""
+    _send("STATUS=" + " ".join(text.split()))
+
+
+def stopping() -> None:
+    """Say that the service is shutting down."""
+    _send("STOPPING=1")
+
+
+def _send(message: str) -> None:
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):  # abstract socket: its name starts with a null byte
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        # A full receive buffer must not stop the work for longer than a moment.
+        sock.settimeout(1.0)
+        sock.sendto(message.encode(), address)

@@ -1,0 +1,154 @@
+"""Watching folders: when the operating system spoke of which path.
+
+The only module that knows watchdog. Its thread does nothing but put (folder, path, time) on a queue. Events are a
+hint to look, never the truth: they get lost in overflows, between mkdir and the new watch, and on shares there are
+none at all; so the daemon scans as well.
+"""
+
+import contextlib
+import os
+import queue
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISDIR
+
+import structlog
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import ObservedWatch
+
+from dustd.walk import is_candidate, is_network
+
+log = structlog.get_logger()
+
+# Opened and closed without writing are left out: dustd's own reading makes those.
+_EVENTS = [FileCreatedEvent, FileModifiedEvent, FileClosedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedFolder:
+    """A folder to watch with everything below it, and where its cleaned files go; both absolute."""
+
+    path: Path
+    output: Path
+
+
+Event = tuple[WatchedFolder | None, Path, float]  # None: nothing happened, only wake up
+
+
+class Watch:
+    """The operating system's events of several folders, as one queue.
+
+    Folders may be missing, come and go: `refresh` notices. *clock* stamps each event where it arrives.
+    """
+
+    def __init__(self, folders: Sequence[WatchedFolder], clock: Callable[[], float] = time.monotonic) -> None:
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._folders = tuple(folders)
+        self._clock = clock
+        self._observer = Observer()
+        self._watches: dict[WatchedFolder, ObservedWatch] = {}
+        self._seen: dict[WatchedFolder, tuple[int, int] | None] = {}  # (device, inode); None while it is missing
+
+    def __enter__(self) -> "Watch":
+        self._observer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._observer.stop()
+        self._observer.join()
+
+    def refresh(self) -> tuple[WatchedFolder, ...]:
+        """Watch what has (re)appeared, let go what has gone; return the folders that need a scan now."""
+        return tuple(folder for folder in self._folders if self._refresh(folder))
+
+    def is_present(self, folder: WatchedFolder) -> bool:
+        """Tell whether *folder* was there at the last refresh."""
+        return self._seen.get(folder) is not None
+
+    def has_events(self, folder: WatchedFolder) -> bool:
+        """Tell whether events can be expected; if not, only scans find anything."""
+        return folder in self._watches
+
+    def _refresh(self, folder: WatchedFolder) -> bool:
+        identity = _identity(folder.path)
+        known = folder in self._seen
+        broken = folder in self._watches and not self._is_alive(self._watches[folder])
+        if known and identity == self._seen[folder] and not broken:
+            return False
+        self._seen[folder] = identity
+        if folder in self._watches:
+            with contextlib.suppress(KeyError, OSError):
+                self._observer.unschedule(self._watches[folder])
+            del self._watches[folder]
+        if identity is None:
+            log.warning("folder_missing", folder=str(folder.path), remedy="connect or create it; dustd waits for it")
+            return False
+        self._schedule(folder)
+        log.info("folder_watched", folder=str(folder.path), events=folder in self._watches)
+        return True
+
+    def _schedule(self, folder: WatchedFolder) -> None:
+        if is_network(real := folder.path.resolve()):
+            return
+        outputs = tuple(each.output for each in self._folders)
+        handler = _Handler(folder, real, outputs, self.events, self._clock)
+        try:
+            self._watches[folder] = self._observer.schedule(handler, str(real), recursive=True, event_filter=_EVENTS)
+        except OSError as exc:
+            log.warning(
+                "no_events",
+                folder=str(folder.path),
+                problem=str(exc),
+                remedy="dustd scans it instead; if a limit was reached, raise fs.inotify.max_user_watches",
+            )
+
+    def _is_alive(self, watch: ObservedWatch) -> bool:
+        return any(emitter.watch == watch and emitter.is_alive() for emitter in self._observer.emitters)
+
+
+class _Handler(FileSystemEventHandler):
+    """Runs in watchdog's thread: filter by name, stamp, queue."""
+
+    def __init__(
+        self,
+        folder: WatchedFolder,
+        real: Path,
+        outputs: Sequence[Path],
+        events: "queue.SimpleQueue[Event]",
+        clock: Callable[[], float],
+    ) -> None:
+        self._folder = folder
+        self._real = real
+        self._outputs = outputs
+        self._events = events
+        self._clock = clock
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Queue the path that is there now: a moved file's destination, else the source."""
+        raw = os.fsdecode(event.dest_path or event.src_path)
+        try:
+            path = self._folder.path / Path(raw).relative_to(self._real)
+        except ValueError:  # moved out of the folder
+            return
+        if event.is_directory or is_candidate(path, self._folder.path, self._outputs):
+            self._events.put((self._folder, path, self._clock()))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return (stat.st_dev, stat.st_ino) if S_ISDIR(stat.st_mode) else None
