@@ -1,0 +1,239 @@
+"""What a frame proves besides its spots: how the scene looked, and how faint a spot could have been seen where.
+
+The scene tells a repeated speck from repeated dust (the tripod rule: a coincidence counts only as far as the
+surroundings changed); the visibility limits tell a miss from a place where nothing could be seen. Both are small
+enough for the sidecar. Positions are frame coordinates of `dustd.frame`. Knows nothing of particles.
+"""
+
+import base64
+import math
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+
+SCENE_WIDTH = 96  # at most so many thumbnail pixels across
+SCENE_MIN_PX = 48  # and none smaller than this, so that its median leaves the dust out of the scene
+STOPS = 12.0  # range of the log-luma codes below clipping
+CELL_PX = 128  # of the visibility grid: a few spots wide
+SPOT_SIGMA_PX = (10.0, 28.0)  # band that passes spots 20 to 60 px wide, the widths at f/8 to f/22 (facts §1.2)
+BAND_GAIN = 0.5  # response of that band at the centre of a disc (computed at step 8: .48 to .61 for 30 to 60 px)
+SEEN_AT_SIGMA = 3.0  # a spot's response must stand this far above the texture in its cell
+FAINTEST = 0.01  # facts §3: spots below 1 % are not expected to be found
+DARK, CLIPPED = 0.002, 0.97  # linear light outside which dust leaves no trace
+CODE_ORIGIN, CODES_PER_OCTAVE, BLIND = 0.005, 32, 255
+
+BLOCK = 8  # thumbnail pixels
+TEXTURED = 0.06  # standard deviation in ln(light) from which a block or patch has structure of its own
+REPEATS = 0.8  # correlation from which a block shows the same thing in the same place
+PATCH = 4  # half width in thumbnail pixels of the surroundings compared
+INDEPENDENCE_FLOOR = 0.05  # facts §4: w in [.05, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A thumbnail of the scene and a grid of visibility limits, both as uint8 codes in row order.
+
+    *scene* holds log2 light, 12 stops below clipping over 0..255, of squares of *scene_px*; *limits* the smallest
+    visible attenuation in squares of *cell_px*, as 0.005·2^(code/32), 255 where nothing can be seen.
+    """
+
+    width: int
+    height: int
+    scene_px: int
+    scene_shape: tuple[int, int]
+    scene: bytes
+    cell_px: int
+    limits_shape: tuple[int, int]
+    limits: bytes
+
+
+def look(overview: np.ndarray, step: int) -> Evidence:
+    """Take the evidence from an overview: (h, w) float32 linear luminance, 0..1, means of *step*×*step* px blocks."""
+    height, width = (n * step for n in overview.shape)
+    scene_blocks = math.ceil(max(SCENE_MIN_PX, width / SCENE_WIDTH) / step)
+    cell_blocks = max(1, round(CELL_PX / step))
+    scene = np.median(_squares(overview, scene_blocks), axis=-1)
+    scene_codes = np.clip(255 * (1 + np.log2(np.maximum(scene, 2**-STOPS)) / STOPS), 0, 255).round().astype(np.uint8)
+    limit_codes = _limit_codes(overview, step, cell_blocks)
+    return Evidence(
+        width=width,
+        height=height,
+        scene_px=scene_blocks * step,
+        scene_shape=scene_codes.shape,
+        scene=scene_codes.tobytes(),
+        cell_px=cell_blocks * step,
+        limits_shape=limit_codes.shape,
+        limits=limit_codes.tobytes(),
+    )
+
+
+def visible_from(evidence: Evidence, x: float, y: float) -> float:
+    """Say how small an attenuation could have been seen at (x, y); infinite where none could."""
+    rows, columns = evidence.limits_shape
+    row = min(max(int(y // evidence.cell_px), 0), rows - 1)
+    column = min(max(int(x // evidence.cell_px), 0), columns - 1)
+    code = evidence.limits[row * columns + column]
+    return math.inf if code == BLIND else CODE_ORIGIN * 2 ** (code / CODES_PER_OCTAVE)
+
+
+def independence(new: Evidence, earlier: Evidence, x: float, y: float, spot_px: float) -> float:
+    """Weigh a second sighting at (x, y) of *new*: 1 if its surroundings are new, .05 if nothing changed since."""
+    return min(max(1.0 - similarity(new, earlier, x, y, spot_px), INDEPENDENCE_FLOOR), 1.0)
+
+
+def similarity(a: Evidence, b: Evidence, x: float, y: float, spot_px: float) -> float:
+    """Say how far two frames show the same thing around (x, y) of *a*, 0..1, looking past the spot itself.
+
+    Structure decides where there is some: its correlation in place. Where both are plain, they are the same if they
+    are equally bright, unless the rest of the frame shows that the camera moved; if it shows that the camera stood
+    still, a change of light alone does not make them different. When in doubt the answer is "the same": a frame too
+    few costs one more sighting, a frame too many a real detail.
+    """
+    scene_a, scene_b = _scene(a), _aligned(b, a)
+    fixed, moved, exposure = _camera(a, b)
+    patch_a, patch_b = _surroundings(scene_a, scene_b, x / a.scene_px - 0.5, y / a.scene_px - 0.5, spot_px / a.scene_px)
+    if max(patch_a.std(), patch_b.std()) > TEXTURED:
+        return _ramp(_correlation(patch_a, patch_b), 0.5, 0.9)
+    # 15 % of light: more than the codes' rounding and flicker; 50 %: what moved lamps do but a new subject exceeds.
+    tolerance = 0.15 + 0.35 * fixed
+    difference = abs(float(np.mean(patch_a - patch_b)) - exposure)
+    return math.exp(-((difference / tolerance) ** 2)) * (1.0 - moved)
+
+
+def to_dict(evidence: Evidence) -> dict[str, Any]:
+    """Lay the evidence out for a sidecar: numbers, and codes as base64 of zlib."""
+    return {
+        "width": evidence.width,
+        "height": evidence.height,
+        "scene": _packed(evidence.scene_px, evidence.scene_shape, evidence.scene),
+        "limits": _packed(evidence.cell_px, evidence.limits_shape, evidence.limits),
+    }
+
+
+def from_dict(data: dict[str, Any]) -> Evidence:
+    """Read evidence back; unknown keys are ignored. Raises ValueError on anything that is not evidence."""
+    try:
+        scene_px, scene_shape, scene = _unpacked(data["scene"])
+        cell_px, limits_shape, limits = _unpacked(data["limits"])
+        return Evidence(
+            width=int(data["width"]),
+            height=int(data["height"]),
+            scene_px=scene_px,
+            scene_shape=scene_shape,
+            scene=scene,
+            cell_px=cell_px,
+            limits_shape=limits_shape,
+            limits=limits,
+        )
+    except (KeyError, TypeError, zlib.error) as exc:
+        raise ValueError(f"not evidence of a frame: {exc}") from exc
+
+
+def _limit_codes(overview: np.ndarray, step: int, cell_blocks: int) -> np.ndarray:
+    """Find per cell the attenuation that stands out of its texture: (rows, columns) uint8 codes.
+
+    The 70th percentile of the band instead of its deviation: the dust in a cell must not hide itself.
+    """
+    log_light = np.log(np.maximum(overview, DARK / 4)).astype(np.float32)
+    fine, coarse = (cv2.GaussianBlur(log_light, (0, 0), max(sigma / step, 0.3)) for sigma in SPOT_SIGMA_PX)
+    sigma = np.percentile(_squares(np.abs(fine - coarse), cell_blocks), 70, axis=-1) / 1.036
+    limit = np.maximum(SEEN_AT_SIGMA * sigma / BAND_GAIN, FAINTEST)
+    codes = np.clip(np.ceil(CODES_PER_OCTAVE * np.log2(limit / CODE_ORIGIN)), 0, BLIND)
+    blind = _squares((overview < DARK) | (overview > CLIPPED), cell_blocks).mean(axis=-1) > 1 / 3
+    return np.where(blind | (limit >= 1), BLIND, codes).astype(np.uint8)
+
+
+def _squares(image: np.ndarray, side: int) -> np.ndarray:
+    """Cut an image into squares, the last ones filled up with the edge: (rows, columns, side²)."""
+    height, width = image.shape
+    padded = np.pad(image, ((0, -height % side), (0, -width % side)), mode="edge")
+    rows, columns = padded.shape[0] // side, padded.shape[1] // side
+    return padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, side * side)
+
+
+@lru_cache(maxsize=256)
+def _scene(evidence: Evidence) -> np.ndarray:
+    """Decode the thumbnail to ln(light), float32, up to a constant."""
+    codes = np.frombuffer(evidence.scene, np.uint8).reshape(evidence.scene_shape)
+    scene = codes.astype(np.float32) * np.float32(STOPS * math.log(2) / 255)
+    scene.setflags(write=False)
+    return scene
+
+
+def _aligned(evidence: Evidence, like: Evidence) -> np.ndarray:
+    """Decode the thumbnail on the grid of another frame of the body, centre on centre (crop modes)."""
+    scene = _scene(evidence)
+    if (evidence.width, evidence.height, evidence.scene_px) == (like.width, like.height, like.scene_px):
+        return scene
+    scale = evidence.scene_px / like.scene_px
+
+    def shift(own: int, other: int) -> float:
+        return (other - own) / 2 / like.scene_px + scale / 2 - 0.5
+
+    to_like = np.float32(
+        [[scale, 0, shift(evidence.width, like.width)], [0, scale, shift(evidence.height, like.height)]]
+    )
+    rows, columns = like.scene_shape
+    return cv2.warpAffine(scene, to_like, (columns, rows), borderMode=cv2.BORDER_REPLICATE)
+
+
+@lru_cache(maxsize=256)
+def _camera(a: Evidence, b: Evidence) -> tuple[float, float, float]:
+    """Say whether the camera stood still or moved between two frames (each 0..1), and how far ln(exposure) differs.
+
+    Structure that repeats in place, in a tenth to four tenths of the textured blocks, means a fixed camera; structure
+    all over the frame of which nothing repeats means a moved one. With little structure neither is known.
+    """
+    scene_a, scene_b = _scene(a), _aligned(b, a)
+    exposure = float(np.median(scene_a - scene_b))
+    blocks_a, blocks_b = (_squares(_detail(scene), BLOCK).reshape(-1, BLOCK**2) for scene in (scene_a, scene_b))
+    textured = np.maximum(blocks_a.std(axis=1), blocks_b.std(axis=1)) > TEXTURED
+    if textured.sum() < 4:
+        return 0.0, 0.0, exposure
+    pairs = zip(blocks_a[textured], blocks_b[textured], strict=True)
+    staying = float(np.mean([_correlation(block_a, block_b) > REPEATS for block_a, block_b in pairs]))
+    moved = _ramp(float(textured.mean()), 0.2, 0.5) * (1.0 - _ramp(staying, 0.0, 0.2))
+    return _ramp(staying, 0.1, 0.4), moved, exposure
+
+
+def _detail(scene: np.ndarray) -> np.ndarray:
+    """Take shading (vignetting, lamps) out of a thumbnail: it repeats whatever the camera sees."""
+    return scene - cv2.GaussianBlur(scene, (0, 0), 4.0)
+
+
+def _surroundings(
+    a: np.ndarray, b: np.ndarray, column: float, row: float, spot: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the same patch from two thumbnails, without the pixels that the spot itself may darken."""
+    height, width = a.shape
+    rows = np.arange(max(0, round(row) - PATCH), min(height, round(row) + PATCH + 1))
+    columns = np.arange(max(0, round(column) - PATCH), min(width, round(column) + PATCH + 1))
+    away = np.hypot(*np.meshgrid(columns - column, rows - row)) > spot / 2 + 1.0
+    keep = np.ix_(rows, columns)
+    return a[keep][away], b[keep][away]
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / norm if norm > 0 else 0.0
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+def _packed(square_px: int, shape: tuple[int, int], codes: bytes) -> dict[str, Any]:
+    return {"px": square_px, "shape": list(shape), "data": base64.b64encode(zlib.compress(codes, 9)).decode("ascii")}
+
+
+def _unpacked(data: dict[str, Any]) -> tuple[int, tuple[int, int], bytes]:
+    rows, columns = (int(n) for n in data["shape"])
+    codes = zlib.decompress(base64.b64decode(data["data"], validate=True))
+    if rows < 1 or columns < 1 or int(data["px"]) < 1 or len(codes) != rows * columns:
+        raise ValueError("evidence has codes of another shape than it says")
+    return int(data["px"]), (rows, columns), codes

@@ -1,0 +1,183 @@
+"""The values of the dust map, and what a particle must look like in a given frame.
+
+A particle's place is in map coordinates (`dustd.frame.centred`), a prediction in those of the frame. Knows nothing of
+how beliefs change: that is `dustd.dustmap`.
+"""
+
+import math
+from dataclasses import dataclass
+
+from dustd import optics
+from dustd.evidence import Evidence, visible_from
+from dustd.frame import Camera, from_centre
+
+EVIDENCE_SCORE = 0.2  # score at which false spots are .1 per megapixel, for models that do not say
+BEST_DETECTION = 0.8  # Pd of a spot far above its visibility limit (facts §4)
+UNKNOWN_DETECTION = 0.5  # our choice: Pd of a sighting where the aperture is unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a frame brings to the map besides its spots; *evidence_score* is where false spots are .1 per megapixel."""
+
+    frame_id: str
+    width: int
+    height: int
+    f_number: float | None = None
+    focal_length_mm: float | None = None
+    lens: str | None = None
+    pixel_pitch_um: float | None = None
+    taken_at: str | None = None
+    evidence: Evidence
+    evidence_score: float = EVIDENCE_SCORE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """The surroundings of one frame that has already spoken for or against a particle."""
+
+    frame_id: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One independent frame in which a particle was seen: where (map coordinates), how, through what."""
+
+    scene: Scene
+    mx: float
+    my: float
+    diameter_px: float
+    attenuation: float
+    f_number: float | None
+    focal_length_mm: float | None
+    lens: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Particle:
+    """Dust on the sensor, as far as we know; positions in px from the centre of the visible area.
+
+    *strength_px2* is the light it takes at any aperture, *blur_constant* its blur at f/1, *opacity* the deepest it can
+    get (all `dustd.optics`). *frames_seen* counts sightings, *frames_eligible* the frames in which it would have been
+    visible, *independent_frames* the sightings in new surroundings. *sightings* and *missed_in* keep the latest scenes.
+    """
+
+    id: str
+    mx: float
+    my: float
+    strength_px2: float
+    blur_constant: float
+    opacity: float
+    log_odds: float
+    confirmed: bool = False
+    ever_confirmed: bool = False
+    first_seen: str | None
+    last_seen: str | None
+    frames_seen: int = 1
+    frames_eligible: int = 1
+    independent_frames: int = 1
+    f_numbers: tuple[float, ...] = ()
+    sightings: tuple[Sighting, ...]
+    missed_in: tuple[Scene, ...] = ()
+
+    @property
+    def confidence(self) -> float:
+        """Probability that this is dust on the sensor."""
+        return 1 / (1 + math.exp(-self.log_odds))
+
+    def attenuation_at(self, f_number: float) -> float:
+        """Predict the light lost at its centre at another aperture."""
+        return optics.predict_attenuation(self.strength_px2, self.blur_constant / f_number, self.opacity)
+
+    def diameter_px_at(self, f_number: float) -> float:
+        """Predict its width at half depth at another aperture."""
+        return optics.predict_diameter_px(self.strength_px2, self.blur_constant / f_number, self.opacity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Where and how a particle must show in a frame (frame coordinates).
+
+    *attenuation* is None where the aperture is unknown: nothing is predicted from it then, and not seeing the particle
+    says nothing. *p_visible* is the probability that it would be found, 0 outside the frame.
+    """
+
+    x: float
+    y: float
+    radius_px: float
+    diameter_px: float
+    attenuation: float | None
+    p_visible: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DustMap:
+    """All particles of one body in one epoch, and the body's history as far as the report needs it.
+
+    *frames* and *frames_stopped_down* (f/8 and narrower) count the epoch's frames; *cleanings* are ISO dates.
+    """
+
+    body_id: str
+    make: str | None
+    model: str | None
+    width: int
+    height: int
+    frames: int
+    frames_stopped_down: int
+    first_frame_at: str | None
+    last_frame_at: str | None
+    cleanings: tuple[str, ...]
+    particles: tuple[Particle, ...]
+
+
+def view_of(camera: Camera, *, frame_id: str, width: int, height: int, evidence: Evidence, score: float | None) -> View:
+    """Gather a frame's view; *score* is the model's evidence score, None where it does not say."""
+    return View(
+        frame_id=frame_id,
+        width=width,
+        height=height,
+        f_number=camera.f_number,
+        focal_length_mm=camera.focal_length_mm,
+        lens=camera.lens,
+        pixel_pitch_um=camera.pixel_pitch_um,
+        taken_at=camera.taken_at,
+        evidence=evidence,
+        evidence_score=EVIDENCE_SCORE if score is None else score,
+    )
+
+
+def visibility(attenuation: float, view: View, x: float, y: float) -> float:
+    """Give the probability Pd that a spot of this attenuation at (x, y) would be found: half the best at its limit."""
+    return BEST_DETECTION / (1 + (visible_from(view.evidence, x, y) / attenuation) ** 3)
+
+
+def predict(particle: Particle, view: View) -> Prediction:
+    """Predict where, how wide, how deep and how surely a particle shows in a frame."""
+    mx, my, same_lens = _place(particle, view)
+    x, y = from_centre(mx, my, width=view.width, height=view.height)
+    inside = -0.5 <= x < view.width - 0.5 and -0.5 <= y < view.height - 0.5
+    if view.f_number:
+        attenuation = particle.attenuation_at(view.f_number)
+        diameter_px = particle.diameter_px_at(view.f_number)
+        p_visible = visibility(attenuation, view, x, y)
+    else:
+        attenuation, diameter_px, p_visible = None, particle.sightings[-1].diameter_px, UNKNOWN_DETECTION
+    return Prediction(
+        x=x,
+        y=y,
+        radius_px=optics.match_radius_px(diameter_px, math.hypot(mx, my), same_lens=same_lens),
+        diameter_px=diameter_px,
+        attenuation=attenuation,
+        p_visible=p_visible if inside else 0.0,
+    )
+
+
+def _place(particle: Particle, view: View) -> tuple[float, float, bool]:
+    """Say where a particle lies for this lens: as seen through it before, else on average, and which of the two."""
+    here = [
+        s for s in particle.sightings if view.lens and (s.lens, s.focal_length_mm) == (view.lens, view.focal_length_mm)
+    ]
+    if not here:
+        return particle.mx, particle.my, False
+    return sum(s.mx for s in here) / len(here), sum(s.my for s in here) / len(here), True
