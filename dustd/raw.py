@@ -37,6 +37,10 @@ _MAGICS: tuple[tuple[int, bytes], ...] = (
     (0, b"NOKIARAW"),
     (0, b"ARRI"),
 )
+# IEC 61966-2-1, as LibRaw has it.
+_SRGB_TO_XYZ = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
 _COPY_AGAIN = "Left untouched; copy it again from the card, then run: dustd clean FILE"
 
 
@@ -130,7 +134,6 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
         black = levels[:1].reshape(1, 1).copy()
     else:
         black = levels[np.asarray(libraw.raw_pattern)]
-    matrix = np.asarray(libraw.rgb_xyz_matrix, np.float64)[:3]
     raw.setflags(write=False)
     return Frame(
         raw=raw,
@@ -140,7 +143,7 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
         black=black,
         white=int(libraw.white_level),
         wb=_white_balance(libraw),
-        xyz_to_camera=matrix if np.any(matrix) else None,
+        xyz_to_camera=_xyz_to_camera(libraw),
         camera=camera,
     )
 
@@ -154,7 +157,9 @@ def _layout(libraw: rawpy.RawPy, path: Path) -> tuple[SensorKind, tuple[tuple[in
     if pattern is None:
         if libraw.num_colors == 1:
             return "mono", ((1,),)
-        raise FrameError("its sensor layout is not one that dustd handles (no colour pattern)", remedy=convert, path=path)
+        raise FrameError(
+            "its sensor layout is not one that dustd handles (no colour pattern)", remedy=convert, path=path
+        )
     if libraw.num_colors != 3 or not libraw.color_desc.startswith(b"RGB"):
         raise FrameError(
             f"its colours are {libraw.color_desc.decode(errors='replace')}, not red, green and blue",
@@ -176,6 +181,22 @@ def _white_balance(libraw: rawpy.RawPy) -> tuple[float, float, float]:
         if red > 0 and green > 0 and blue > 0:
             return red / green, 1.0, blue / green
     return 1.0, 1.0, 1.0
+
+
+def _xyz_to_camera(libraw: rawpy.RawPy) -> np.ndarray | None:
+    """Find the D65 matrix (3, 3), None if nobody knows it.
+
+    For a DNG of a camera that LibRaw does not know, `rgb_xyz_matrix` is zero, and the DNG's own matrix is at hand only
+    as LibRaw turned it: inverted, to sRGB, each camera channel scaled to the daylight gains. Undo that.
+    """
+    known = np.asarray(libraw.rgb_xyz_matrix, np.float64)[:3]
+    if np.any(known):
+        return known
+    to_srgb = np.asarray(libraw.color_matrix, np.float64)[:, :3]
+    gains = np.asarray(libraw.daylight_whitebalance[:3], np.float64)
+    if abs(np.linalg.det(to_srgb)) < 1e-6 or not np.all(gains > 0):
+        return None
+    return np.linalg.inv(to_srgb) / gains[:, None] @ np.linalg.inv(_SRGB_TO_XYZ)
 
 
 def _words(exc: Exception) -> str:

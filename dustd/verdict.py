@@ -151,8 +151,8 @@ def table(verdicts: Sequence[Verdict]) -> str:
     first, last = _share(verdicts[:third]), _share(verdicts[-third:])
     lines += [
         "",
-        "visible: takes at least 2 % of the light and stands out from the scene. left: seen, not corrected; the sidecar",
-        "says why. missed: not seen. wrong: corrected where there was no dust. all: sums, and the mean of the seconds.",
+        "visible: takes at least 2 % of the light and stands out from the scene. left: seen, not corrected;",
+        "the sidecar says why. missed: not seen. wrong: corrected where there was no dust. all: sums, and the mean of the seconds.",
         f"Removed of the visible dust: first {third} frames {first}, last {third} frames {last}. "
         f"Hardly visible dust removed as well: {sum(v.faint_removed for v in verdicts)}.",
     ]

@@ -12,7 +12,7 @@ from dustd.metadata import read_camera
 from dustd.raw import open_raw
 from dustd.sidecar import Output, Problem, Record, Source
 from dustd.verdict import judge
-from dustd.virtual import make_body
+from dustd.virtual import XYZ_TO_CAMERA, make_body
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,7 @@ def test_every_shot_but_the_broken_one_is_a_raw_that_names_its_camera(shots):
         if not shot.cut_short:
             with open_raw(shot.path, camera) as opened:
                 assert np.array_equal(opened.frame.mosaic, shot.exposure.mosaic)
+                assert np.allclose(opened.frame.xyz_to_camera, XYZ_TO_CAMERA, atol=2e-3)
 
 
 def test_the_broken_shot_cannot_be_decoded(shots):
