@@ -144,7 +144,7 @@ def _maker_note(contents: Contents) -> MakerNote | None:
     if note is None or note.size > MAX_VALUE_BYTES:
         return None
     data, offset = note.source.read(note.position, note.size), note.position - note.base
-    if not data or not 0 <= offset < 1 << 32:
+    if not data or not 0 <= offset < 1 << 32 or data[:4] in (b"IIII", b"MMMM"):  # Phase One's holds the picture
         return None
     return MakerNote(data=data, little_endian=note.little_endian, offset=offset)
 

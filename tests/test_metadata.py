@@ -264,6 +264,10 @@ def test_adobes_copy_of_a_maker_note_is_handed_on_with_its_first_place(shared_da
     assert len(note.data) == 8340
 
 
+def test_a_note_that_is_the_picture_itself_is_not_taken_over(shared_data):
+    assert read_source_metadata(real(shared_data, "raw/truncated/exiftool_PhaseOne.iiq")).maker_note is None
+
+
 def test_exif_values_that_a_camera_keeps_in_ifd0_are_taken_over(shared_data):
     found = read_source_metadata(real(shared_data, "raw/raspberrypi-imx296_dark-frame_c5dfe1.dng"))
     assert {0x829A, 0x8827} <= {entry.tag for entry in found.exif}
