@@ -41,6 +41,8 @@ _MAGICS: tuple[tuple[int, bytes], ...] = (
 _SRGB_TO_XYZ = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
 )
+# Even a black frame takes a bit per sample without loss; LibRaw fills what a file lacks with zeros or noise.
+LEAST_BITS_DIVISOR = 16  # half a bit per pixel, in pixels per byte
 _COPY_AGAIN = "Left untouched; copy it again from the card, then run: dustd clean FILE"
 
 
@@ -125,6 +127,12 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
     visible = (sizes.top_margin, sizes.left_margin, sizes.height, sizes.width)
     if image is None or min(sizes.height, sizes.width) < 16:
         raise FrameError("it holds no picture that dustd can read", remedy=_COPY_AGAIN, path=path)
+    if path.stat().st_size * LEAST_BITS_DIVISOR < sizes.height * sizes.width:
+        raise FrameError(
+            f"its {path.stat().st_size:,} bytes cannot hold a picture of {sizes.width}×{sizes.height} pixels",
+            remedy=_COPY_AGAIN,
+            path=path,
+        )
     kind, cfa = _layout(libraw, path)
     raw = np.array(image[..., :3] if kind == "linear" else image, dtype=np.uint16, order="C")
     levels = np.asarray(libraw.black_level_per_channel, np.float32)

@@ -24,14 +24,14 @@ class Dust:
     attenuations: tuple[Tensor, ...]
 
 
-def draw_dust(batch: int, size_px: int, generator: torch.Generator, *, empty_share: float = 0.3) -> Dust:
-    """Draw dust for *batch* crops of *size_px*: 1 + Poisson(3) spots each, none in *empty_share* of them."""
+def draw_dust(batch: int, size_px: int, generator: torch.Generator, *, empty_share: float = 0.25) -> Dust:
+    """Draw dust for *batch* crops of *size_px*: 1 + Poisson(6) spots each, none in *empty_share* of them."""
     transmission = torch.ones(batch, 3, size_px, size_px)
     boxes, attenuations = [], []
     for index in range(batch):
         count = 0
         if torch.rand((), generator=generator) >= empty_share:
-            count = 1 + int(torch.poisson(torch.tensor(3.0), generator=generator))
+            count = 1 + int(torch.poisson(torch.tensor(6.0), generator=generator))
         shadows = draw_shadows(count, generator)
         crop_boxes, crop_depths = [], []
         for shadow in shadows:

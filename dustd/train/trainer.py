@@ -9,6 +9,7 @@ import argparse
 import copy
 import csv
 import math
+import os
 import time
 from pathlib import Path
 
@@ -37,9 +38,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--photos", type=Path, required=True, help="folder of dust-free photographs (backgrounds)")
     parser.add_argument("--run", type=Path, default=Path("runs/dust-small"), help="folder for checkpoints and curves")
     parser.add_argument("--hours", type=float, default=2.0, help="training time; the learning rate ends at zero then")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=256, help="crop side, px: 256 on a CPU, 512 on a GPU")
-    parser.add_argument("--rate", type=float, default=6e-4, help="peak learning rate")
+    parser.add_argument("--rate", type=float, default=4e-4, help="peak learning rate")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -52,6 +53,7 @@ def main(argv: list[str]) -> int:
 def train(options: argparse.Namespace) -> None:
     """Train until the time is used up; killing and starting again continues."""
     options.run.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(os.cpu_count() or 1)  # torch counts physical cores; the second hyperthread still helps
     paths = photo_paths(options.photos)
     held_out = [p for p in paths if is_validation(p)]
     validation = validation_set(held_out)

@@ -1,0 +1,300 @@
+"""What happens to one frame, top to bottom: read, detect, reconcile, correct, write, observe.
+
+The order of writing is the crash guarantee: cleaned file, then sidecar (its presence means "done"), then the map, in
+one transaction keyed by the frame's identity. A note beside the sidecar (`files.claim`) lasts until the map knows, so
+that a restart finishes what a kill interrupted and counts nothing twice.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from dustd import evidence, files, ledger, notify, sidecar
+from dustd.config import OutputSettings
+from dustd.correct import correct
+from dustd.detect import Detector, Seen, detect, threshold
+from dustd.dng import encode_dng
+from dustd.dustmap import Thresholds, reconcile
+from dustd.errors import DustdError, FrameError
+from dustd.frame import Camera, Frame
+from dustd.images import encode_jpeg, encode_tiff, orient
+from dustd.integrity import require_whole
+from dustd.light import overview
+from dustd.measure import measure
+from dustd.metadata import read_camera, read_source_metadata
+from dustd.particle import view_of
+from dustd.raw import OpenRaw, open_raw
+from dustd.sidecar import DetectorInfo, Output, Problem, Record, Source
+from dustd.spot import Spot
+from dustd.store import Store
+
+log = structlog.get_logger()
+
+SUFFIXES = {"dng": ".dng", "tiff": ".tif", "jpeg": ".jpg"}
+# Where a confirmed particle is predicted, a false detection would have to fall into that small place by chance; 50
+# points of sensitivity (25 times the false positives, design §5) are still far on the safe side there.
+KNOWN_BONUS = 50.0
+# Detections below this are not worth a line in the sidecar (false positives per megapixel of the model's scale).
+LISTED_FALSE_PER_MP = 0.5
+# False positives per megapixel from which a detection speaks to the map (facts §4).
+EVIDENCE_FALSE_PER_MP = 0.1
+# Blocks of the overview; a multiple of the 2 px and 6 px colour patterns.
+OVERVIEW_STEP_PX = {"bayer": 8, "xtrans": 6, "mono": 8, "linear": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What detector and map made of a frame: spots with their reasons, and the record's account of the looking."""
+
+    spots: tuple[Spot, ...]
+    detector: DetectorInfo
+    evidence: dict
+
+
+class Pipeline:
+    """Detector, map and settings, joined; `process` and `fail` are all that daemon and command line need."""
+
+    def __init__(
+        self,
+        *,
+        detector: Detector,
+        store: Store,
+        output: OutputSettings,
+        sensitivity_of: Callable[[str, Path], float],
+    ) -> None:
+        self.detector = detector
+        self.store = store
+        self.output = output
+        self.sensitivity_of = sensitivity_of
+
+    def process(self, source: Path, out_folder: Path) -> Record:
+        """Clean the frame at *source* into *out_folder*, which exists; write image and sidecar, tell the map.
+
+        A frame that was already cleaned, as it is now and with these settings, is only reported to the map again.
+        Raises FrameError if the frame is broken or its name is taken, SurroundingsError if disk or folder is in the
+        way.
+        """
+        with structlog.contextvars.bound_contextvars(frame=source.name):
+            camera = read_camera(source)
+            with structlog.contextvars.bound_contextvars(body=camera.body_id):
+                sensitivity = self.sensitivity_of(camera.body_id, source)
+                finished = self._finished(source, out_folder, sensitivity)
+                if finished is not None:
+                    self.store.observe(finished)
+                    files.release(out_folder / sidecar.sidecar_name(source.name))
+                    return finished
+                record = self._clean(source, out_folder, camera, sensitivity)
+                log.info(
+                    "frame_" + record.status,
+                    spots=len(record.spots),
+                    corrected=sum(spot.action != "left" for spot in record.spots),
+                    total_ms=round(record.timings_ms["total"]),
+                )
+                return record
+
+    def fail(self, source: Path, out_folder: Path, error: DustdError) -> Record:
+        """Write the sidecar that says why a frame failed. Raises SurroundingsError if that cannot be written."""
+        stamp = source.stat()
+        record = Record(
+            source=Source(
+                name=source.name,
+                size=stamp.st_size,
+                sha256=files.sha256_file(source),
+                mtime_ns=stamp.st_mtime_ns,
+            ),
+            camera=_camera_or_none(source),
+            status="failed",
+            error=Problem(problem=error.problem, remedy=error.remedy),
+        )
+        path = out_folder / sidecar.sidecar_name(source.name)
+        files.publish(path, sidecar.encode(record), ours=ledger.vouched(path))
+        return record
+
+    def _clean(self, source: Path, out_folder: Path, camera: Camera, sensitivity: float) -> Record:
+        """Read, detect, reconcile, correct and write one frame."""
+        timer = Timer()
+        with timer("read"):
+            stamp = _stamp(source)
+            require_whole(source)
+        with open_raw(source, camera) as opened:
+            frame = opened.frame
+            timer.since("read")
+            with timer("detect"):
+                seen = detect(frame, self.detector, between_batches=notify.heartbeat)
+            with timer("reconcile"):
+                judged = self._judge(frame, seen, sensitivity)
+            with timer("correct"):
+                corrected = correct(frame, judged.spots)
+            changed = any(spot.action != "left" for spot in corrected.spots)
+            with timer("write"):
+                image = None
+                if changed or self.output.when_clean == "write":
+                    image = self._encode(opened, corrected.raw, source)
+        if _stamp(source) != stamp:
+            raise FrameError("it changed while it was read", remedy="dustd tries again when it rests", path=source)
+        record = Record(
+            source=stamp,
+            camera=camera,
+            width=frame.width,
+            height=frame.height,
+            detector=judged.detector,
+            spots=corrected.spots,
+            status="cleaned" if changed else "clean",
+            evidence=judged.evidence,
+        )
+        return self._write(record, image, source, out_folder, timer)
+
+    def _judge(self, frame: Frame, seen: Seen, sensitivity: float) -> Judgement:
+        """Measure what was detected and decide with the dust map which spots to correct."""
+        scores = self.detector.false_positive_scores
+        limits = Thresholds(
+            lone=threshold(sensitivity, scores), known=threshold(min(100.0, sensitivity + KNOWN_BONUS), scores)
+        )
+        evidence_score = _score_at(EVIDENCE_FALSE_PER_MP, scores)
+        listed = min(limits.lone, limits.known, _score_at(LISTED_FALSE_PER_MP, scores))
+        worthy = [d for d in seen.detections if d.score >= listed]
+        spots = [measure(frame, detection, spot_id) for spot_id, detection in enumerate(worthy, start=1)]
+        step = OVERVIEW_STEP_PX[frame.kind]
+        proof = evidence.look(overview(frame, step), step)
+        frame_id = frame_identity(frame)
+        view = view_of(
+            frame.camera,
+            frame_id=frame_id,
+            width=frame.width,
+            height=frame.height,
+            evidence=proof,
+            score=evidence_score,
+        )
+        particles = self.store.particles(frame.camera.body_id, frame.camera.taken_at)
+        return Judgement(
+            spots=reconcile(spots, particles, view, limits),
+            detector=DetectorInfo(
+                model_id=self.detector.model_id,
+                sha256=self.detector.sha256,
+                device=self.detector.device,
+                sensitivity=sensitivity,
+                threshold=limits.lone,
+                tiles=seen.tiles,
+                skipped_tiles=seen.skipped_tiles,
+            ),
+            evidence={"frame_id": frame_id, "evidence_score": evidence_score, **evidence.to_dict(proof)},
+        )
+
+    def _encode(self, opened: OpenRaw, raw, source: Path) -> bytes:  # noqa: ANN001
+        """Serialise the cleaned frame in the configured format."""
+        frame, camera = opened.frame, opened.frame.camera
+        metadata = read_source_metadata(source)
+        if self.output.format == "dng":
+            preview = opened.develop(raw, half_size=True)
+            return encode_dng(frame, raw, metadata, preview_rgb=preview, original_name=source.name)
+        if self.output.format == "tiff":
+            picture = orient(opened.develop(raw, half_size=False, bits=16), camera.orientation)
+            return encode_tiff(picture, camera, metadata)
+        picture = orient(opened.develop(raw, half_size=False), camera.orientation)
+        return encode_jpeg(picture, camera, metadata, quality=self.output.jpeg_quality)
+
+    def _write(self, record: Record, image: bytes | None, source: Path, out_folder: Path, timer: "Timer") -> Record:
+        """Publish image and sidecar and tell the map, under a claim that ends when the map knows."""
+        path = out_folder / sidecar.sidecar_name(source.name)
+        with files.claim(path, image or b"") as claimed:
+            ours = ledger.vouched(path) | claimed
+            outputs: tuple[Output, ...] = ()
+            with timer("write"):
+                if image is not None:
+                    target = self._target(source, out_folder, ours)
+                    files.publish(target, image, ours=ours)
+                    digest = hashlib.sha256(image).hexdigest()
+                    outputs = (Output(kind=self.output.format, path=target.name, sha256=digest),)
+            record = replace(record, outputs=outputs, timings_ms=timer.timings_ms())
+            files.publish(path, sidecar.encode(record), ours=ours)
+            self.store.observe(record)
+        return record
+
+    def _target(self, source: Path, out_folder: Path, ours: frozenset[str]) -> Path:
+        """Name the cleaned file: <stem>.dng, or <source name>.dng where another file has that name already."""
+        suffix = SUFFIXES[self.output.format]
+        short = out_folder / (source.stem + suffix)
+        if short.exists() and files.sha256_file(short) not in ours:
+            return out_folder / (source.name + suffix)
+        return short
+
+    def _finished(self, source: Path, out_folder: Path, sensitivity: float) -> Record | None:
+        """Give the record of an earlier run, if it is of this very file and these very settings."""
+        path = out_folder / sidecar.sidecar_name(source.name)
+        if not ledger.is_done(source, path):
+            return None
+        try:
+            record = sidecar.decode(path.read_bytes())
+        except (OSError, ValueError):
+            return None
+        info = record.detector
+        if record.status == "failed" or info is None:
+            return None
+        same = (info.sha256, info.sensitivity) == (self.detector.sha256, sensitivity)
+        whole = all((out_folder / output.path).exists() for output in record.outputs)
+        right = {output.kind for output in record.outputs} == {self.output.format} or (
+            not record.outputs and record.status == "clean" and self.output.when_clean == "skip"
+        )
+        return record if same and whole and right else None
+
+
+class Timer:
+    """Adds up wall time by step, in milliseconds."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.perf_counter()
+        self._ms: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        self._last = time.perf_counter()
+        yield
+        self.since(step)
+
+    def since(self, step: str) -> None:
+        """Count the time since the last mark towards *step*."""
+        now = time.perf_counter()
+        self._ms[step] = self._ms.get(step, 0.0) + (now - self._last) * 1000
+        self._last = now
+
+    def timings_ms(self) -> dict[str, float]:
+        """All steps so far and the total."""
+        total = (time.perf_counter() - self._began) * 1000
+        return {step: round(ms, 1) for step, ms in self._ms.items()} | {"total": round(total, 1)}
+
+
+def frame_identity(frame: Frame) -> str:
+    """Name the exposure by its samples: the same one copied, renamed or retagged counts once. 32 hex digits."""
+    digest = hashlib.sha256(repr(frame.mosaic.shape).encode())
+    for row in range(0, frame.height, 256):
+        digest.update(frame.mosaic[row : row + 256].tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _score_at(false_per_mp: float, scores) -> float:  # noqa: ANN001
+    """Score threshold at a rate of false positives per megapixel, nearest calibrated rate."""
+    return scores[min(scores, key=lambda rate: abs(rate - false_per_mp))]
+
+
+def _stamp(source: Path) -> Source:
+    """Take size, time and hash of a source file. Raises FrameError if it is gone or cannot be read."""
+    try:
+        before = source.stat()
+    except OSError as exc:
+        raise FrameError("the file is gone", remedy="Nothing to do if it was moved on purpose", path=source) from exc
+    return Source(
+        name=source.name, size=before.st_size, sha256=files.sha256_file(source), mtime_ns=before.st_mtime_ns
+    )
+
+
+def _camera_or_none(source: Path) -> Camera:
+    """Read the camera for a failed frame's sidecar, as far as the file still tells."""
+    try:
+        return read_camera(source)
+    except FrameError:
+        return Camera()
