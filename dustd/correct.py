@@ -18,18 +18,14 @@ from dustd.frame import Frame
 from dustd.measure import (
     EDGE_SHARE,
     MARGIN_PX,
-    Patch,
     Shadow,
-    black_level,
-    colours,
-    cut,
-    fill,
     filtered,
     fit,
     hole,
     radial_frequency,
     whitener,
 )
+from dustd.patch import Patch, black_level, colours, cut, fill
 from dustd.spot import Action, Spot
 
 OPAQUE = 0.5  # above this share of light lost, little is left to give back: facts §5, policy

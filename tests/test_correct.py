@@ -167,7 +167,7 @@ def test_hardly_any_spot_ends_worse_than_it_was(scene):
     gains = []
     for seed in range(24):
         depth = (0.05, 0.1, 0.2, 0.4)[seed % 4]
-        frame, _, shade, spot = dusty(1000 + seed, scene, depth=depth)
+        frame, clean, shade, spot = dusty(1000 + seed, scene, depth=depth)
         gains.append(gain_db(correct(frame, [spot]).raw, frame, clean, shade, depth))
     assert np.mean(np.array(gains) < -0.1) <= 0.05
 
@@ -216,6 +216,15 @@ def test_the_same_spot_twice_is_not_given_twice_the_light():
     twice = correct(frame, [spot, replace(spot, id=1, x=spot.x + 1)]).raw
     where = shade < 0.98
     assert psnr(twice, clean, where) > psnr(once, clean, where) - 1
+
+
+def test_overlapping_spots_are_both_taken_out():
+    rng = np.random.default_rng(13)
+    shade = transmission(rng, 118, 128, 26, 0.2) * transmission(rng, 142, 131, 26, 0.1)
+    frame, clean = expose(rng, sky(rng), shade)
+    boxes = [Detection(x=x, y=129, width_px=36, height_px=36, score=0.9) for x in (118, 142)]
+    spots = [replace(measure(frame, b, k), wanted=True) for k, b in enumerate(boxes)]
+    assert gain_db(correct(frame, spots).raw, frame, clean, shade, 0.2) > 12
 
 
 def test_noise_inside_the_spot_matches_its_surroundings():

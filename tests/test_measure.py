@@ -78,7 +78,7 @@ def test_a_spot_at_the_border_is_measured_from_what_is_there():
 def test_a_sharp_dark_edge_nearby_does_not_take_the_fit_with_it():
     frame = shadow_frame(attenuation=0.2)
     raw = frame.raw.copy()
-    raw[:, 122:] = BLACK + (raw[:, 122:] - BLACK) // 3
+    raw[:, 122:] = BLACK + (raw[:, 122:] - BLACK) // 2
     spot = measure(Frame(**{n: getattr(frame, n) for n in Frame.__slots__} | {"raw": raw}), box(), 0)
     assert spot.attenuation == pytest.approx(0.2, rel=0.25)
     assert np.hypot(spot.x - 100.3, spot.y - 90.6) < 3
