@@ -13,7 +13,7 @@ from dustd.errors import FrameError
 from dustd.exif import about, exif_directories
 from dustd.frame import Camera, Frame
 from dustd.ljpeg import encode_tiles
-from dustd.tiff import Entry
+from dustd.tiff import Entry, numbers
 from dustd.tiffwrite import BYTE, TILES, Directory, encode, long, rational, raw_bytes, short, text
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _TILE_PX = 512
 _THUMBNAIL_PX = 256
 _SUB_IFDS = 330
 _COLOR_MATRIX_1 = 50721
+_ACTIVE_AREA = 50829
+_OPCODES_BEFORE_DEMOSAIC = (51008, 51009)
 _PHOTOMETRIC = {"bayer": 32803, "xtrans": 32803, "mono": 34892, "linear": 34892}  # CFA, LinearRaw
 _COMPONENTS = {"bayer": 2, "xtrans": 1, "mono": 1, "linear": 3}
 _REMEDY = "Set output.format to tiff or jpeg for this camera"
@@ -44,14 +46,14 @@ def encode_dng(
     _refuse_inexpressible(frame, raw, has_matrix=has_matrix)
     thumbnail = _thumbnail(preview_rgb)
     entries = (
+        *(_colour(frame, has_matrix=has_matrix) if frame.kind != "mono" else ()),
         *described,
         *_picture_entries(thumbnail, compression=1, photometric=2),
-        *(short(274, frame.camera.orientation), raw_bytes(50706, b"\1\4\0\0"), raw_bytes(50707, b"\1\1\0\0")),
+        *(short(274, frame.camera.orientation), raw_bytes(50706, b"\1\4\0\0"), raw_bytes(50707, b"\1\3\0\0")),
         *_identity(frame.camera, metadata, original_name),
-        *(_colour(frame, has_matrix=has_matrix) if frame.kind != "mono" else ()),
         *(_maker_note(metadata.maker_note) if metadata.maker_note else ()),
     )
-    children = {_SUB_IFDS: (_raw_directory(frame, raw), _preview_directory(preview_rgb))}
+    children = {_SUB_IFDS: (_raw_directory(frame, raw, metadata), _preview_directory(preview_rgb))}
     children |= exif_directories(frame.camera, metadata)
     return encode(Directory(entries=entries, data=(thumbnail.tobytes(),), children=children))
 
@@ -62,6 +64,8 @@ def _refuse_inexpressible(frame: Frame, raw: np.ndarray, *, has_matrix: bool) ->
         raise FrameError(
             f"a {frame.kind} frame of shape {raw.shape}, {raw.dtype}, has no place in a DNG", remedy=_REMEDY
         )
+    if raw.shape[1] < 16:
+        raise FrameError("the picture is too small for a DNG", remedy=_REMEDY)
     if any(colour not in (0, 1, 2) for row in frame.cfa for colour in row):
         raise FrameError("the sensor has colours other than red, green and blue", remedy=_REMEDY)
     if frame.kind != "mono" and frame.xyz_to_camera is None and not has_matrix:
@@ -69,27 +73,43 @@ def _refuse_inexpressible(frame: Frame, raw: np.ndarray, *, has_matrix: bool) ->
         raise FrameError(f"no colour matrix is known for {name}, a DNG would show wrong colours", remedy=_REMEDY)
 
 
-def _raw_directory(frame: Frame, raw: np.ndarray) -> Directory:
+def _raw_directory(frame: Frame, raw: np.ndarray, metadata: "SourceMetadata") -> Directory:
     """Describe the samples. CFA pattern and black level count from the top-left of the active area (DNG 1.4)."""
     samples = raw.shape[2] if raw.ndim == 3 else 1
     top, left, height, width = frame.visible
     if frame.kind == "linear":
         raw, top, left = raw[top : top + height, left : left + width], 0, 0
+    tile_px = min(_TILE_PX, raw.shape[1] // 16 * 16)  # LibRaw misreads a tile wider than the picture
+    area = (top, left, top + height, left + width)
     entries = [
+        *_development(metadata.raw, area, frame.kind),
         *(long(254, 0), long(256, raw.shape[1]), long(257, raw.shape[0]), short(258, *(16,) * samples)),
         *(short(259, 7), short(262, _PHOTOMETRIC[frame.kind]), short(277, samples), short(284, 1)),
-        *(long(322, _TILE_PX), long(323, _TILE_PX)),
+        *(long(322, tile_px), long(323, tile_px)),
         *_black(frame.black, samples),
         long(50717, *(frame.white,) * samples),
         *(rational(50718, 1, 1), long(50719, 0, 0), long(50720, width, height), rational(50780, 1)),
-        long(50829, top, left, top + height, left + width),
+        long(_ACTIVE_AREA, *area),
     ]
     if frame.kind in ("bayer", "xtrans"):
         pattern = np.array(frame.cfa, np.uint8)
         entries += [short(33421, *pattern.shape), raw_bytes(33422, pattern.tobytes())]
         entries += [raw_bytes(50710, b"\0\1\2"), short(50711, 1)]
-    tiles = encode_tiles(raw, components=_COMPONENTS[frame.kind], tile_px=_TILE_PX)
+    tiles = encode_tiles(raw, components=_COMPONENTS[frame.kind], tile_px=tile_px)
     return Directory(entries=tuple(entries), data=tuple(tiles), data_tags=TILES)
+
+
+def _development(source: tuple[Entry, ...], area: tuple[int, ...], kind: str) -> list[Entry]:
+    """Take over a source DNG's opcodes (lens correction, gain maps) and noise profile.
+
+    Opcodes count from the active area: if LibRaw cut it differently, they no longer fit. Of a demosaiced frame LibRaw
+    may have carried out those before demosaicing already.
+    """
+    kept = {entry.tag: entry for entry in source}
+    source_area = kept.pop(_ACTIVE_AREA, None)
+    if source_area is not None and tuple(numbers(source_area)) != area:
+        return []
+    return [entry for tag, entry in kept.items() if kind != "linear" or tag not in _OPCODES_BEFORE_DEMOSAIC]
 
 
 def _black(black: np.ndarray, samples: int) -> tuple[Entry, Entry]:
@@ -104,7 +124,7 @@ def _black(black: np.ndarray, samples: int) -> tuple[Entry, Entry]:
 
 
 def _colour(frame: Frame, *, has_matrix: bool) -> list[Entry]:
-    """Write white balance and, unless the source brought its own, the colour matrix.
+    """Write white balance and, unless the source brought its own, the colour matrix; what it brought wins over both.
 
     LibRaw takes the matrix only if there are two, so the D65 one stands in for illuminant A as well (17 = A, 21 = D65).
     """
@@ -120,20 +140,11 @@ def _colour(frame: Frame, *, has_matrix: bool) -> list[Entry]:
 def _identity(camera: Camera, metadata: "SourceMetadata", original_name: str) -> list[Entry]:
     """Name the camera as Adobe does (its profiles are found by that name), the body and the source."""
     name = original_name.encode() + b"\0"
-    entries = [text(50708, metadata.unique_model or unique_model(camera))]
+    entries = [text(50708, metadata.unique_model or camera.model or "unknown")]
     entries.append(text(50827, original_name) if original_name.isascii() else raw_bytes(50827, name, type=BYTE))
     if camera.serial:
         entries.append(text(50735, camera.serial))
     return entries
-
-
-def unique_model(camera: Camera) -> str:
-    """Spell a camera's name as Adobe does: "Nikon D70" for NIKON CORPORATION / NIKON D70, "Canon EOS 6D"."""
-    brand, model = (camera.make or "").partition(" ")[0], camera.model or "unknown"
-    if brand and model.lower().startswith(brand.lower() + " "):
-        model = model[len(brand) + 1 :]
-    spelled = brand.capitalize() if brand.isupper() and len(brand) > 3 else brand
-    return f"{spelled} {model}".strip()
 
 
 def _maker_note(note: "MakerNote") -> tuple[Entry, Entry]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dustd import __version__
 from dustd.frame import Camera
 from dustd.tiff import Entry
-from dustd.tiffwrite import UNDEFINED, Directory, rational, raw_bytes, short, text
+from dustd.tiffwrite import UNDEFINED, Directory, long, rational, raw_bytes, short, text
 
 if TYPE_CHECKING:
     from dustd.metadata import SourceMetadata
@@ -41,14 +41,25 @@ def about_rendered(camera: Camera, metadata: "SourceMetadata") -> tuple[Entry, .
     return (*entries, short(274, 1), rational(282, 300), rational(283, 300), short(296, 2))
 
 
-def exif_directories(camera: Camera, metadata: "SourceMetadata") -> dict[int, tuple[Directory, ...]]:
-    """Collect the Exif and, where there is one, the GPS directory, by the tags that point at them."""
-    copied = {entry.tag: entry for entry in metadata.exif if entry.tag not in _OF_THE_SOURCE}
-    exif = {entry.tag: entry for entry in _exif_from_camera(camera)} | copied
+def exif_directories(
+    camera: Camera, metadata: "SourceMetadata", *, about_pixels: tuple[Entry, ...] = ()
+) -> dict[int, tuple[Directory, ...]]:
+    """Collect the Exif and, where there is one, the GPS directory, by the tags that point at them.
+
+    The source's entries win over what *camera* says, *about_pixels* over both.
+    """
+    copied = tuple(entry for entry in metadata.exif if entry.tag not in _OF_THE_SOURCE)
+    exif = {entry.tag: entry for entry in (*_exif_from_camera(camera), *copied, *about_pixels)}
     directories = {_EXIF_POINTER: (Directory(entries=tuple(exif.values())),)}
     if metadata.gps:
         directories[_GPS_POINTER] = (Directory(entries=metadata.gps),)
     return directories
+
+
+def about_pixels(*, width: int, height: int) -> tuple[Entry, ...]:
+    """Say in Exif how a developed picture is stored: YCbCr in that order, sRGB (40961 = 1), its size."""
+    layout = (raw_bytes(37121, b"\1\2\3\0", type=UNDEFINED), raw_bytes(40960, b"0100", type=UNDEFINED))
+    return (*layout, short(40961, 1), long(40962, width), long(40963, height))
 
 
 def exif_time(taken_at: str | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dustd.exif import about_rendered, exif_directories
+from dustd.exif import about_pixels, about_rendered, exif_directories
 from dustd.frame import Camera
 from dustd.tiff import Entry
 from dustd.tiffwrite import UNDEFINED, Directory, encode, long, raw_bytes, short
@@ -42,7 +42,7 @@ def encode_tiff(rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata") -> 
         *(short(277, 3), long(278, _STRIP_ROWS), short(284, 1), raw_bytes(34675, srgb_profile(), type=UNDEFINED)),
     )
     strips = tuple(rgb[top : top + _STRIP_ROWS].astype("<u2").tobytes() for top in range(0, height, _STRIP_ROWS))
-    return encode(Directory(entries=entries, data=strips, children=exif_directories(camera, metadata)))
+    return encode(Directory(entries=entries, data=strips, children=_exif(rgb, camera, metadata)))
 
 
 def encode_jpeg(rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata", *, quality: int = 95) -> bytes:
@@ -51,9 +51,10 @@ def encode_jpeg(rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata", *, 
 
     children = {
         tag: tuple(Directory(entries=_short_entries(directory.entries)) for directory in directories)
-        for tag, directories in exif_directories(camera, metadata).items()
+        for tag, directories in _exif(rgb, camera, metadata).items()
     }
-    exif = encode(Directory(entries=_short_entries(about_rendered(camera, metadata)), children=children))
+    entries = (*_short_entries(about_rendered(camera, metadata)), short(531, 1))
+    exif = encode(Directory(entries=entries, children=children))
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(
         buffer, "JPEG", quality=quality, subsampling=0, exif=b"Exif\0\0" + exif, icc_profile=srgb_profile()
@@ -69,6 +70,11 @@ def srgb_profile() -> bytes:
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[24:36] = bytes.fromhex("07ea 0001 0001 0000 0000 0000")  # 2026-01-01 00:00:00, ICC.1 §7.2.8
     return bytes(profile)
+
+
+def _exif(rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata") -> dict[int, tuple[Directory, ...]]:
+    pixels = about_pixels(width=rgb.shape[1], height=rgb.shape[0])
+    return exif_directories(camera, metadata, about_pixels=pixels)
 
 
 def _short_entries(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:

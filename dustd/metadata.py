@@ -33,6 +33,10 @@ _UNIT_UM = {2: 25_400, 3: 10_000, 4: 1_000, 5: 1}
 
 # What a cleaned file takes over from IFD0: description, time, artist, rating, copyright.
 _KEPT_IFD0 = (0x010E, 0x0132, 0x013B, 0x4746, 0x8298)
+# And if the source is a DNG: matrices, white balance, calibration and exposure baseline, which say what its colours
+# mean; from the raw directory opcodes (lens correction), noise profile and the area that opcodes refer to.
+_KEPT_DNG = (*range(0xC621, 0xC629), 0xC62A, 0xC65A, 0xC65B, 0xC6F3, 0xC6F4, 0xC714, 0xC715, 0xC7A5)
+_KEPT_RAW = (0xC68D, 0xC740, 0xC741, 0xC74E, 0xC761)
 # What it does not from Exif: pointers that would dangle (SubIFDs, Exif, GPS, Interop), the maker note, padding.
 _DROPPED_EXIF = {0x014A, 0x8769, 0x8825, 0xA005, 0x927C, 0xEA1C, 0xEA1D}
 # Exif values that TIFF/EP cameras keep in IFD0.
@@ -53,11 +57,13 @@ class MakerNote:
 class SourceMetadata:
     """What a cleaned file takes over from its source.
 
+    *ifd0* describes the picture (and, from a DNG, its colours), *raw* how a DNG's samples are to be developed.
     *unique_model* is the source's UniqueCameraModel, or else the model in the spelling by which Adobe finds its
     camera profiles ("Nikon D70" for "NIKON D70").
     """
 
     ifd0: tuple[Entry, ...] = ()
+    raw: tuple[Entry, ...] = ()
     exif: tuple[Entry, ...] = ()
     gps: tuple[Entry, ...] = ()
     maker_note: MakerNote | None = None
@@ -120,12 +126,14 @@ def _camera(contents: Contents) -> Camera:
 
 
 def _source_metadata(contents: Contents) -> SourceMetadata:
-    ifd0 = [_first(contents.images, tag) for tag in _KEPT_IFD0]
+    ifd0 = [_first(contents.images, tag) for tag in (*_KEPT_IFD0, *_KEPT_DNG)]
+    raw = [_first(contents.images, tag) for tag in _KEPT_RAW]
     in_ifd0 = [_first(contents.images[:1], tag) for tag in _EXIF_IN_IFD0 if tag not in contents.exif]
     exif = [contents.exif.get(tag) for tag in contents.exif if tag not in _DROPPED_EXIF]
     make, model = text(_first(contents.images, MAKE)), text(_first(contents.images, MODEL))
     return SourceMetadata(
         ifd0=_kept(ifd0),
+        raw=_kept(raw, max_bytes=MAX_VALUE_BYTES),
         exif=_kept([*exif, *in_ifd0]),
         gps=_kept(contents.gps.get(tag) for tag in contents.gps if tag <= 0x1F),
         maker_note=_maker_note(contents),
@@ -133,9 +141,9 @@ def _source_metadata(contents: Contents) -> SourceMetadata:
     )
 
 
-def _kept(entries: Iterable[Entry | None]) -> tuple[Entry, ...]:
+def _kept(entries: Iterable[Entry | None], *, max_bytes: int = _MAX_COPIED_BYTES) -> tuple[Entry, ...]:
     """Drop what is absent, too large to copy or a pointer (type 13); sort by tag."""
-    kept = (e for e in entries if e is not None and len(e.data) <= _MAX_COPIED_BYTES and e.type != 13)
+    kept = (e for e in entries if e is not None and len(e.data) <= max_bytes and e.type != 13)
     return tuple(sorted(kept, key=lambda entry: entry.tag))
 
 
