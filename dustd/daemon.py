@@ -174,8 +174,8 @@ class _Loop:
             if look is None:
                 continue
             if not look.regular:
-                # A new folder: what was put in before it was watched caused no events.
-                lane.scans.append(self._walk(lane, path))
+                if path.is_dir() and not path.is_symlink():  # what was put in before it was watched made no events
+                    lane.scans.append(self._walk(lane, path))
             elif len(lane.settle) < MAX_WAITING or path in lane.settle:
                 lane.settle.touch(path, at, look)
             else:

@@ -61,8 +61,7 @@ def claim(path: Path, data: bytes) -> Iterator[frozenset[str]]:
     the block ends well. Raises FrameError and SurroundingsError as `publish`.
     """
     _refuse_long_name(path)
-    key = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:32]
-    note = path.parent / f"{PREFIX}{key}.claim"
+    note = _note(path)
     with _surroundings(note):
         with note.open("a+b") as file:
             file.seek(0)
@@ -75,8 +74,24 @@ def claim(path: Path, data: bytes) -> Iterator[frozenset[str]]:
     if noted:  # the fallback of `_rename_new` may have been killed after it reserved the name with an empty file
         noted.add(_EMPTY_SHA256)
     yield frozenset({*noted, new})
-    with contextlib.suppress(OSError):  # a note that stays does no harm
-        note.unlink()
+    release(path)
+
+
+def is_claimed(path: Path) -> bool:
+    """Tell whether an earlier `claim` of *path* never ended, because the process was killed or the block failed."""
+    return _note(path).exists()
+
+
+def release(path: Path) -> None:
+    """End a claim whose work turned out to be done."""
+    with contextlib.suppress(OSError):  # a note that stays costs one more look at the frame, no more
+        _note(path).unlink()
+
+
+def _note(path: Path) -> Path:
+    """Name the note about *path*: hidden, beside it, whatever characters and length the name has."""
+    key = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:32]
+    return path.parent / f"{PREFIX}{key}.claim"
 
 
 def sha256_file(path: Path) -> str:

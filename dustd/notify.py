@@ -1,7 +1,7 @@
 """Tell systemd how the service does (sd_notify): ready, alive, what it is doing, stopping.
 
-One datagram per message to the socket named in NOTIFY_SOCKET; without that variable, nothing happens. A lost
-message is no reason to stop cleaning frames, so socket errors are ignored: a lost heartbeat leads to a restart.
+One datagram per message to the socket named in NOTIFY_SOCKET; without that variable, nothing happens. Nothing waits
+and no error counts: a message that is lost because the listener is busy or away is no reason to stop cleaning frames.
 """
 
 import contextlib
@@ -36,6 +36,5 @@ def _send(message: str) -> None:
     if address.startswith("@"):  # abstract socket: its name starts with a null byte
         address = "\0" + address[1:]
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        # A full receive buffer must not stop the work for longer than a moment.
-        sock.settimeout(1.0)
+        sock.setblocking(False)
         sock.sendto(message.encode(), address)

@@ -185,17 +185,17 @@ def test_stale_temps_are_found_below_the_folder_and_other_files_stay(tmp_path):
 def test_a_kill_between_file_and_sidecar_does_not_lock_dustd_out(tmp_path):
     target = tmp_path / "a.dng"
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def attempt(data, *, survive):
         with files.claim(target, data) as ours:
             files.publish(target, data, ours=ours)
             if not survive:
-                raise Killed
+                raise KilledError
 
     for data in (b"first", b"second"):
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             attempt(data, survive=False)
     attempt(b"third", survive=True)
     assert target.read_bytes() == b"third"

@@ -35,3 +35,9 @@ def test_without_a_service_manager_nothing_happens(monkeypatch):
 def test_a_service_manager_that_has_gone_stops_nobody(monkeypatch, tmp_path):
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
     notify.heartbeat()
+
+
+def test_a_service_manager_that_does_not_listen_stops_nobody(listener):
+    for _ in range(5000):  # far more than any receive buffer holds; waiting for each would never end
+        notify.heartbeat()
+    assert listener.recv(1000) == b"WATCHDOG=1"
