@@ -96,9 +96,10 @@ def test_a_folder_that_is_away_is_waited_for(tmp_path):
         files.publish(tmp_path / "unplugged" / "a.dng", b"light")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_waited_for(tmp_path):
     tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("root may write anywhere")
     with pytest.raises(SurroundingsError, match="cannot be written"):
         files.publish(tmp_path / "a.dng", b"light")
     tmp_path.chmod(0o700)

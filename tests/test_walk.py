@@ -90,9 +90,10 @@ def test_a_missing_folder_is_reported_and_left_out(tmp_path):
     assert isinstance(complaints[0], FileNotFoundError)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anywhere")
 def test_an_unreadable_folder_does_not_hide_the_others(tmp_path):
     (tmp_path / "locked").mkdir(mode=0)
+    if os.access(tmp_path / "locked", os.R_OK):
+        pytest.skip("root may read anywhere")
     (tmp_path / "a.nef").touch()
     assert found(tmp_path) == {"a.nef"}
 
