@@ -49,7 +49,8 @@ def encode_dng(
         *(_colour(frame, has_matrix=has_matrix) if frame.kind != "mono" else ()),
         *described,
         *_picture_entries(thumbnail, compression=1, photometric=2),
-        *(short(274, frame.camera.orientation), raw_bytes(50706, b"\1\4\0\0"), raw_bytes(50707, b"\1\3\0\0")),
+        *(short(274, frame.camera.orientation), raw_bytes(50706, b"\1\4\0\0")),
+        raw_bytes(50707, b"\1\3\0\0" if metadata.raw else b"\1\1\0\0"),  # opcodes came with DNG 1.3
         *_identity(frame.camera, metadata, original_name),
         *(_maker_note(metadata.maker_note) if metadata.maker_note else ()),
     )
