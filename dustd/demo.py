@@ -4,14 +4,10 @@ A virtual body with known dust shoots into a watched folder the way tether progr
 `dustd run` cleans what lands. Then the cleaned files are held against the light that was.
 """
 
-import contextlib
 import hashlib
 import itertools
-import os
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,22 +18,26 @@ import numpy as np
 from tqdm import tqdm
 
 from dustd import proof, sidecar, tether
+from dustd.child import Daemon
 from dustd.dng import encode_dng
-from dustd.errors import SurroundingsError
+from dustd.frame import from_centre
 from dustd.metadata import SourceMetadata, read_camera
 from dustd.raw import open_raw
 from dustd.scenes import SESSION
 from dustd.sidecar import Record
+from dustd.store import Store
 from dustd.tiff import Entry
 from dustd.tiffwrite import rational, short
-from dustd.verdict import Verdict, judge, table
+from dustd.verdict import Verdict, judge, judge_map, table
 from dustd.virtual import Exposure, Lens, VirtualBody, expose, frame_of, make_body
 
 WIDE = Lens(name="Virtual 28mm F2.8", focal_length_mm=28, exit_pupil_mm=52)
 TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
 OUTDOORS = ("sky_over_hills", "clouds_over_sea")
 F_NUMBERS = (11, 16, 8, 11, 16, 16, 11, 11, 13, 8, 16, 16)
-READY_S, STALLED_S, STOP_S = 180.0, 120.0, 60.0
+STALLED_S = 120.0  # without a new sidecar, the session is over
+
+STORE = Path("state", "maps.sqlite")
 
 CONFIG = """\
 # Written by dustd demo, which starts `dustd run -c` with it.
@@ -78,7 +78,10 @@ def run(folder: Path, *, frames: int = len(SESSION), width: int = 3000, height: 
     (home / "config.yaml").write_text(CONFIG, encoding="utf-8")
     body = make_body(f"V6-{seed:04d}", seed=seed, width=width, height=height)
     print(f"A body with {len(body.grains)} grains of dust shoots {frames} frames into {home / 'capture'}", flush=True)
-    with Daemon(home) as daemon, tqdm(total=frames + 1, unit="frame", disable=None) as bar:
+    with (
+        Daemon(home / "config.yaml", home / "dustd.log") as daemon,
+        tqdm(total=frames + 1, unit="frame", disable=None) as bar,
+    ):
         daemon.wait_until_ready()
         shots: list[Shot] = []
         for shot in _shoot(body, home / "capture", frames, seed):
@@ -91,76 +94,9 @@ def run(folder: Path, *, frames: int = len(SESSION), width: int = 3000, height: 
     broken += [f"{v.name}: {v.outside_px} pixels changed outside the spots" for v in verdicts if v.outside_px]
     if exit_code != 0:
         broken.append(f"dustd run ended with exit code {exit_code}: {home / 'dustd.log'} says why")
-    print(f"\n{table(verdicts)}\n\n{_leave_behind(home, shots, verdicts)}\n")
+    print(f"\n{table(verdicts)}\n{_map_line(home, body, shots, verdicts)}\n\n{_leave_behind(home, shots, verdicts)}\n")
     print("\n".join(f"PROMISE BROKEN: {line}" for line in broken) or "Every promise was kept.")
     return 1 if broken else 0
-
-
-class Daemon:
-    """The real `dustd run` in a process of its own, listened to and told to stop as systemd would."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-
-    def __enter__(self) -> "Daemon":
-        # The name of a socket must be short, which the demo's folder may not be.
-        self._socket_folder = tempfile.TemporaryDirectory(prefix="dustd-")
-        address = str(Path(self._socket_folder.name, "notify"))
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(address)
-        self._socket.settimeout(0.2)
-        self._log = (self.home / "dustd.log").open("wb")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "dustd", "run", "-c", str(self.home / "config.yaml")],
-            env={**os.environ, "NOTIFY_SOCKET": address},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
-        self._socket.close()
-        self._socket_folder.cleanup()
-
-    def hear(self) -> list[str]:
-        """Return what the daemon has said ("READY=1", "STATUS=…"), after waiting a moment for it to speak.
-
-        Raises SurroundingsError if it has ended by itself.
-        """
-        said: list[str] = []
-        until = time.monotonic() + 0.5
-        with contextlib.suppress(TimeoutError):
-            while time.monotonic() < until:
-                said += self._socket.recv(4096).decode(errors="replace").splitlines()
-        if self._process.poll() is not None:
-            raise self._trouble(f"dustd run ended by itself with exit code {self._process.returncode}")
-        return said
-
-    def wait_until_ready(self) -> None:
-        """Wait for the model to be warm. Raises SurroundingsError if that takes longer than READY_S."""
-        until = time.monotonic() + READY_S
-        while "READY=1" not in self.hear():
-            if time.monotonic() > until:
-                raise self._trouble(f"dustd run was not ready after {READY_S:g} s")
-
-    def stop(self) -> int:
-        """End the daemon with SIGTERM and return its exit code; -9 if it had to be killed."""
-        self._process.terminate()
-        try:
-            return self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
-
-    def _trouble(self, problem: str) -> SurroundingsError:
-        log = self.home / "dustd.log"
-        last = " / ".join(log.read_text(errors="replace").strip().splitlines()[-4:])
-        return SurroundingsError(problem, remedy=f"Read {log}; it ends with: {last}")
 
 
 def broken_promises(shots: Sequence[Shot]) -> list[str]:
@@ -268,6 +204,18 @@ def _record(shot: Shot) -> Record | None:
         return None
 
 
+def _map_line(home: Path, body: VirtualBody, shots: Sequence[Shot], verdicts: Sequence[Verdict]) -> str:
+    """Say how much of the dust the map has learnt."""
+    with Store.open(home / STORE) as store:
+        particles = store.particles(shots[0].exposure.camera.body_id)
+    places = [from_centre(p.mx, p.my, width=body.width, height=body.height) for p in particles if p.confirmed]
+    learnt = judge_map(places, verdicts, [shadow for shot in shots for shadow in shot.exposure.shadows])
+    return (
+        f"Dust map: {learnt.confirmed} grains confirmed, {learnt.could_be} were visible in two frames or more; "
+        f"{learnt.wrong} confirmed where there is no dust."
+    )
+
+
 def _leave_behind(home: Path, shots: Sequence[Shot], verdicts: Sequence[Verdict]) -> str:
     """Write picture, report and table into *home*; return where everything lies."""
     lines = [f"Originals    {home / 'capture'}", f"Cleaned      {home / 'capture' / 'Cleaned'}, with a sidecar each"]
@@ -279,7 +227,7 @@ def _leave_behind(home: Path, shots: Sequence[Shot], verdicts: Sequence[Verdict]
         proof.draw(home / "before-after.png", shot.exposure, _cleaned(shot, record), best)
         lines.append(f"Before/after {home / 'before-after.png'}")
     report = subprocess.run(
-        [sys.executable, "-m", "dustd", "report", "--store", str(home / "state" / "maps.sqlite")],
+        [sys.executable, "-m", "dustd", "report", "--store", str(home / STORE)],
         capture_output=True,
         text=True,
         check=False,

@@ -3,6 +3,7 @@
 Plain arrays and values; it knows neither files nor how the demo's session was shot.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from dustd.spot import Spot
 from dustd.virtual import BLACK, WHITE, Exposure, Shadow
 
 FAINT = 0.02  # below this share of light lost, nobody sees a spot
+MAP_SLACK_PX = 12.0  # lenses shift dust; the map keeps a place between
 HIDDEN = 3.0  # a spot shows if it is this many times deeper than what the scene itself does at its size
 
 
@@ -45,6 +47,15 @@ class Verdict:
         return len(self.visible) - len(self.removed) - len(self.left)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapVerdict:
+    """How many grains the map has *confirmed*, how many *could be* (visible in two frames), how many are *wrong*."""
+
+    confirmed: int
+    could_be: int
+    wrong: int
+
+
 def judge(exposure: Exposure, cleaned: np.ndarray, record: Record) -> Verdict:
     """Compare a frame's sidecar and *cleaned* mosaic, (height, width) uint16, with the truth."""
     visible = tuple(shadow for shadow in exposure.shadows if is_visible(shadow, exposure.clean))
@@ -65,6 +76,22 @@ def judge(exposure: Exposure, cleaned: np.ndarray, record: Record) -> Verdict:
         psnr_after_db=psnr_db(cleaned, exposure.clean, visible),
         seconds=record.timings_ms.get("total", 0.0) / 1000,
     )
+
+
+def judge_map(
+    places: Sequence[tuple[float, float]], verdicts: Sequence[Verdict], truth: Sequence[Shadow]
+) -> MapVerdict:
+    """Compare the *places* (frame px) of a map's confirmed particles with the shadows of all frames."""
+    often = Counter(shadow.grain for verdict in verdicts for shadow in verdict.visible)
+    right: set[int] = set()
+    wrong = 0
+    for x, y in places:
+        away = min(truth, key=lambda shadow: np.hypot(shadow.x - x, shadow.y - y))
+        if np.hypot(away.x - x, away.y - y) <= max(away.diameter_px / 2, MAP_SLACK_PX):
+            right.add(away.grain)
+        else:
+            wrong += 1
+    return MapVerdict(confirmed=len(right), could_be=sum(count >= 2 for count in often.values()), wrong=wrong)
 
 
 def is_visible(shadow: Shadow, clean: np.ndarray) -> bool:
@@ -151,8 +178,8 @@ def table(verdicts: Sequence[Verdict]) -> str:
     first, last = _share(verdicts[:third]), _share(verdicts[-third:])
     lines += [
         "",
-        "visible: takes at least 2 % of the light and stands out from the scene. left: seen, not corrected;",
-        "the sidecar says why. missed: not seen. wrong: corrected where there was no dust. all: sums, and the mean of the seconds.",
+        "visible: takes at least 2 % of the light and stands out from the scene. left: seen, not corrected; the",
+        "sidecar says why. missed: not seen. wrong: corrected where there was no dust. all: sums, mean time.",
         f"Removed of the visible dust: first {third} frames {first}, last {third} frames {last}. "
         f"Hardly visible dust removed as well: {sum(v.faint_removed for v in verdicts)}.",
     ]

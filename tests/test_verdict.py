@@ -6,7 +6,7 @@ import pytest
 from dustd.frame import Camera
 from dustd.sidecar import Record, Source
 from dustd.spot import Spot
-from dustd.verdict import changed_outside, is_visible, judge, match, psnr_db, table
+from dustd.verdict import changed_outside, is_visible, judge, judge_map, match, psnr_db, table
 from dustd.virtual import Exposure, Shadow
 
 DEEP = Shadow(grain=0, x=100.0, y=80.0, diameter_px=20.0, attenuation=0.10)
@@ -98,3 +98,9 @@ def test_the_table_has_a_line_per_frame_and_sums(exposure):
 
 def test_the_table_of_nothing_does_not_fail():
     assert "none visible" in table([])
+
+
+def test_the_map_is_judged_by_the_dust_that_showed_twice(exposure):
+    verdict = judge(exposure, exposure.clean, record())
+    learnt = judge_map([(101.0, 80.0), (20.0, 20.0)], [verdict, verdict], exposure.shadows)
+    assert (learnt.confirmed, learnt.could_be, learnt.wrong) == (1, 1, 1)
