@@ -93,7 +93,7 @@ def cut(frame: Frame, x: float, y: float, half_px: float, avoid: np.ndarray | No
     return _flatten(left, top, step, planes, shares, xs, ys, away)
 
 
-def fill(values: np.ndarray, known: np.ndarray, rounds: int = 60) -> np.ndarray:
+def fill(values: np.ndarray, known: np.ndarray, rounds: int = 40) -> np.ndarray:
     """Span a membrane over the unknown cells of (h, w) *values*: coarse to fine, then relaxed."""
     if known.all():
         return values
