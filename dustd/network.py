@@ -5,8 +5,11 @@ scratch learn blobs far sooner through it; Xiao et al. 2021, "Early convolutions
 a short encoder is the first *encoder_layers* blocks of the library's.
 """
 
+import logging
 import types
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,10 +55,9 @@ class Stem(nn.Module):
 
 def configs(architecture: Architecture) -> tuple[Any, Any]:
     """Build the library's model and training configuration for *architecture*."""
-    from rfdetr.config import RFDETRNanoConfig, TrainConfig
+    with _quiet_library():
+        from rfdetr.config import RFDETRNanoConfig, TrainConfig
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the library warns that training from scratch is unusual; it is our plan
         model_config = RFDETRNanoConfig(
             num_classes=1,
             pretrain_weights=None,
@@ -75,20 +77,16 @@ def configs(architecture: Architecture) -> tuple[Any, Any]:
 
 def build(architecture: Architecture) -> nn.Module:
     """Build the network with random weights."""
-    import logging
+    with _quiet_library():
+        from rfdetr.models import build_model_from_config
 
-    logging.getLogger("rf-detr").setLevel(logging.ERROR)  # it reports that no DINOv2 weights load; none are wanted
-    from rfdetr.models import build_model_from_config
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
         model = build_model_from_config(*configs(architecture))
     encoder = model.backbone[0].encoder.encoder
     encoder.encoder.layer = encoder.encoder.layer[: architecture.encoder_layers]
     embeddings = encoder.embeddings
     embeddings.patch_embeddings.projection = Stem(architecture.channels, encoder.config.hidden_size)
     embeddings.patch_embeddings.num_channels = architecture.channels
-    with torch.no_grad():
+    with torch.no_grad():  # the library draws them as large as the content, far too loud without pretraining
         embeddings.position_embeddings.mul_(0.02)
     embeddings.interpolate_pos_encoding = types.MethodType(_cut_positions, embeddings)
     return model
@@ -129,6 +127,17 @@ def proposals(model: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
     centres = (torch.stack([xs, ys], -1).reshape(1, -1, 2) + 0.5) * TOKEN_PX
     boxes = torch.cat([centres + delta[..., :2] * unit_px, delta[..., 2:].clamp(-4, 3).exp() * unit_px], -1)
     return logits, boxes
+
+
+@contextmanager
+def _quiet_library() -> Iterator[None]:
+    """Keep the library from warning that nothing pretrained is loaded, which is our plan, and of its own imports."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import rfdetr  # noqa: F401 - sets up its logger, which must be there to be silenced
+
+        logging.getLogger("rf-detr").setLevel(logging.ERROR)
+        yield
 
 
 def _cut_positions(self: Any, embeddings: Tensor, height: int, width: int) -> Tensor:  # noqa: ARG001

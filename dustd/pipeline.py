@@ -113,6 +113,8 @@ class Pipeline:
         )
         path = out_folder / sidecar.sidecar_name(source.name)
         files.publish(path, sidecar.encode(record), ours=ledger.vouched(path))
+        files.release(path)
+        log.warning("frame_failed", frame=source.name, problem=error.problem, remedy=error.remedy)
         return record
 
     def _clean(self, source: Path, out_folder: Path, camera: Camera, sensitivity: float) -> Record:

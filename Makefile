@@ -1,0 +1,32 @@
+# The two commands: `make demo` shows dustd at work, `make test` proves it. Both set everything up first.
+
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test lint clean-venv
+
+demo: .venv/demo-ready
+	$(BIN)/dustd demo demo-out
+
+test: .venv/test-ready
+	$(BIN)/python -m pytest
+
+lint: .venv/test-ready
+	$(BIN)/python -m pip install -q -c constraints.txt ruff
+	$(BIN)/ruff check dustd tests
+	$(BIN)/ruff format --check dustd tests
+
+# A stamp per purpose; an edited pyproject.toml or constraints.txt installs again.
+.venv/demo-ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dustd needs Python 3.11 or newer: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e .
+	touch $@
+
+.venv/test-ready: .venv/demo-ready
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --group test
+	touch $@
+
+clean-venv:
+	rm -rf .venv
