@@ -3,11 +3,13 @@
 Looks, and changes nothing. Findings are values; the command line prints them.
 """
 
+import contextlib
 import errno
 import importlib.metadata
 import os
 import platform
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -92,8 +94,6 @@ def _output(about: str, path: Path) -> Iterator[Finding]:
 
 
 def _store(path: Path) -> Iterator[Finding]:
-    from dustd.store import Store
-
     place = next(parent for parent in path.parents if parent.exists())
     if problem := _write_problem(place):
         yield Finding(level="fail", about="dust maps", detail=f"{place} {problem[0]}", remedy=problem[1])
@@ -104,11 +104,12 @@ def _store(path: Path) -> Iterator[Finding]:
     if not path.exists():
         yield Finding(level="ok", about="dust maps", detail=f"{path} will be created")
         return
-    try:
-        with Store.open(path) as store:
-            bodies = len(store.bodies())
-    except DustdError as error:
-        yield _failure("dust maps", error)
+    try:  # read-only, where the store itself would put a damaged file aside
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as maps:
+            (bodies,) = maps.execute("SELECT count(*) FROM bodies").fetchone()
+    except sqlite3.Error as exc:
+        remedy = "If it is damaged, dustd puts it aside at the next start; then: dustd map rebuild FOLDER"
+        yield Finding(level="fail", about="dust maps", detail=f"{path} cannot be used ({exc})", remedy=remedy)
     else:
         yield Finding(level="ok", about="dust maps", detail=f"{path}, {bodies} {'body' if bodies == 1 else 'bodies'}")
 

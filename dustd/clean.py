@@ -12,8 +12,10 @@ import structlog
 
 from dustd import files, walk
 from dustd.errors import DustdError, FrameError, SurroundingsError, UsageError
+from dustd.frame import Camera
 from dustd.metadata import read_camera
-from dustd.sidecar import Record
+from dustd.sidecar import Problem, Record, Source
+from dustd.store import wall_time
 
 log = structlog.get_logger()
 
@@ -39,10 +41,11 @@ class Pipeline(Protocol):
 def collect(paths: Iterable[Path], output: Path) -> tuple[Job, ...]:
     """Find the frames that *paths* name, each once: files whatever their suffix, folders with all RAW files below.
 
-    What lies below a folder is mirrored into *output*. Raises UsageError if a path is not there or cannot
-    be read, two sources would share one sidecar, or cleaned files would land among the originals.
+    What lies below a folder is mirrored into *output*, whose parents are created. Raises UsageError if a path is not
+    there or cannot be read, two sources would share one sidecar, or cleaned files would land among the originals.
     """
     output = output.absolute()
+    _make_parents(output)
     jobs: dict[Path, Job] = {}
     for path in (path.absolute() for path in paths):
         found = _below(path, output) if path.is_dir() else [_named(path)]
@@ -62,24 +65,46 @@ def in_capture_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
     return tuple(sorted(jobs, key=lambda job: (_taken_at(job.source) or "~", job.source.name, job.source)))
 
 
-def clean_all(jobs: Iterable[Job], pipeline: Pipeline) -> Iterator[tuple[Job, Record]]:
-    """Clean frame after frame, and give each record. A broken frame is recorded as failed, whatever broke it.
+def clean_all(jobs: Iterable[Job], pipeline: Pipeline, output: Path) -> Iterator[Record]:
+    """Clean frame after frame below *output*, and give each record. Whatever breaks a frame, it counts as failed.
 
     Raises SurroundingsError if disk or folder is in the way.
     """
+    output = output.absolute()
     for job in jobs:
+        files.make_output_folder(job.out_folder, output)
         try:
             record = pipeline.process(job.source, job.out_folder)
         except SurroundingsError:
             raise
         except DustdError as error:
-            record = pipeline.fail(job.source, job.out_folder, error)
+            record = _fail(pipeline, job, error)
         except Exception as exc:  # the frame boundary: nothing that goes wrong with one frame ends the run
-            log.exception("frame_crashed", frame=str(job.source))
+            log.exception("frame_crashed", frame=job.source.name)
             problem = f"dustd met an error it does not know ({type(exc).__name__}: {exc})"
             remedy = "Please report it with the log; the original is untouched"
-            record = pipeline.fail(job.source, job.out_folder, FrameError(problem, remedy=remedy, path=job.source))
-        yield job, record
+            record = _fail(pipeline, job, FrameError(problem, remedy=remedy, path=job.source))
+        yield record
+
+
+def _fail(pipeline: Pipeline, job: Job, error: DustdError) -> Record:
+    """Record a failure; where even that fails (file gone, a stranger's sidecar), tell it at least."""
+    log.error("frame_failed", frame=job.source.name, problem=error.problem, remedy=error.remedy)
+    try:
+        return pipeline.fail(job.source, job.out_folder, error)
+    except (FrameError, OSError) as exc:
+        log.warning("failure_not_recorded", frame=job.source.name, problem=str(exc))
+        source = Source(name=job.source.name, size=0, sha256="", mtime_ns=0)
+        problem = Problem(problem=error.problem, remedy=error.remedy)
+        return Record(source=source, camera=Camera(), status="failed", error=problem)
+
+
+def _make_parents(output: Path) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        remedy = "Name another folder with -o"
+        raise UsageError(f"it cannot be created ({exc.strerror})", remedy=remedy, path=output) from exc
 
 
 def _named(path: Path) -> Path:
@@ -114,6 +139,7 @@ def _refuse_collisions(jobs: Iterable[Job]) -> None:
 
 def _taken_at(source: Path) -> str | None:
     try:
-        return read_camera(source).taken_at
+        taken_at = read_camera(source).taken_at
     except FrameError:
         return None
+    return wall_time(taken_at) if taken_at else None

@@ -38,12 +38,21 @@ def setup(form: str = "auto", level: str = "info") -> None:
     root.setLevel(max(threshold, logging.WARNING))
     logging.getLogger("dustd").setLevel(threshold)
     logging.captureWarnings(True)
+    take_over_libraries()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=lambda *_: logging.getLogger("dustd"),
         cache_logger_on_first_use=False,
     )
+
+
+def take_over_libraries() -> None:
+    """Let what libraries log come out as ours does, where they attached handlers of their own when imported."""
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger) and logger.handlers:
+            logger.handlers.clear()
+            logger.propagate = True
 
 
 def _renderers(console: bool) -> list[Any]:

@@ -10,6 +10,7 @@ import pytest
 from dustd import check, walk
 from dustd.config import FolderSettings
 from dustd.errors import ConfigError
+from dustd.store import Store
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -88,6 +89,29 @@ def test_an_output_folder_that_cannot_be_written_to_fails():
 def test_the_trial_of_writing_leaves_nothing_behind(tmp_path):
     assert check._write_problem(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
+
+
+# --- dust maps ----------------------------------------------------------------------------------------------------
+
+
+def test_maps_that_are_not_there_yet_are_fine_and_are_not_made(tmp_path):
+    assert only(check._store(tmp_path / "state" / "dustd" / "maps.sqlite")).level == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_maps_that_are_there_are_counted(tmp_path):
+    Store.open(tmp_path / "maps.sqlite").close()
+    finding = only(check._store(tmp_path / "maps.sqlite"))
+    assert finding.level == "ok" and "0 bodies" in finding.detail
+
+
+def test_damaged_maps_fail_and_stay_as_they_are(tmp_path):
+    path = tmp_path / "maps.sqlite"
+    path.write_bytes(b"no database at all, but long enough to be taken for one" * 9)
+    before = path.read_bytes()
+    finding = only(check._store(path))
+    assert finding.level == "fail" and "map rebuild" in finding.remedy
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 # --- limits -------------------------------------------------------------------------------------------------------

@@ -47,8 +47,8 @@ def test_frame_and_body_are_on_every_line_while_bound(capsys):
 
 def test_what_libraries_say_keeps_a_constant_event_name(capsys):
     log.setup("json")
-    logging.getLogger("torch").info("chatter")
-    logging.getLogger("torch").error("no kernel")
+    logging.getLogger("somelib").info("chatter")
+    logging.getLogger("somelib").error("no kernel")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(False)
@@ -56,8 +56,17 @@ def test_what_libraries_say_keeps_a_constant_event_name(capsys):
         warnings.warn("old call", stacklevel=1)
     no_kernel, old_call = events(capsys)
     assert no_kernel["event"] == old_call["event"] == "library_message"
-    assert no_kernel["library"] == "torch" and no_kernel["message"] == "no kernel"
+    assert no_kernel["library"] == "somelib" and no_kernel["message"] == "no kernel"
     assert "old call" in old_call["message"]
+
+
+def test_libraries_with_handlers_of_their_own_are_taken_over(capsys):
+    own = logging.getLogger("chatterbox")
+    own.addHandler(logging.StreamHandler())
+    own.propagate = False
+    log.setup("json")
+    own.error("no kernel")
+    assert [event["library"] for event in events(capsys)] == ["chatterbox"]
 
 
 def test_events_below_the_level_are_not_written(capsys):

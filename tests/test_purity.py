@@ -13,8 +13,8 @@ HEAVY = ("torch", "torchvision", "rfdetr", "rawpy", "watchdog", "structlog", "ya
 # fmt: off
 CORE = (
     "body", "containers", "correct", "detect", "dustmap", "errors", "evidence", "exif", "frame", "light", "ljpeg",
-    "makernotes", "measure", "optics", "particle", "report", "scenes", "settle", "sidecar", "spot", "strict", "tiff",
-    "tiffwrite", "tiles", "verdict", "virtual",
+    "makernotes", "measure", "optics", "page", "particle", "patch", "report", "scenes", "settle", "sidecar", "spot",
+    "strict", "tiff", "tiffwrite", "tiles", "verdict", "virtual",
 )
 # fmt: on
 # One importer each (style §3.3); rfdetr's network needs torch around it.
@@ -22,10 +22,10 @@ IMPORTERS = {
     "rawpy": {"raw", "check"},  # check tells its version
     "watchdog": {"watch"},
     "yaml": {"config", "model"},
-    "sqlite3": {"store"},
+    "sqlite3": {"store", "check"},
     "torch": {"model", "network", "encoding"},
     "rfdetr": {"network", "model"},
-    "tqdm": {"cli", "demo"},
+    "tqdm": {"verbs", "demo"},
 }
 
 

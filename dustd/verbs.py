@@ -1,0 +1,301 @@
+"""What each verb of the command line does: bring the parts together, print results, return the exit code.
+
+Imports happen inside the verbs, so that help is instant.
+"""
+
+import argparse
+import collections
+import dataclasses
+import datetime
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dustd.errors import DustdError, UsageError
+
+if TYPE_CHECKING:
+    from dustd.config import Config
+    from dustd.sidecar import Record
+    from dustd.store import Store
+
+FINE, SOME_FAILED, USAGE, CONFIG, INTERRUPTED = 0, 1, 2, 78, 130  # exit codes; 78 is EX_CONFIG of sysexits.h
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch and clean until told to stop."""
+    from dustd import config, daemon, log
+    from dustd.store import Store
+
+    settings = config.load(args.config or config.default_path())
+    log.setup(settings.log.format, settings.log.level)
+    with daemon.only_one(settings.map.store.parent), Store.open(settings.map.store) as store:
+        _serve(settings, _pipeline(settings, store, settings.sensitivity_of))
+    return FINE
+
+
+def _serve(settings: "Config", pipeline: Any) -> None:
+    """Give the daemon what it needs to know about folders and frames."""
+    from dustd import daemon, files, ledger, sidecar
+    from dustd.watch import WatchedFolder
+
+    def out_folder(source: Path, folder: WatchedFolder) -> Path:
+        return files.output_folder_for(source, folder.path, folder.output)
+
+    def is_done(source: Path, folder: WatchedFolder) -> bool:
+        return ledger.is_done(source, out_folder(source, folder) / sidecar.sidecar_name(source.name))
+
+    def process(source: Path, folder: WatchedFolder) -> Any:
+        files.make_output_folder(out_folder(source, folder), folder.output)
+        pipeline.process(source, out_folder(source, folder))
+        return "done"
+
+    def fail(source: Path, folder: WatchedFolder, error: DustdError) -> None:
+        files.make_output_folder(out_folder(source, folder), folder.output)
+        pipeline.fail(source, out_folder(source, folder), error)
+
+    watch = settings.watch
+    timing = daemon.Timing(quiet_s=watch.quiet_s, give_up_s=watch.give_up_s, rescan_s=watch.rescan_s)
+    folders = [WatchedFolder(path=each.path, output=settings.output_folder(each)) for each in settings.folders]
+    daemon.serve(folders, timing, process=process, fail=fail, is_done=is_done)
+
+
+def clean(args: argparse.Namespace) -> int:
+    """Clean files and folders once."""
+    from tqdm import tqdm
+
+    from dustd import clean, log
+    from dustd.store import Store
+
+    settings = _overridden(_settings(args), args)
+    on_terminal = sys.stderr.isatty()
+    log.setup(settings.log.format, "error" if on_terminal else settings.log.level)  # the bar speaks for the rest
+    jobs = clean.in_capture_order(clean.collect(args.paths, args.output))
+    if not jobs:
+        print("There are no RAW files to clean.")
+        return FINE
+    sensitivity_of = settings.sensitivity_of if args.sensitivity is None else lambda *_: args.sensitivity
+    records: list[Record] = []
+    with Store.open(args.store or settings.map.store) as store:
+        results = clean.clean_all(jobs, _pipeline(settings, store, sensitivity_of), args.output)
+        try:
+            for record in tqdm(results, total=len(jobs), unit="frame", disable=not on_terminal):
+                records.append(dataclasses.replace(record, evidence=None))  # noqa: PERF401 - kept if interrupted
+        finally:
+            _print_summary(records, len(jobs), args.output)
+    return SOME_FAILED if any(record.status == "failed" for record in records) else FINE
+
+
+def _print_summary(records: "Sequence[Record]", total: int, output: Path) -> None:
+    counts = collections.Counter(record.status for record in records)
+    spots = sum(spot.action != "left" for record in records for spot in record.spots)
+    left = sum(spot.action == "left" for record in records for spot in record.spots)
+    stopped = f", {total - len(records)} not begun" if len(records) < total else ""
+    print(
+        f"{counts['cleaned']} cleaned, {counts['clean']} without dust, {counts['failed']} failed{stopped}: in {output}"
+    )
+    print(f"{spots} spots corrected, {left} left alone; the sidecars say why.")
+    for record in records:
+        if record.status == "failed" and record.error:
+            print(f"  {record.source.name}: {record.error.problem}. {record.error.remedy}.")
+
+
+def map_list(args: argparse.Namespace) -> int:
+    """List the bodies."""
+    with _store(args) as store:
+        rows = [
+            (
+                each.body_id,
+                str(sum(particle.confirmed for particle in each.particles)),
+                str(sum(not particle.confirmed for particle in each.particles)),
+                str(each.frames),
+                _day(each.last_frame_at),
+                _day(each.cleanings[-1] if each.cleanings else None),
+            )
+            for each in store.bodies()
+        ]
+    _print_table(("body", "confirmed", "suspected", "frames", "last frame", "cleaned"), rows)
+    return FINE
+
+
+def map_show(args: argparse.Namespace) -> int:
+    """List a body's particles."""
+    with _store(args) as store:
+        dust_map = store.body(_body(store, args.body))
+    assert dust_map is not None
+    period = f"{_day(dust_map.first_frame_at)} to {_day(dust_map.last_frame_at)}"
+    print(f"{dust_map.body_id}: {dust_map.frames} frames, {period}")
+    print("x and y count from the middle of the sensor, in pixels; diameter and light lost are those at f/11.")
+    by_confidence = sorted(dust_map.particles, key=lambda particle: -particle.confidence)
+    rows = [
+        (
+            particle.id,
+            f"{particle.mx:.0f}",
+            f"{particle.my:.0f}",
+            f"{particle.diameter_px_at(11):.0f}",
+            f"{particle.attenuation_at(11):.1%}",
+            f"{particle.confidence:.0%}",
+            "confirmed" if particle.confirmed else "suspected",
+            f"{particle.frames_seen}/{particle.frames_eligible}",
+            _day(particle.last_seen),
+        )
+        for particle in by_confidence
+    ]
+    _print_table(("particle", "x", "y", "diameter", "light", "confidence", "state", "seen", "last seen"), rows)
+    return FINE
+
+
+def map_cleaned(args: argparse.Namespace) -> int:
+    """Begin a new epoch now."""
+    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    with _store(args) as store:
+        body_id = _body(store, args.body)
+        store.cleaned(body_id, now)
+    print(f"{body_id}: cleaned {now}. Its map starts afresh; the old one is kept.")
+    return FINE
+
+
+def map_forget(args: argparse.Namespace) -> int:
+    """Delete a body's map."""
+    with _store(args) as store:
+        body_id = _body(store, args.body)
+        store.forget(body_id)
+    print(f"{body_id}: forgotten. The sidecars still know; dustd map rebuild learns from them.")
+    return FINE
+
+
+def map_rebuild(args: argparse.Namespace) -> int:
+    """Learn the maps again from sidecars."""
+    from dustd import sidecar
+
+    if not args.folder.is_dir():
+        raise UsageError("it is not a folder", remedy="Name the folder that holds the sidecars", path=args.folder)
+    records, unreadable = [], 0
+    for path in sorted(args.folder.rglob("*" + sidecar.SUFFIX)):
+        try:
+            records.append(sidecar.decode(path.read_bytes()))
+        except (OSError, ValueError) as exc:
+            unreadable += 1
+            print(f"dustd: {path}: this sidecar cannot be read ({exc}). It was left out", file=sys.stderr)
+    with _store(args) as store:
+        counted = store.rebuild(records)
+    bodies = len({record.camera.body_id for record in records})
+    print(f"The maps of {bodies} bodies were learnt again from {counted} of {len(records) + unreadable} sidecars.")
+    return SOME_FAILED if unreadable else FINE
+
+
+def report(args: argparse.Namespace) -> int:
+    """Say how dusty the sensors are, in words, JSON or HTML."""
+    from dustd import page, report
+
+    if args.html and args.html.suffix.lower() not in (".html", ".htm"):
+        raise UsageError("the page's name must end in .html", remedy="Name another file", path=args.html)
+    with _store(args) as store:
+        maps = [store.body(_body(store, args.body))] if args.body else store.bodies()
+    if args.html:
+        try:
+            args.html.write_text(page.html_report(maps), encoding="utf-8")
+        except OSError as exc:
+            raise UsageError(f"cannot be written ({exc.strerror})", remedy="Name another file", path=args.html) from exc
+    if args.json:
+        print(json.dumps([report.to_dict(each) for each in maps], indent=2))
+    elif not args.html:
+        print(report.text_report(maps), end="")
+    return FINE
+
+
+def check(args: argparse.Namespace) -> int:
+    """Tell what would get in the way of a shoot."""
+    from dustd import check, config
+
+    path = args.config or config.default_path()
+    findings = check.check(path)
+    for finding in findings:
+        print(f"{_MARKS[finding.level]}  {finding.about}: {finding.detail}")
+        if finding.remedy:
+            print(f"      -> {finding.remedy}")
+    failed = [finding for finding in findings if finding.level == "fail"]
+    if any(finding.about == "configuration" for finding in failed):
+        return CONFIG
+    return SOME_FAILED if failed else FINE
+
+
+_MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Run the simulated session."""
+    from dustd import demo
+
+    return demo.run(args.folder)
+
+
+def train_or_evaluate(verb: str, argv: list[str]) -> int:
+    """Make or judge a detector; the arguments are parsed there."""
+    from dustd.train import evaluate, trainer
+
+    return trainer.main(argv) if verb == "train" else evaluate.main(argv)
+
+
+# --- what several verbs need --------------------------------------------------------------------------------------
+
+
+def _settings(args: argparse.Namespace) -> "Config":
+    """Read the configuration that was named, else the usual one if there is one, else take the defaults."""
+    from dustd import config
+
+    if args.config:
+        return config.load(args.config, watching=False)
+    usual = config.default_path()
+    return config.load(usual, watching=False) if usual.exists() else config.Config()
+
+
+def _store(args: argparse.Namespace) -> "Store":
+    from dustd.store import Store
+
+    return Store.open(args.store or _settings(args).map.store)
+
+
+def _body(store: "Store", wanted: str) -> str:
+    """Find the body that *wanted* names, in full or by an unmistakable part."""
+    known = [each.body_id for each in store.bodies()]
+    found = [body_id for body_id in known if body_id == wanted] or [
+        body_id for body_id in known if wanted.casefold() in body_id.casefold()
+    ]
+    if len(found) != 1:
+        problem = f"{wanted!r} may be any of {', '.join(found)}" if found else f"there is no map of {wanted!r}"
+        raise UsageError(problem, remedy="dustd map list shows the bodies; name one of them")
+    return found[0]
+
+
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _day(at: str | None) -> str:
+    return at[:10] if at else "-"
+
+
+def _overridden(settings: "Config", args: argparse.Namespace) -> "Config":
+    """Put what the command line says in place of what the configuration says."""
+    output, model = settings.output, settings.model
+    return dataclasses.replace(
+        settings,
+        output=dataclasses.replace(output, format=args.format or output.format),
+        model=dataclasses.replace(model, id=args.model or model.id, device=args.device or model.device),
+    )
+
+
+def _pipeline(settings: "Config", store: "Store", sensitivity_of: Callable[[str, Path], float]) -> Any:
+    """Load and warm the model, and join it with the maps."""
+    from dustd import log
+    from dustd.model import load_detector
+    from dustd.pipeline import Pipeline
+
+    model = settings.model
+    detector = load_detector(model.id, device=model.device, batch_tiles=model.batch_tiles, threads=model.threads)
+    log.take_over_libraries()  # again: those just imported have brought handlers of their own
+    return Pipeline(detector=detector, store=store, output=settings.output, sensitivity_of=sensitivity_of)
