@@ -34,7 +34,7 @@ from dustd.virtual import Exposure, Lens, VirtualBody, expose, frame_of, make_bo
 WIDE = Lens(name="Virtual 28mm F2.8", focal_length_mm=28, exit_pupil_mm=52)
 TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
 OUTDOORS = ("sky_over_hills", "clouds_over_sea")
-F_NUMBERS = (11, 16, 8, 11, 16, 16, 11, 11, 13, 8, 16, 16)
+F_NUMBERS = (11, 16, 8, 11, 16, 16, 11, 11, 11, 11, 16, 8)  # the last four repeat the first, to compare
 STALLED_S = 120.0  # without a new sidecar, the session is over
 
 STORE = Path("state", "maps.sqlite")
