@@ -24,10 +24,12 @@ CONFIRM, RETIRE = 2.2, -1.0  # becomes confirmed at p ≥ .9, stays so down to p
 ONE_SCENE_MAX = 1.3  # what one sighting is worth at best (prior .44 spots/MP, .1 false), however often repeated
 INDEPENDENT = 0.5  # weight from which a sighting counts as an independent frame
 FRAMES_TO_CONFIRM = 2
+HIT_RATE = 0.25  # our choice (LSST .7 of visits): sightings per eligible frame without which nothing is confirmed
 FALSE_PER_PX2 = 0.1e-6  # false spots: .1 per megapixel at the evidence score
 PROVES_NOTHING = 0.3  # Pd below which neither a sighting nor a miss counts
 FORGOTTEN = -4.0  # our choice: a suspicion never confirmed and contradicted this far (p < .02) leaves the map
 STRENGTH_RATIO = 5.0  # our choice: measured strengths of one particle agree within this factor
+NARROWEST_F_NUMBER = 32.0  # that lenses have
 SCENES_KEPT = 8  # of sightings and of misses, per particle
 
 
@@ -99,10 +101,11 @@ def _seen(particle: Particle, at: Prediction, spot: Spot, view: View) -> Particl
     ceiling = LOG_ODDS_MAX if count >= FRAMES_TO_CONFIRM else max(ONE_SCENE_MAX, particle.log_odds)
     gain = weight * math.log(at.p_visible / _false_alarm(at))
     log_odds = min(particle.log_odds + max(gain, 0.0), ceiling)
+    often_enough = particle.frames_seen + 1 >= HIT_RATE * (particle.frames_eligible + 1)
     seen = dataclasses.replace(
         particle,
         log_odds=log_odds,
-        confirmed=particle.confirmed or (log_odds >= CONFIRM and count >= FRAMES_TO_CONFIRM),
+        confirmed=particle.confirmed or (log_odds >= CONFIRM and count >= FRAMES_TO_CONFIRM and often_enough),
         last_seen=_latest(particle.last_seen, view.taken_at),
         frames_seen=particle.frames_seen + 1,
         frames_eligible=particle.frames_eligible + 1,
@@ -137,7 +140,7 @@ def _credible(spot: Spot, view: View) -> bool:
     if visibility(spot.attenuation, view, spot.x, spot.y) < PROVES_NOTHING:
         return False
     prior = optics.blur_constant_px(view.pixel_pitch_um)
-    return not view.f_number or optics.wide_enough(spot.diameter_px, view.f_number, prior)
+    return optics.wide_enough(spot.diameter_px, view.f_number or NARROWEST_F_NUMBER, prior)
 
 
 def _suspicion(spot: Spot, view: View) -> Particle:

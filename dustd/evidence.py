@@ -8,7 +8,7 @@ enough for the sidecar. Positions are frame coordinates of `dustd.frame`. Knows 
 import base64
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +27,8 @@ DARK, CLIPPED = 0.002, 0.97  # linear light outside which dust leaves no trace
 CODE_ORIGIN, CODES_PER_OCTAVE, BLIND = 0.005, 32, 255
 
 BLOCK = 8  # thumbnail pixels
-TEXTURED = 0.06  # standard deviation in ln(light) from which a block or patch has structure of its own
+CORNERED = 0.03  # slope of ln(light) per pixel from which a block has structure in two directions
+TEXTURED = 0.06  # standard deviation in ln(light) from which a patch has structure of its own
 REPEATS = 0.8  # correlation from which a block shows the same thing in the same place
 PATCH = 4  # half width in thumbnail pixels of the surroundings compared
 INDEPENDENCE_FLOOR = 0.05  # facts §4: w in [.05, 1]
@@ -45,10 +46,10 @@ class Evidence:
     height: int
     scene_px: int
     scene_shape: tuple[int, int]
-    scene: bytes
+    scene: bytes = field(repr=False)
     cell_px: int
     limits_shape: tuple[int, int]
-    limits: bytes
+    limits: bytes = field(repr=False)
 
 
 def look(overview: np.ndarray, step: int) -> Evidence:
@@ -96,6 +97,8 @@ def similarity(a: Evidence, b: Evidence, x: float, y: float, spot_px: float) -> 
     scene_a, scene_b = _scene(a), _aligned(b, a)
     fixed, moved, exposure = _camera(a, b)
     patch_a, patch_b = _surroundings(scene_a, scene_b, x / a.scene_px - 0.5, y / a.scene_px - 0.5, spot_px / a.scene_px)
+    if patch_a.size < PATCH:  # the spot covers all there is
+        return 1.0
     if max(patch_a.std(), patch_b.std()) > TEXTURED:
         return _ramp(_correlation(patch_a, patch_b), 0.5, 0.9)
     # 15 % of light: more than the codes' rounding and flicker; 50 %: what moved lamps do but a new subject exceeds.
@@ -185,19 +188,30 @@ def _aligned(evidence: Evidence, like: Evidence) -> np.ndarray:
 def _camera(a: Evidence, b: Evidence) -> tuple[float, float, float]:
     """Say whether the camera stood still or moved between two frames (each 0..1), and how far ln(exposure) differs.
 
-    Structure that repeats in place, in a tenth to four tenths of the textured blocks, means a fixed camera; structure
-    all over the frame of which nothing repeats means a moved one. With little structure neither is known.
+    Structure that repeats in place, in a tenth to four tenths of the blocks that have some, means a fixed camera;
+    structure all over the frame of which nothing repeats means a moved one. With little structure neither is known.
     """
     scene_a, scene_b = _scene(a), _aligned(b, a)
     exposure = float(np.median(scene_a - scene_b))
-    blocks_a, blocks_b = (_squares(_detail(scene), BLOCK).reshape(-1, BLOCK**2) for scene in (scene_a, scene_b))
-    textured = np.maximum(blocks_a.std(axis=1), blocks_b.std(axis=1)) > TEXTURED
-    if textured.sum() < 4:
+    detail_a, detail_b = _detail(scene_a), _detail(scene_b)
+    telling = np.maximum(_cornered(detail_a), _cornered(detail_b)) > CORNERED
+    if telling.sum() < 4:
         return 0.0, 0.0, exposure
-    pairs = zip(blocks_a[textured], blocks_b[textured], strict=True)
+    pairs = zip(_squares(detail_a, BLOCK)[telling], _squares(detail_b, BLOCK)[telling], strict=True)
     staying = float(np.mean([_correlation(block_a, block_b) > REPEATS for block_a, block_b in pairs]))
-    moved = _ramp(float(textured.mean()), 0.2, 0.5) * (1.0 - _ramp(staying, 0.0, 0.2))
+    moved = _ramp(float(telling.mean()), 0.2, 0.5) * (1.0 - _ramp(staying, 0.0, 0.2))
     return _ramp(staying, 0.1, 0.4), moved, exposure
+
+
+def _cornered(detail: np.ndarray) -> np.ndarray:
+    """Measure per block how steep ln(light) is in its flatter direction, rms per thumbnail pixel: (rows, columns).
+
+    Along a straight edge, such as a horizon, a moved camera sees the same; only structure in two directions tells.
+    """
+    down, right = np.gradient(detail)
+    xx, yy, xy = (_squares(product, BLOCK).mean(axis=-1) for product in (right * right, down * down, right * down))
+    weaker = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    return np.sqrt(np.maximum(weaker, 0.0))
 
 
 def _detail(scene: np.ndarray) -> np.ndarray:
@@ -210,8 +224,10 @@ def _surroundings(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut the same patch from two thumbnails, without the pixels that the spot itself may darken."""
     height, width = a.shape
-    rows = np.arange(max(0, round(row) - PATCH), min(height, round(row) + PATCH + 1))
-    columns = np.arange(max(0, round(column) - PATCH), min(width, round(column) + PATCH + 1))
+    reach = PATCH + math.ceil(spot / 2)
+    column, row = min(max(column, 0.0), width - 1.0), min(max(row, 0.0), height - 1.0)
+    rows = np.arange(max(0, round(row) - reach), min(height, round(row) + reach + 1))
+    columns = np.arange(max(0, round(column) - reach), min(width, round(column) + reach + 1))
     away = np.hypot(*np.meshgrid(columns - column, rows - row)) > spot / 2 + 1.0
     keep = np.ix_(rows, columns)
     return a[keep][away], b[keep][away]

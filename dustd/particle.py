@@ -149,7 +149,8 @@ def view_of(camera: Camera, *, frame_id: str, width: int, height: int, evidence:
 
 def visibility(attenuation: float, view: View, x: float, y: float) -> float:
     """Give the probability Pd that a spot of this attenuation at (x, y) would be found: half the best at its limit."""
-    return BEST_DETECTION / (1 + (visible_from(view.evidence, x, y) / attenuation) ** 3)
+    clearness = (attenuation / visible_from(view.evidence, x, y)) ** 3
+    return BEST_DETECTION * clearness / (1 + clearness)
 
 
 def predict(particle: Particle, view: View) -> Prediction:

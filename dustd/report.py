@@ -147,13 +147,14 @@ def _advice(dust: DustMap, confirmed: Sequence[Particle]) -> tuple[Advice, str]:
 
 def _body_text(dust: DustMap) -> str:
     summary = summarise(dust)
+    cleaned = _time(dust.cleanings[-1]) if dust.cleanings else "not known (dustd map cleaned BODY notes it)"
     lines = [
         dust.body_id,
         "=" * len(dust.body_id),
         f"Advice       {summary.advice}: {summary.why}",
         f"Particles    {len(summary.confirmed)} confirmed, {len(summary.suspected)} suspected",
         f"Frames       {dust.frames}, {dust.frames_stopped_down} of them at f/8 or narrower{_period(dust)}",
-        f"Last cleaned {_time(dust.cleanings[-1]) if dust.cleanings else 'not known (dustd map cleaned BODY notes it)'}",
+        f"Last cleaned {cleaned}",
     ]
     if summary.growth:
         lines += ["", "Growth", *_growth_lines(summary.growth)]

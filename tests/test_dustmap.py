@@ -1,0 +1,403 @@
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dustd import dustmap, optics
+from dustd.dustmap import Thresholds, observe, reconcile
+from dustd.evidence import look, visible_from
+from dustd.frame import centred, from_centre
+from dustd.particle import View, predict
+from dustd.spot import Spot
+
+STEP = 16
+WIDTH, HEIGHT = 6000, 4000
+LIMITS = Thresholds(lone=0.63, known=0.2)
+
+
+def blocks(seed, width=WIDTH, height=HEIGHT):
+    """A scene in blocks of linear light: plain above a rough horizon, structure of every size below."""
+    rng = np.random.default_rng(seed)
+    columns, rows = width // STEP, height // STEP
+    rough = np.zeros((rows, columns), np.float32)
+    for cell in (2, 8, 32, 90):
+        noise = rng.normal(size=(rows // cell + 2, columns // cell + 2)).astype(np.float32)
+        rough += 0.12 * cv2.resize(noise, (columns, rows), interpolation=cv2.INTER_CUBIC)
+    horizon = rng.uniform(0.3, 0.6) + rng.uniform(-0.3, 0.3) * np.linspace(-0.5, 0.5, columns)
+    ground = np.linspace(0, 1, rows)[:, None] > horizon
+    sky = rng.uniform(0.3, 0.7) * np.linspace(rng.uniform(0.5, 1), 1, rows)[:, None]
+    return np.where(ground, 0.2 * np.exp(2 * rough), sky).astype(np.float32)
+
+
+def view(name, light, f_number=16.0, lens="50 mm", noise=0):
+    draw = np.random.default_rng(noise).normal(1, 0.003, light.shape)
+    return View(
+        frame_id=str(name),
+        width=light.shape[1] * STEP,
+        height=light.shape[0] * STEP,
+        f_number=f_number,
+        focal_length_mm=50.0,
+        lens=lens,
+        taken_at=f"2026-11-23T10:00:{int(name) % 60:02d}" if str(name).isdigit() else None,
+        evidence=look((light * draw).astype(np.float32), STEP),
+    )
+
+
+def plain(level, seed=0):
+    """A backdrop with structure enough to tell that the camera moved, none where the tests put their spots."""
+    light = blocks(100 + seed)
+    light[60:140, 100:300] = level
+    return light
+
+
+def spot(x=3000.0, y=1500.0, score=0.8, attenuation=0.2, diameter=28.0, number=0):
+    return Spot(id=number, x=x, y=y, diameter_px=diameter, edge_px=8.0, attenuation=attenuation, score=score)
+
+
+def fold(views_and_spots):
+    particles = ()
+    for each, spots in views_and_spots:
+        particles = observe(particles, each, spots)
+    return particles
+
+
+def scenes(count, f_number=16.0, **options):
+    levels = (0.2, 0.5, 0.35, 0.7, 0.15, 0.6)
+    return [view(n, plain(levels[n % 6] * 0.97**n, n), f_number, **options) for n in range(count)]
+
+
+def test_one_sighting_is_a_suspicion():
+    (particle,) = fold([(scenes(1)[0], [spot()])])
+    assert not particle.confirmed
+    assert 0.5 < particle.confidence < 0.8
+
+
+def test_two_independent_sightings_confirm():
+    (particle,) = fold([(each, [spot()]) for each in scenes(2)])
+    assert particle.confirmed
+    assert particle.independent_frames == 2
+    assert particle.confidence > 0.9
+
+
+def test_thirty_sightings_of_one_scene_are_worth_one():
+    light = plain(0.4)
+    (particle,) = fold([(view(n, light, noise=n), [spot()]) for n in range(30)])
+    assert particle.frames_seen == 30
+    assert particle.independent_frames == 1
+    assert not particle.confirmed
+    assert particle.log_odds <= dustmap.ONE_SCENE_MAX
+
+
+def test_wide_open_frames_prove_nothing():
+    before = fold([(each, [spot()]) for each in scenes(2)])
+    assert before[0].attenuation_at(2.8) < 0.01
+    after = fold_on(before, [(each, []) for each in scenes(6, f_number=2.8)])
+    assert after == before
+
+
+def test_a_spot_of_a_wide_open_frame_does_not_count_for_a_particle_that_cannot_show():
+    before = fold([(each, [spot()]) for each in scenes(2)])
+    (after,) = fold_on(before, [(view(9, plain(0.33), 2.8), [spot(diameter=20, attenuation=0.3)])])
+    assert after == before[0]
+
+
+def fold_on(particles, views_and_spots):
+    for each, spots in views_and_spots:
+        particles = observe(particles, each, spots)
+    return particles
+
+
+def test_a_frame_in_which_it_would_have_shown_counts_as_a_miss():
+    before = fold([(each, [spot()]) for each in scenes(2)])
+    (after,) = observe(before, view(9, plain(0.33)), [])
+    assert after.frames_eligible == before[0].frames_eligible + 1
+    assert after.log_odds == pytest.approx(before[0].log_odds + math.log(0.2), abs=0.02)
+
+
+def test_misses_of_one_scene_are_worth_one():
+    before = fold([(each, [spot()]) for each in scenes(2)])
+    light = plain(0.33)
+    (after,) = fold_on(before, [(view(n, light, noise=n), []) for n in range(20)])
+    assert after.log_odds > before[0].log_odds - 3.5
+
+
+def test_a_burnt_out_or_textured_place_is_no_miss():
+    before = fold([(each, [spot()]) for each in scenes(2)])
+    rough = plain(0.3)
+    rough[60:140, 100:300] *= np.random.default_rng(0).lognormal(0, 0.8, (80, 200)).astype(np.float32)
+    assert fold_on(before, [(view(8, plain(1.0)), []), (view(9, rough), [])]) == before
+
+
+def test_outside_a_crop_is_no_miss():
+    before = fold([(each, [spot(x=300)]) for each in scenes(2)])
+    assert observe(before, view(9, plain(0.33)[:, 60:-60]), []) == before
+
+
+def test_a_crop_sees_the_particle_at_the_same_place_from_the_centre():
+    before = fold([(each, [spot()]) for each in scenes(2)])
+    (after,) = observe(before, view(9, plain(0.33)[30:-30, 60:-60]), [spot(x=3000 - 960, y=1500 - 480)])
+    assert after.frames_seen == 3
+
+
+def test_an_unknown_aperture_makes_no_miss_but_may_make_a_sighting():
+    before = fold([(each, [spot()]) for each in scenes(1)])
+    unknown = view(9, plain(0.33, 5), None)
+    assert observe(before, unknown, []) == before
+    (seen,) = observe(before, unknown, [spot()])
+    assert seen.confirmed
+    assert seen.f_numbers == (16.0,)
+
+
+def test_a_faint_sighting_is_neither_a_sighting_nor_a_miss():
+    before = fold([(each, [spot()]) for each in scenes(2)])
+    assert observe(before, view(9, plain(0.33)), [spot(score=0.1)]) == before
+
+
+def test_a_confirmed_particle_stays_in_the_map_however_often_it_is_missed():
+    before = fold([(each, [spot()]) for each in scenes(2)])
+    afterwards = fold_on(before, [(each, []) for each in scenes(18)])
+    (after,) = afterwards
+    assert not after.confirmed
+    assert after.log_odds >= dustmap.LOG_ODDS_MIN
+    (back,) = observe(afterwards, view(50, plain(0.8, 77)), [spot()])
+    assert back.log_odds > after.log_odds
+
+
+def test_a_suspicion_that_nothing_supports_leaves_the_map():
+    assert fold([(scenes(1)[0], [spot()]), *((each, []) for each in scenes(12)[1:])]) == ()
+
+
+def test_weak_scores_begin_nothing():
+    assert fold([(scenes(1)[0], [spot(score=0.19)])]) == ()
+
+
+def test_a_pinpoint_at_an_open_aperture_begins_nothing():
+    assert fold([(view(0, plain(0.4), 2.8), [spot(diameter=12, attenuation=0.4)])]) == ()
+
+
+def test_the_aperture_predicts_depth_and_width():
+    (particle,) = fold([(each, [spot()]) for each in scenes(2)])
+    at_8, at_16 = (predict(particle, view(9, plain(0.33), n)) for n in (8.0, 16.0))
+    assert at_16.attenuation == pytest.approx(0.2)
+    assert at_8.attenuation == pytest.approx(0.05)
+    assert at_8.diameter_px == pytest.approx(2 * at_16.diameter_px)
+
+
+def test_another_lens_widens_the_search():
+    (particle,) = fold([(each, [spot(x=5800)]) for each in scenes(2)])
+    same, other = (predict(particle, view(9, plain(0.33), lens=lens)).radius_px for lens in ("50 mm", "90 mm"))
+    assert other > same + 40
+
+
+def test_a_lens_seen_before_finds_the_particle_where_it_saw_it():
+    views = [view(n, plain(0.2 + 0.1 * n, n), lens=lens) for n, lens in enumerate(["50 mm", "90 mm", "50 mm", "90 mm"])]
+    (particle,) = fold([(each, [spot(x=4000 + 20 * (n % 2))]) for n, each in enumerate(views)])
+    assert predict(particle, view(9, plain(0.33), lens="90 mm")).x == pytest.approx(4020)
+    assert predict(particle, view(9, plain(0.33), lens="35 mm")).x == pytest.approx(4010)
+
+
+def test_matching_is_one_to_one_and_nearest_first():
+    views = scenes(2)
+    particles = fold([(each, [spot(x=3000, number=1), spot(x=3020, number=2)]) for each in views])
+    after = observe(particles, view(9, plain(0.33)), [spot(x=3016, number=1)])
+    by_x = sorted(after, key=lambda particle: particle.mx)
+    assert [particle.frames_seen for particle in by_x] == [2, 3]
+
+
+def test_a_much_stronger_spot_is_another_particle():
+    before = fold([(each, [spot(attenuation=0.04)]) for each in scenes(2)])
+    assert len(observe(before, view(9, plain(0.33)), [spot(attenuation=0.6, diameter=40)])) == 2
+
+
+def test_ids_come_from_the_first_frame_and_spot_alone():
+    one, other = (fold([(each, [spot(score=score)])]) for each, score in zip(scenes(1) * 2, (0.5, 0.9), strict=True))
+    assert one[0].id == other[0].id
+
+
+def test_a_known_particle_lowers_the_limit_and_says_so():
+    particles = fold([(each, [spot()]) for each in scenes(4)])
+    weak, strong, elsewhere = reconcile(
+        [spot(score=0.31), spot(x=1700, score=0.81), spot(x=4500, score=0.2)], particles, scenes(5)[4], LIMITS
+    )
+    assert (weak.wanted, weak.reason) == (True, "seen in 4 frames; score 0.31 ≥ 0.20 where dust is known")
+    assert (weak.particle_id, weak.frames_seen) == (particles[0].id, 4)
+    assert weak.confidence == pytest.approx(particles[0].confidence)
+    assert (strong.wanted, strong.reason) == (True, "score 0.81 ≥ 0.63")
+    assert (elsewhere.wanted, elsewhere.reason) == (False, "score 0.20 below 0.63 and not known: left alone")
+
+
+def test_a_suspicion_does_not_lower_the_limit():
+    particles = fold([(each, [spot()]) for each in scenes(1)])
+    (weak,) = reconcile([spot(score=0.31)], particles, scenes(2)[1], LIMITS)
+    assert (weak.wanted, weak.reason) == (
+        False,
+        "seen in 1 frame; score 0.31 below 0.63, not yet confirmed: left alone",
+    )
+
+
+def test_dust_that_cannot_show_at_this_aperture_does_not_lower_the_limit():
+    particles = fold([(each, [spot()]) for each in scenes(4)])
+    (weak,) = reconcile([spot(score=0.31)], particles, view(9, plain(0.33), 2.8), LIMITS)
+    assert not weak.wanted
+    assert "would not show" in weak.reason
+
+
+def test_an_unknown_aperture_is_stated():
+    particles = fold([(each, [spot()]) for each in scenes(4)])
+    (weak,) = reconcile([spot(score=0.31)], particles, view(9, plain(0.33), None), LIMITS)
+    assert weak.wanted
+    assert "aperture unknown" in weak.reason
+
+
+def test_reconcile_keeps_everything_else_of_every_spot():
+    spots = [spot(number=4), spot(x=100, number=7, score=0.1)]
+    decided = reconcile(spots, fold([(each, [spot()]) for each in scenes(2)]), scenes(3)[2], LIMITS)
+    for before, after in zip(spots, decided, strict=True):
+        said = {
+            name: getattr(before, name) for name in ("wanted", "reason", "particle_id", "confidence", "frames_seen")
+        }
+        assert dataclasses.replace(after, **said) == before
+
+
+VIEWS = scenes(4) + scenes(2, f_number=8.0) + [view("x", plain(0.3, 8), None)]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(VIEWS),
+            st.lists(
+                st.builds(
+                    spot,
+                    x=st.floats(0, WIDTH),
+                    y=st.floats(0, HEIGHT),
+                    score=st.floats(0, 1),
+                    attenuation=st.floats(0, 1),
+                    diameter=st.floats(0, 300),
+                    number=st.integers(0, 99),
+                ),
+                max_size=6,
+                unique_by=lambda each: each.id,
+            ),
+        ),
+        max_size=8,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_seen_the_map_stays_sane(story):
+    particles = fold(story)
+    for particle in particles:
+        assert dustmap.LOG_ODDS_MIN <= particle.log_odds <= dustmap.LOG_ODDS_MAX
+        assert particle.frames_seen <= particle.frames_eligible
+        assert not particle.confirmed or particle.independent_frames >= 2
+        assert particle.strength_px2 > 0
+        assert 0 < particle.opacity <= 1
+        assert len(particle.sightings) <= dustmap.SCENES_KEPT
+    assert [particle.id for particle in particles] == sorted(particle.id for particle in particles)
+
+
+# --- simulated sessions with known truth --------------------------------------------------------------------------
+
+
+class Sensor:
+    """Dust with known places and strengths, over a stack half as thick again as the prior."""
+
+    def __init__(self, seed, count, constant=600.0, strength=None):
+        self.rng = np.random.default_rng(seed)
+        places = [(x, y) for x in range(600, 5600, 700) for y in range(500, 3700, 600)]
+        chosen = self.rng.choice(len(places), count, replace=False)
+        self.places = np.array(places, float)[chosen] + self.rng.uniform(-150, 150, (count, 2))
+        self.strengths = strength or math.pi / 4 * self.rng.lognormal(math.log(8), 0.5, count) ** 2
+        self.strengths = np.broadcast_to(self.strengths, count)
+        self.constant = constant
+
+    def shows(self, each, number):
+        """Attenuation and width of a particle in a frame, and the share of frames like it in which it is found."""
+        blur = optics.blur_px(each.f_number, self.constant)
+        attenuation = optics.predict_attenuation(self.strengths[number], blur)
+        limit = visible_from(each.evidence, *self.places[number])
+        return (
+            attenuation,
+            optics.predict_diameter_px(self.strengths[number], blur),
+            0.9 / (1 + (limit / attenuation) ** 3),
+        )
+
+    def spots(self, each, others=(), false=0):
+        """What a detector reports: particles by their visibility, *others* (x, y) mostly, and *false* ones anywhere."""
+        rng, found = self.rng, []
+        for number, (x, y) in enumerate(self.places):
+            attenuation, diameter, share = self.shows(each, number)
+            if rng.random() < share:
+                found.append((x, y, attenuation, diameter))
+        found += [(x, y, 0.15, 30.0) for x, y in others if rng.random() < 0.85]
+        found += [
+            (rng.uniform(0, WIDTH), rng.uniform(0, HEIGHT), rng.uniform(0.03, 0.3), rng.uniform(20, 60))
+            for _ in range(false)
+        ]
+        return tuple(
+            spot(
+                x + rng.normal(0, 2),
+                y + rng.normal(0, 2),
+                score=rng.uniform(0.3, 0.95),
+                attenuation=min(attenuation * rng.lognormal(0, 0.2), 1.0),
+                diameter=diameter * rng.lognormal(0, 0.1),
+                number=number,
+            )
+            for number, (x, y, attenuation, diameter) in enumerate(found)
+        )
+
+    def confirmed(self, particles):
+        """Tell which particles the map has confirmed, and how many of its confirmations are none."""
+        right, wrong = set(), 0
+        for particle in (p for p in particles if p.confirmed):
+            x, y = from_centre(particle.mx, particle.my, width=WIDTH, height=HEIGHT)
+            away = np.hypot(*(self.places - (x, y)).T)
+            right |= {int(away.argmin())} if away.min() < 15 else set()
+            wrong += away.min() >= 15
+        return right, wrong
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ten_different_scenes_confirm_what_is_well_visible_and_nothing_false(seed):
+    sensor = Sensor(seed, 20)
+    views = [view(n, blocks(1000 * seed + n), (8.0, 11.0, 16.0)[n % 3], noise=n) for n in range(10)]
+    particles = fold([(each, sensor.spots(each, false=4)) for each in views])
+    well_visible = {number for number in range(20) if sum(sensor.shows(each, number)[2] > 0.75 for each in views) >= 4}
+    right, wrong = sensor.confirmed(particles)
+    print(f"{len(well_visible)} well visible, {len(right & well_visible)} of them confirmed, false {wrong}")
+    assert well_visible <= right
+    assert wrong == 0
+    assert len(well_visible) >= 4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_tripod_confirms_no_speck_of_the_scene_and_three_moved_frames_confirm_the_dust(seed):
+    sensor = Sensor(seed, 10, strength=math.pi / 4 * 14**2)
+    wide = blocks(seed, width=WIDTH + 4000)
+    specks = np.random.default_rng(seed + 50).uniform((200, 200), (WIDTH - 200, HEIGHT - 200), (25, 2))
+    lamps = np.random.default_rng(seed + 60).uniform(0.9, 1.1, 33)
+    still = wide[:, : WIDTH // STEP]
+    tripod = [view(n, still * lamps[n], 16.0, noise=n) for n in range(30)]
+    particles = fold([(each, sensor.spots(each, specks, false=3)) for each in tripod])
+    on_tripod = sensor.confirmed(particles)
+    visible = {number for number in range(10) if sensor.shows(tripod[0], number)[2] > 0.75}
+    for n, moved_px in enumerate((1200, 2400, 3600), start=30):
+        start = moved_px // STEP
+        each = view(n, wide[:, start : start + WIDTH // STEP] * lamps[n], 16.0, noise=n)
+        inside = [(x - moved_px, y) for x, y in specks if x > moved_px]
+        particles = observe(particles, each, sensor.spots(each, inside, false=3))
+        visible -= {number for number in visible if sensor.shows(each, number)[2] < 0.75}
+    right, wrong = sensor.confirmed(particles)
+    print(f"tripod {on_tripod}, then {len(right & visible)} of {len(visible)} well visible, false {wrong}")
+    assert on_tripod == (set(), 0)
+    assert wrong == 0
+    assert visible <= right
+
+
+def test_map_coordinates_are_from_the_centre():
+    (particle,) = fold([(scenes(1)[0], [spot(x=3000, y=1500)])])
+    assert (particle.mx, particle.my) == centred(3000, 1500, width=WIDTH, height=HEIGHT)
