@@ -89,7 +89,6 @@ def clean_all(jobs: Iterable[Job], pipeline: Pipeline, output: Path) -> Iterator
 
 def _fail(pipeline: Pipeline, job: Job, error: DustdError) -> Record:
     """Record a failure; where even that fails (file gone, a stranger's sidecar), tell it at least."""
-    log.error("frame_failed", frame=job.source.name, problem=error.problem, remedy=error.remedy)
     try:
         return pipeline.fail(job.source, job.out_folder, error)
     except (FrameError, OSError) as exc:
