@@ -64,7 +64,9 @@ def find_model(name: str) -> ModelCard:
             tile_px=card["tile_px"],
             max_spot_px=card["max_spot_px"],
             architecture=card["architecture"],
-            false_positive_scores={float(k): float(v) for k, v in card["calibration"]["threshold_by_fp_per_mp"].items()},
+            false_positive_scores={
+                float(k): float(v) for k, v in card["calibration"]["threshold_by_fp_per_mp"].items()
+            },
             preview=bool(card.get("preview", False)),
         )
     except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError, OSError) as exc:

@@ -289,9 +289,7 @@ def _stamp(source: Path) -> Source:
         before = source.stat()
     except OSError as exc:
         raise FrameError("the file is gone", remedy="Nothing to do if it was moved on purpose", path=source) from exc
-    return Source(
-        name=source.name, size=before.st_size, sha256=files.sha256_file(source), mtime_ns=before.st_mtime_ns
-    )
+    return Source(name=source.name, size=before.st_size, sha256=files.sha256_file(source), mtime_ns=before.st_mtime_ns)
 
 
 def _camera_or_none(source: Path) -> Camera:

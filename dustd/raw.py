@@ -142,7 +142,9 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
         black = levels[:1].reshape(1, 1).copy()
     else:
         top, left = visible[:2]
-        black = np.array([[levels[libraw.raw_color(top + y, left + x)] for x in range(len(cfa))] for y in range(len(cfa))])
+        black = np.array(
+            [[levels[libraw.raw_color(top + y, left + x)] for x in range(len(cfa))] for y in range(len(cfa))]
+        )
     raw.setflags(write=False)
     return Frame(
         raw=raw,
@@ -177,7 +179,9 @@ def _layout(libraw: rawpy.RawPy, path: Path) -> tuple[SensorKind, tuple[tuple[in
         )
     # rawpy's own raw_pattern reads before the start of LibRaw's table where an X-Trans sensor has borders.
     sizes, period = libraw.sizes, len(pattern)
-    sites = ((libraw.raw_color(sizes.top_margin + y, sizes.left_margin + x) for x in range(period)) for y in range(period))
+    sites = (
+        (libraw.raw_color(sizes.top_margin + y, sizes.left_margin + x) for x in range(period)) for y in range(period)
+    )
     cfa = tuple(tuple(1 if colour == 3 else int(colour) for colour in row) for row in sites)
     if len(cfa) == 2:
         return "bayer", cfa

@@ -78,7 +78,7 @@ def merge(detections: Iterable[Detection]) -> tuple[Detection, ...]:
     kept: list[Detection] = []
     cells: dict[tuple[int, int], list[Detection]] = {}
     cell_px = 32.0
-    for candidate in sorted(detections, key=lambda d: (-d.score, d.y, d.x)):
+    for candidate in sorted(detections, key=lambda d: (-d.score, -d.width_px, -d.height_px, d.y, d.x)):
         side = max(candidate.width_px, candidate.height_px)
         reach = max(1, math.ceil(max(side, 160.0) / 2 / cell_px))
         cx, cy = int(candidate.x // cell_px), int(candidate.y // cell_px)

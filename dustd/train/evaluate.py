@@ -39,7 +39,9 @@ def main(argv: list[str]) -> int:
     """Run `dustd evaluate`; returns the exit code."""
     parser = argparse.ArgumentParser(prog="dustd evaluate", description="Judge, calibrate and pack a detector.")
     parser.add_argument("--photos", type=Path, required=True, help="the folder that training used; held-out ones count")
-    parser.add_argument("--dusty", type=Path, help="folder with real dusty frames and dust_labels.csv (never trained on)")
+    parser.add_argument(
+        "--dusty", type=Path, help="folder with real dusty frames and dust_labels.csv (never trained on)"
+    )
     parser.add_argument("--model", default="default", help="id or folder of the model to judge")
     parser.add_argument("--pack", type=Path, metavar="RUN", help="first pack RUN/best.pt into the --model folder")
     parser.add_argument("--frames", type=int, default=12, help="held-out photographs to judge, at most")
@@ -54,7 +56,9 @@ def main(argv: list[str]) -> int:
     figures = {
         "held_out_photographs": len(paths),
         "dust_free_megapixels": round(sum(j.megapixels for j in clean), 1),
-        "recall_by_fp_per_mp": {rate: round(recall(dusty, threshold_for(clean, rate)), 3) for rate in (0.05, 0.1, 0.5, 2)},
+        "recall_by_fp_per_mp": {
+            rate: round(recall(dusty, threshold_for(clean, rate)), 3) for rate in (0.05, 0.1, 0.5, 2)
+        },
         "synthetic_spots": int(sum(j.counts.sum() for j in dusty)),
     }
     if arguments.dusty:
@@ -188,9 +192,7 @@ def add_dust(frame: Frame, count: int, generator: torch.Generator) -> tuple[Fram
         area = float((shadow[1] > 0.5 * shadow[1].max()).sum())
         depth = float(shadow[1].max())
         ignore = depth < 0.01 or around < 300 or depth < 0.5 * texture
-        truths.append(
-            Truth(x=x, y=y, diameter_px=2 * math.sqrt(area / math.pi), attenuation=depth, ignore=ignore)
-        )
+        truths.append(Truth(x=x, y=y, diameter_px=2 * math.sqrt(area / math.pi), attenuation=depth, ignore=ignore))
     return replace(frame, raw=raw.clip(0, 65535).round().astype(np.uint16)), truths
 
 
@@ -201,7 +203,9 @@ def judge_real(detector: RfDetrDetector, folder: Path) -> dict[str, Any]:
         for row in csv.DictReader(file):
             side = max(float(row["x1"]) - float(row["x0"]), float(row["y1"]) - float(row["y0"]))
             labels.setdefault(row["file"], []).append(
-                Truth(x=float(row["x"]), y=float(row["y"]), diameter_px=max(side, 16.0), attenuation=float(row["depth"]))
+                Truth(
+                    x=float(row["x"]), y=float(row["y"]), diameter_px=max(side, 16.0), attenuation=float(row["depth"])
+                )
             )
     figures = {}
     for name, truths in labels.items():

@@ -30,6 +30,7 @@ WARMUP_STEPS = 200
 LOSS_WEIGHTS = {"focal": 1.0, "giou": 0.5, "l1": 0.5}
 VALIDATION_SEED = 20_261_123
 FLOOR_SCORE = 0.02
+CHECKPOINT_STEPS = 200
 
 
 def main(argv: list[str]) -> int:
@@ -43,6 +44,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--rate", type=float, default=4e-4, help="peak learning rate")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--evaluate-every", type=float, default=12.0, metavar="MINUTES")
     arguments = parser.parse_args(argv)
@@ -53,7 +55,7 @@ def main(argv: list[str]) -> int:
 def train(options: argparse.Namespace) -> None:
     """Train until the time is used up; killing and starting again continues."""
     options.run.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(os.cpu_count() or 1)  # torch counts physical cores; the second hyperthread still helps
+    torch.set_num_threads(options.threads)
     paths = photo_paths(options.photos)
     held_out = [p for p in paths if is_validation(p)]
     validation = validation_set(held_out)
@@ -114,6 +116,7 @@ def train(options: argparse.Namespace) -> None:
             if row["mean_froc"] > state["best"]:
                 state["best"] = row["mean_froc"]
                 save(options.run / "best.pt", {"ema": ema.state_dict(), "state": dict(state), "encoding": ENCODING})
+        if done or state["step"] % CHECKPOINT_STEPS == 0:
             save(
                 last,
                 {

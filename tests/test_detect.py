@@ -1,0 +1,95 @@
+"""Detection over tiles: the whole frame is looked at, nothing is reported twice, useless tiles are skipped."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dustd.detect import detect, threshold
+from dustd.frame import Camera, Frame
+from dustd.spot import Detection
+
+
+class DipFinder:
+    """Answers with one box per dark square of a bright tile: enough to test geometry, no substitute for the model."""
+
+    model_id = "dip-finder"
+    sha256 = ""
+    device = "cpu"
+    tile_px = 128
+    context_px = 16
+    max_spot_px = 24
+    batch_tiles = 3
+    false_positive_scores = {0.001: 0.9, 0.02: 0.5, 0.5: 0.1}
+
+    def __call__(self, tiles: np.ndarray) -> Sequence[Sequence[Detection]]:
+        import cv2
+
+        answers = []
+        for tile in tiles:
+            part = tile[16:-16, 16:-16, 1]
+            count, _, stats, _ = cv2.connectedComponentsWithStats((part < 0.3).astype(np.uint8))
+            answers.append(
+                [
+                    Detection(x=x + (w - 1) / 2, y=y + (h - 1) / 2, width_px=w, height_px=h, score=0.8)
+                    for x, y, w, h, _ in stats[1:count].tolist()
+                ]
+            )
+        return answers
+
+
+def painted(spots, *, width=400, height=300, level=30000) -> Frame:
+    raw = np.full((height, width), level, np.uint16)
+    for x, y, side in spots:
+        raw[y : y + side, x : x + side] = level // 4
+    return Frame(
+        raw=raw,
+        visible=(0, 0, height, width),
+        kind="mono",
+        cfa=((1,),),
+        black=np.zeros((1, 1), np.float32),
+        white=65535,
+        wb=(1.0, 1.0, 1.0),
+        xyz_to_camera=None,
+        camera=Camera(),
+    )
+
+
+@given(x=st.integers(0, 380), y=st.integers(0, 280))
+def test_a_spot_is_found_once_wherever_it_lies(x, y):
+    seen = detect(painted([(x, y, 20)]), DipFinder())
+    assert len(seen.detections) == 1
+    found = seen.detections[0]
+    assert (found.x, found.y) == pytest.approx((x + 9.5, y + 9.5), abs=1.0)
+
+
+def test_a_spot_too_wide_for_full_size_is_found_at_half_size():
+    seen = detect(painted([(160, 120, 44)]), DipFinder())
+    assert [round(d.width_px / 4) for d in seen.detections] == [11]
+
+
+def test_black_and_clipped_tiles_are_skipped_and_counted():
+    seen = detect(painted([], level=0), DipFinder())
+    assert (seen.tiles, seen.detections) == (0, ())
+    assert seen.skipped_tiles > 0
+    assert detect(painted([], level=65535), DipFinder()).tiles == 0
+
+
+def test_the_caller_hears_from_every_batch():
+    beats = []
+    seen = detect(painted([]), DipFinder(), between_batches=lambda: beats.append(1))
+    assert len(beats) == -(-seen.tiles // 3)
+
+
+@pytest.mark.parametrize(("sensitivity", "score"), [(0, 0.9), (50, 0.5), (100, 0.1)])
+def test_sensitivity_means_false_positives_per_megapixel(sensitivity, score):
+    assert threshold(sensitivity, DipFinder.false_positive_scores) == pytest.approx(score)
+
+
+@given(a=st.floats(0, 100), b=st.floats(0, 100))
+def test_more_sensitivity_never_raises_the_threshold(a, b):
+    low, high = sorted((a, b))
+    scores = DipFinder.false_positive_scores
+    assert threshold(high, scores) <= threshold(low, scores) + 1e-12
