@@ -153,7 +153,8 @@ def _body_text(dust: DustMap) -> str:
         "=" * len(dust.body_id),
         f"Advice       {summary.advice}: {summary.why}",
         f"Particles    {len(summary.confirmed)} confirmed, {len(summary.suspected)} suspected",
-        f"Frames       {dust.frames}, {dust.frames_stopped_down} of them at f/8 or narrower{_period(dust)}",
+        f"Frames       {dust.frames}, {dust.frames_stopped_down} of them at f/8 or narrower",
+        f"Taken        {_period(dust)}",
         f"Last cleaned {cleaned}",
     ]
     if summary.growth:
@@ -216,7 +217,7 @@ def _shade(light: np.ndarray, particle: Particle, width: int, height: int, scale
 
 
 def _period(dust: DustMap) -> str:
-    return f", {_time(dust.first_frame_at)} to {_time(dust.last_frame_at)}" if dust.first_frame_at else ""
+    return f"{_time(dust.first_frame_at)} to {_time(dust.last_frame_at)}" if dust.first_frame_at else "not known"
 
 
 def _time(at: str | None) -> str:
