@@ -161,7 +161,7 @@ def _body_text(dust: DustMap) -> str:
         lines += ["", "Growth", *_growth_lines(summary.growth)]
     if summary.confirmed:
         lines += ["", braille_picture(summary.confirmed, dust.width, dust.height)]
-        lines += ["As in the unrotated picture. Looking into the camera, top and bottom are swapped."]
+        lines += ["As in the unrotated picture. In the camera itself, top and bottom are swapped."]
         lines += ["", *_worst_lines(summary.confirmed, dust)]
     return "\n".join(lines) + "\n"
 
