@@ -13,11 +13,14 @@ import structlog
 from dustd import files, walk
 from dustd.errors import DustdError, FrameError, SurroundingsError, UsageError
 from dustd.frame import Camera
+from dustd.integrity import holds_samples
 from dustd.metadata import read_camera
 from dustd.sidecar import Problem, Record, Source
 from dustd.store import wall_time
 
 log = structlog.get_logger()
+
+_TIFF_SUFFIXES = {".tif", ".tiff"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,7 @@ def clean_all(jobs: Iterable[Job], pipeline: Pipeline, output: Path) -> Iterator
 
 def _fail(pipeline: Pipeline, job: Job, error: DustdError) -> Record:
     """Record a failure; where even that fails (file gone, a stranger's sidecar), tell it at least."""
+    log.warning("frame_failed", frame=job.source.name, problem=error.problem, remedy=error.remedy)
     try:
         return pipeline.fail(job.source, job.out_folder, error)
     except (FrameError, OSError) as exc:
@@ -118,7 +122,9 @@ def _below(folder: Path, output: Path) -> list[Path]:
         problem = f"the folder cannot be read ({exc.strerror})"
         raise UsageError(problem, remedy="Check its permissions", path=Path(exc.filename or folder)) from exc
 
-    return [found[0] for found in walk.scan(folder, folder, [output], complain) if found is not None]
+    found = walk.scan(folder, folder, [output], complain, walk.RAW_SUFFIXES | _TIFF_SUFFIXES)
+    paths = [path for path, _ in filter(None, found)]
+    return [path for path in paths if path.suffix.lower() not in _TIFF_SUFFIXES or holds_samples(path)]
 
 
 def _refuse_collisions(jobs: Iterable[Job]) -> None:

@@ -7,11 +7,12 @@ done. So a transfer that was cut short is found here first.
 from pathlib import Path
 
 from dustd.errors import FrameError
-from dustd.tiff import Ifd, Source, numbers, read_tree
+from dustd.tiff import Ifd, Source, number, numbers, read_tree
 
 # Offsets and byte counts of strips, tiles and embedded JPEGs (TIFF 6.0, TIFF/EP).
 _PLACES = ((273, 279), (324, 325), (513, 514))
 _MAX_PARTS = 1 << 16
+_IMAGE_WIDTH, _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 256, 258, 277
 _RAF_CFA_OFFSET = 100  # of the two big-endian words that say where the raw data lie and how long they are
 
 
@@ -31,6 +32,17 @@ def require_whole(path: Path) -> None:
             remedy="Left untouched; copy it again from the card, then run: dustd clean FILE",
             path=path,
         )
+
+
+def holds_samples(path: Path) -> bool:
+    """Tell a sensor's samples in a TIFF, as scientific cameras write them, from a developed picture."""
+    try:
+        with path.open("rb") as stream:
+            images = read_tree(Source(stream))
+            main = max(images, key=lambda image: number(image.get(_IMAGE_WIDTH)) or 0, default={})
+            return number(main.get(_SAMPLES_PER_PIXEL)) in (None, 1) and (number(main.get(_BITS_PER_SAMPLE)) or 0) > 8
+    except OSError:
+        return False
 
 
 def promised_end(source: Source) -> int:

@@ -114,7 +114,6 @@ class Pipeline:
         path = out_folder / sidecar.sidecar_name(source.name)
         files.publish(path, sidecar.encode(record), ours=ledger.vouched(path))
         files.release(path)
-        log.warning("frame_failed", frame=source.name, problem=error.problem, remedy=error.remedy)
         return record
 
     def _clean(self, source: Path, out_folder: Path, camera: Camera, sensitivity: float) -> Record:
@@ -187,7 +186,7 @@ class Pipeline:
             evidence={"frame_id": frame_id, "evidence_score": evidence_score, **evidence.to_dict(proof)},
         )
 
-    def _encode(self, opened: OpenRaw, raw, source: Path) -> bytes:  # noqa: ANN001
+    def _encode(self, opened: OpenRaw, raw, source: Path) -> bytes:
         """Serialise the cleaned frame in the configured format."""
         frame, camera = opened.frame, opened.frame.camera
         metadata = read_source_metadata(source)
@@ -254,6 +253,7 @@ class Timer:
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
+        """Count the time that the block takes towards *step*."""
         self._last = time.perf_counter()
         yield
         self.since(step)
@@ -278,7 +278,7 @@ def frame_identity(frame: Frame) -> str:
     return digest.hexdigest()[:32]
 
 
-def _score_at(false_per_mp: float, scores) -> float:  # noqa: ANN001
+def _score_at(false_per_mp: float, scores) -> float:
     """Score threshold at a rate of false positives per megapixel, nearest calibrated rate."""
     return scores[min(scores, key=lambda rate: abs(rate - false_per_mp))]
 

@@ -6,7 +6,7 @@ Knows no events and no watching; `dustd clean` walks folders with it as the daem
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from stat import S_ISREG
 
@@ -16,8 +16,8 @@ from dustd.settle import Look
 # fmt: off
 RAW_SUFFIXES = frozenset({
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mdc",
-    ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".ori", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf",
-    ".srw", ".x3f",
+    ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".ori", ".pef", ".qtk", ".raf", ".raw", ".rw2", ".rwl", ".sr2",
+    ".srf", ".srw", ".x3f",
 })
 # Folders of other programs, and what network storage keeps for itself; lower case, the hidden ones are refused anyway.
 _FOREIGN_FOLDERS = frozenset({
@@ -32,13 +32,13 @@ _NETWORK_TYPES = frozenset({
 # fmt: on
 
 
-def is_candidate(path: Path, root: Path, outputs: Sequence[Path]) -> bool:
-    """Tell from the name alone whether *path*, below *root*, may be a frame.
+def is_candidate(path: Path, root: Path, outputs: Sequence[Path], suffixes: Collection[str] = RAW_SUFFIXES) -> bool:
+    """Tell from the name alone whether *path*, below *root*, may be a frame: *suffixes* in lower case, with dot.
 
     Temporary names of tether and transfer programs carry no RAW suffix (tmpfileXXXXXX, *.tmp, *.part, …) or start
     with "." or "~"; nothing in an output folder is a frame.
     """
-    if path.suffix.lower() not in RAW_SUFFIXES or path.name.startswith("~"):
+    if path.suffix.lower() not in suffixes or path.name.startswith("~"):
         return False
     return _is_open_to_us(path.parent, root, outputs) and not path.name.startswith(".")
 
@@ -52,7 +52,11 @@ def look_at(path: Path) -> Look | None:
 
 
 def scan(
-    start: Path, root: Path, outputs: Sequence[Path], on_error: Callable[[OSError], object] = lambda _: None
+    start: Path,
+    root: Path,
+    outputs: Sequence[Path],
+    on_error: Callable[[OSError], object] = lambda _: None,
+    suffixes: Collection[str] = RAW_SUFFIXES,
 ) -> Iterator[tuple[Path, Look] | None]:
     """Walk *start*, which is *root* or a folder below it, and give every candidate with its look.
 
@@ -74,7 +78,11 @@ def scan(
             with contextlib.suppress(OSError):  # vanished since it was listed
                 if entry.is_dir(follow_symlinks=False):
                     folders += [path] if _is_open_to_us(path, root, outputs) else []
-                elif entry.is_file(follow_symlinks=False) and _is_frame(path, root, outputs, sidecars):
+                elif (
+                    entry.is_file(follow_symlinks=False)
+                    and is_candidate(path, root, outputs, suffixes)
+                    and not is_listed(path, sidecars)
+                ):
                     yield path, _look(entry.stat(follow_symlinks=False))
         yield None
 
@@ -97,10 +105,6 @@ def is_network(path: Path, mounts: str | None = None) -> bool:
         if len(point) >= longest and path.is_relative_to(point):  # later mounts hide earlier ones
             kind, longest = this_kind, len(point)
     return kind in _NETWORK_TYPES
-
-
-def _is_frame(path: Path, root: Path, outputs: Sequence[Path], sidecars: dict[str, tuple[str, ...]]) -> bool:
-    return is_candidate(path, root, outputs) and not is_listed(path, sidecars)
 
 
 def _is_open_to_us(folder: Path, root: Path, outputs: Sequence[Path]) -> bool:
