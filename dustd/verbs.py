@@ -31,12 +31,12 @@ def run(args: argparse.Namespace) -> int:
     settings = config.load(args.config or config.default_path())
     log.setup(settings.log.format, settings.log.level)
     with daemon.only_one(settings.map.store.parent), Store.open(settings.map.store) as store:
-        _serve(settings, _pipeline(settings, store, settings.sensitivity_of))
+        serve(settings, _pipeline(settings, store, settings.sensitivity_of))
     return FINE
 
 
-def _serve(settings: "Config", pipeline: Any) -> None:
-    """Give the daemon what it needs to know about folders and frames."""
+def serve(settings: "Config", pipeline: Any) -> None:
+    """Watch the configured folders and clean with *pipeline* what lands in them, until a signal says stop."""
     from dustd import daemon, files, ledger, sidecar
     from dustd.watch import WatchedFolder
 
@@ -44,7 +44,8 @@ def _serve(settings: "Config", pipeline: Any) -> None:
         return files.output_folder_for(source, folder.path, folder.output)
 
     def is_done(source: Path, folder: WatchedFolder) -> bool:
-        return ledger.is_done(source, out_folder(source, folder) / sidecar.sidecar_name(source.name))
+        path = out_folder(source, folder) / sidecar.sidecar_name(source.name)
+        return ledger.is_done(source, path) and not files.is_claimed(path)  # claimed: the map may not know it yet
 
     def process(source: Path, folder: WatchedFolder) -> Any:
         files.make_output_folder(out_folder(source, folder), folder.output)
