@@ -13,3 +13,39 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("shared/data is not here")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def detector():
+    """The shipped model, loaded once; one thread, so that two cores serve two test runs."""
+    from dustd.model import load_detector
+
+    return load_detector(device="cpu", threads=1)
+
+
+@pytest.fixture(scope="session")
+def dusty_shot():
+    """A small frame of the virtual body at f/16 before a plain studio backdrop, and its DNG."""
+    import numpy as np
+
+    from dustd.dng import encode_dng
+    from dustd.metadata import SourceMetadata
+    from dustd.scenes import SESSION
+    from dustd.virtual import Lens, expose, frame_of, make_body
+
+    body = make_body("V6-TEST", seed=11, width=1000, height=720)
+    scene = next(scene for scene in SESSION if scene.__name__ not in ("sky_over_hills", "clouds_over_sea"))
+    exposure = expose(
+        body,
+        scene(np.random.default_rng(4), 720, 1000),
+        f_number=16,
+        lens=Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78),
+        seed=9,
+        taken_at="2026-11-23T10:00:00",
+        exposure_s=1 / 125,
+    )
+    preview = np.zeros((360, 500, 3), np.uint8)
+    data = encode_dng(
+        frame_of(exposure), exposure.mosaic, SourceMetadata(), preview_rgb=preview, original_name="SHOT.DNG"
+    )
+    return exposure, data

@@ -1,6 +1,7 @@
 """Detection over tiles: the whole frame is looked at, nothing is reported twice, useless tiles are skipped."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ class DipFinder:
     context_px = 16
     max_spot_px = 24
     batch_tiles = 3
-    false_positive_scores = {0.001: 0.9, 0.02: 0.5, 0.5: 0.1}
+    false_positive_scores = MappingProxyType({0.001: 0.9, 0.02: 0.5, 0.5: 0.1})
 
     def __call__(self, tiles: np.ndarray) -> Sequence[Sequence[Detection]]:
         import cv2

@@ -3,7 +3,6 @@ import io
 import numpy as np
 import pytest
 import tifffile
-from dustd.metadata import SourceMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
@@ -11,6 +10,7 @@ from PIL import Image, ImageCms, ImageOps
 from dustd.exif import exif_time
 from dustd.frame import Camera
 from dustd.images import encode_jpeg, encode_tiff, orient
+from dustd.metadata import SourceMetadata
 from dustd.tiffwrite import rational, short, text
 
 NOTHING = SourceMetadata()

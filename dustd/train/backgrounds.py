@@ -1,4 +1,4 @@
-"""What dust is laid over: crops of photographs brought to linear light, procedural fields, and things that look like dust.
+"""What dust is laid over: photographs brought to linear light, procedural fields, and things that look like dust.
 
 `Backgrounds` holds the decoded photographs in memory; everything else is drawn from a generator, so that a seed
 gives the same batch again.

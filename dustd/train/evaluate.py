@@ -46,7 +46,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--pack", type=Path, metavar="RUN", help="first pack RUN/best.pt into the --model folder")
     parser.add_argument("--frames", type=int, default=12, help="held-out photographs to judge, at most")
     arguments = parser.parse_args(argv)
-    torch.set_num_threads(2)
     if arguments.pack:
         pack(arguments.pack, Path(arguments.model))
     detector = load_detector(arguments.model)
@@ -75,7 +74,7 @@ def pack(run: Path, folder: Path) -> None:
     best = torch.load(run / "best.pt", map_location="cpu", weights_only=True)
     weights = {k: v.half() for k, v in best["ema"].items() if is_proposal_part(k)}
     torch.save(weights, folder / "weights.pt")
-    write_card(run, folder, {rate: 0.5 for rate in CALIBRATED_RATES}, {})
+    write_card(run, folder, dict.fromkeys(CALIBRATED_RATES, 0.5), {})
 
 
 def write_card(run: Path, folder: Path, scores: dict[float, float], figures: dict[str, Any]) -> None:
@@ -131,8 +130,7 @@ def calibrate(clean: Sequence[Judged]) -> dict[float, float]:
         return {r: round(measured.get(r, 0.5), 4) for r in CALIBRATED_RATES}
     xs = [math.log(r) for r in usable]
     ys = [math.log(t / (1 - t)) for t in usable.values()]
-    slope, base = np.polyfit(xs, ys, 1)
-    slope = min(float(slope), -0.1)
+    slope = min(float(np.polyfit(xs, ys, 1)[0]), -0.1)
     lowest = min(usable)
     anchor = math.log(usable[lowest] / (1 - usable[lowest]))
     scores = {}

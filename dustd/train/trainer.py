@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from dustd.encoding import ENCODING
+from dustd.model import to_detections
 from dustd.network import Architecture, build, proposals, set_crop
-from dustd.spot import Detection
-from dustd.tiles import merge
 from dustd.train.backgrounds import Backgrounds, is_validation, photo_paths
 from dustd.train.data import Batch, Crops, draw_batch
 from dustd.train.dense import dense_loss
@@ -29,7 +28,6 @@ EMA_DECAY = 0.998
 WARMUP_STEPS = 200
 LOSS_WEIGHTS = {"focal": 1.0, "giou": 0.5, "l1": 0.5}
 VALIDATION_SEED = 20_261_123
-FLOOR_SCORE = 0.02
 CHECKPOINT_STEPS = 200
 
 
@@ -46,6 +44,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=None, help="stop after so many steps even if time is left")
+    parser.add_argument("--validation-crops", type=int, default=240)
     parser.add_argument("--evaluate-every", type=float, default=12.0, metavar="MINUTES")
     arguments = parser.parse_args(argv)
     train(arguments)
@@ -58,7 +58,7 @@ def train(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     paths = photo_paths(options.photos)
     held_out = [p for p in paths if is_validation(p)]
-    validation = validation_set(held_out)
+    validation = validation_set(held_out, crops=options.validation_crops)
     architecture = Architecture()
     model = build(architecture).to(options.device)
     set_crop(model, options.crop)
@@ -79,7 +79,9 @@ def train(options: argparse.Namespace) -> None:
         crop_px=options.crop,
         seed=options.seed * 1000 + state["step"],
     )
-    loader = torch.utils.data.DataLoader(crops, batch_size=None, num_workers=options.workers, prefetch_factor=4)
+    loader = torch.utils.data.DataLoader(
+        crops, batch_size=None, num_workers=options.workers, prefetch_factor=4 if options.workers else None
+    )
     budget_s = options.hours * 3600
     begun = time.monotonic() - state["elapsed_s"]
     evaluated = state["elapsed_s"]
@@ -105,7 +107,7 @@ def train(options: argparse.Namespace) -> None:
                 + "  ".join(f"{name} {value:.4f}" for name, value in means.items()),
                 flush=True,
             )
-        done = state["elapsed_s"] >= budget_s
+        done = state["elapsed_s"] >= budget_s or state["step"] == options.steps
         if done or state["elapsed_s"] - evaluated >= options.evaluate_every * 60:
             evaluated = state["elapsed_s"]
             row = {name: total / seen for name, total in sums.items()}
@@ -164,11 +166,11 @@ def update_ema(ema: nn.Module, model: nn.Module, step_number: int) -> None:
         averaged.lerp_(current, 1 - decay)
 
 
-def validation_set(paths: list[Path], *, batches: int = 30, batch: int = 8, crop_px: int = 256) -> list[Batch]:
+def validation_set(paths: list[Path], *, crops: int, batch: int = 8, crop_px: int = 256) -> list[Batch]:
     """Draw the crops that every evaluation of a run uses, from photographs that training never sees."""
     generator = torch.Generator().manual_seed(VALIDATION_SEED)
     backgrounds = Backgrounds(paths, photo_share=0.85)
-    return [draw_batch(backgrounds, batch, crop_px, generator) for _ in range(batches)]
+    return [draw_batch(backgrounds, batch, crop_px, generator) for _ in range(max(1, crops // batch))]
 
 
 @torch.no_grad()
@@ -178,8 +180,7 @@ def evaluate(model: nn.Module, batches: list[Batch], device: str) -> dict[str, f
     judged: list[Judged] = []
     for batch in batches:
         logits, boxes = proposals(model, batch.image.to(device).float())
-        for index in range(len(batch.boxes)):
-            judged.append(judge_crop(logits[index], boxes[index], batch, index))
+        judged += [judge_crop(logits[index], boxes[index], batch, index) for index in range(len(batch.boxes))]
     rates = froc(judged)
     return {
         "mean_froc": sum(rates.values()) / len(rates),
@@ -199,16 +200,6 @@ def judge_crop(logits: Tensor, boxes: Tensor, batch: Batch, index: int) -> Judge
         )
     ]
     return judge(to_detections(logits, boxes), truths, side * side / 1e6)
-
-
-def to_detections(logits: Tensor, boxes: Tensor) -> tuple[Detection, ...]:
-    """Turn one image's proposals, (n,) and (n, 4) px, into merged detections above FLOOR_SCORE."""
-    scores = logits.sigmoid()
-    keep = scores > FLOOR_SCORE
-    return merge(
-        Detection(x=x, y=y, width_px=w, height_px=h, score=s)
-        for (x, y, w, h), s in zip(boxes[keep].tolist(), scores[keep].tolist(), strict=True)
-    )
 
 
 def save(path: Path, data: dict) -> None:

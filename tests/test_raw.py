@@ -1,0 +1,60 @@
+"""LibRaw's door: real frames come out as they are, everything else as a clear error."""
+
+import numpy as np
+import pytest
+
+from dustd.errors import FrameError
+from dustd.frame import Camera
+from dustd.raw import open_raw
+
+
+def test_a_frame_keeps_its_borders_and_knows_what_is_visible(shared_data):
+    with open_raw(shared_data / "raw" / "canon-eos-kiss-x4_magiclantern_colorchart.dng", Camera()) as opened:
+        frame = opened.frame
+        assert frame.raw.shape == (1182, 1888)
+        assert frame.mosaic.shape == (frame.height, frame.width) == (1156, 1734)
+        assert frame.black == pytest.approx(np.full((2, 2), 2056))
+        assert frame.kind == "bayer"
+
+
+def test_samples_of_a_frame_cannot_be_changed_by_accident(shared_data):
+    path = shared_data / "raw" / "raspberrypi-imx296_image-0_a28192.dng"
+    with open_raw(path, Camera()) as opened, pytest.raises(ValueError, match="read-only"):
+        opened.frame.mosaic[0, 0] = 1
+
+
+def test_a_demosaiced_dng_is_linear_with_three_colours(shared_data):
+    with open_raw(shared_data / "raw" / "canon-eos-6d_lossy-linear.dng", Camera()) as opened:
+        assert opened.frame.kind == "linear"
+        assert opened.frame.raw.shape == (816, 1224, 3)
+
+
+def test_developing_the_same_samples_gives_the_same_picture(shared_data):
+    path = shared_data / "raw" / "nikon_dsc1339_768x512_wrapped.dng"
+    with open_raw(path, Camera()) as opened:
+        first = opened.develop(opened.frame.raw, half_size=True)
+        assert first.shape == (256, 384, 3)
+        assert np.array_equal(first, opened.develop(opened.frame.raw, half_size=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("gopro-fusion-front_GPFR7066.GPR", "LibRaw cannot decode it"),
+        ("nikon_dsc1339_768x512_rggb.raw", "not a RAW file that says which camera"),
+        ("truncated/exiftool_DNG.dng", "cannot hold a picture"),
+        ("truncated/exiftool_CanonRaw.cr2", "LibRaw cannot decode it"),
+    ],
+)
+def test_what_cannot_be_decoded_says_so_with_a_remedy(shared_data, name, problem):
+    with pytest.raises(FrameError, match=problem) as refused, open_raw(shared_data / "raw" / name, Camera()):
+        pass
+    assert refused.value.remedy
+    assert refused.value.path.name in name
+
+
+def test_a_file_of_noise_is_refused(tmp_path):
+    path = tmp_path / "noise.nef"
+    path.write_bytes(bytes(range(256)) * 40)
+    with pytest.raises(FrameError, match="not a RAW file"), open_raw(path, Camera()):
+        pass

@@ -1,0 +1,146 @@
+"""Training: synthetic dust obeys the optics, labels say where it is, a run learns, resumes and counts."""
+
+import csv
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dustd.encoding import CHANNELS, CONTEXT_PX, blur, encode
+from dustd.network import TOKEN_PX
+from dustd.spot import Detection
+from dustd.train import trainer
+from dustd.train.backgrounds import Backgrounds, expose
+from dustd.train.data import draw_batch
+from dustd.train.dense import assign
+from dustd.train.froc import Truth, froc, judge, recall, threshold_for
+from dustd.train.synth import draw_dust, draw_shadows
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def box(x: float, y: float, score: float) -> Detection:
+    return Detection(x=x, y=y, width_px=12, height_px=12, score=score)
+
+
+def test_a_seed_draws_the_same_dust_again():
+    first, second = (draw_dust(2, 96, generator(5)) for _ in range(2))
+    assert torch.equal(first.transmission, second.transmission)
+
+
+def test_dust_takes_light_and_never_gives_more_than_a_halo():
+    shadows = draw_shadows(40, generator(1))
+    assert float(shadows.max()) <= 0.98
+    assert float(shadows.min()) >= -0.05
+    peaks = shadows[:, 1].amax((1, 2))
+    assert float(peaks.min()) >= 0.009
+
+
+def test_dust_is_nearly_grey():
+    shadows = draw_shadows(60, generator(2))
+    peaks = shadows.amax((2, 3))
+    assert float((peaks[:, 0] / peaks[:, 1] - 1).abs().max()) <= 0.16
+    assert float((peaks[:, 2] / peaks[:, 1] - 1).abs().max()) <= 0.16
+
+
+def test_a_label_lies_where_the_light_is_lost():
+    dust = draw_dust(6, 200, generator(3), empty_share=0.0)
+    for transmission, boxes in zip(dust.transmission, dust.boxes, strict=True):
+        for x, y, w, h in boxes.tolist():
+            x0, x1 = math.floor(x - w / 2), math.ceil(x + w / 2)
+            y0, y1 = math.floor(y - h / 2), math.ceil(y + h / 2)
+            assert float(transmission[1, y0:y1, x0:x1].min()) < 0.995
+
+
+def test_a_spot_is_as_noisy_as_its_light_not_quieter():
+    light = torch.full((1, 3, 256, 256), 0.4)
+    half = torch.ones(1, 3, 256, 256)
+    half[..., :128] = 0.5
+    shot = expose(light, half, generator(8))[0, 1]
+    dark, bright = shot[20:-20, 20:108], shot[20:-20, 148:236]
+    relative = (dark.std() / dark.mean()) / (bright.std() / bright.mean())
+    assert float(relative) == pytest.approx(math.sqrt(2), rel=0.25)
+
+
+def test_the_encoding_does_not_change_with_exposure():
+    light = 0.2 + 0.2 * torch.rand(1, 3, 128, 128, generator=generator(4))
+    bright, dim = encode(light)[:, :5], encode(light / 2)[:, :5]
+    assert float((bright - dim).abs().mean()) < 0.05
+
+
+def test_faint_dust_stands_out_of_the_encoding():
+    light = torch.full((1, 3, 192, 192), 0.3) * (1 + 0.01 * torch.randn(1, 1, 192, 192, generator=generator(6)))
+    ys, xs = torch.meshgrid(torch.arange(192.0) - 96, torch.arange(192.0) - 96, indexing="ij")
+    dusty = light * (1 - 0.03 * (torch.hypot(xs, ys) < 12).float())
+    assert float(encode(dusty)[0, 3, 92:100, 92:100].mean()) < -1.0
+
+
+def test_a_wide_blur_on_a_small_copy_is_the_gaussian_it_stands_for():
+    rough = np.random.default_rng(2).normal(size=(256, 256)).astype(np.float32)
+    image = cv2.GaussianBlur(rough, (0, 0), 6.0)
+    expected = cv2.GaussianBlur(image, (0, 0), 12.0)[64:-64, 64:-64]
+    got = blur(torch.from_numpy(image)[None, None], 12.0)[0, 0, 64:-64, 64:-64].numpy()
+    assert float(np.abs(got - expected).max()) < 0.08 * float(np.abs(expected).max())
+
+
+def test_batches_hold_encoded_crops_and_their_boxes():
+    batch = draw_batch(Backgrounds([]), 2, 128, generator(7))
+    assert batch.image.shape == (2, CHANNELS, 128, 128)
+    assert CONTEXT_PX % 8 == 0
+    for boxes, depths, visible in zip(batch.boxes, batch.attenuations, batch.visible, strict=True):
+        assert len(boxes) == len(depths) == len(visible)
+
+
+def test_the_smallest_box_wins_a_token_and_no_box_goes_without():
+    boxes = torch.tensor([[64.0, 64.0, 90.0, 90.0], [66.0, 66.0, 6.0, 6.0]])
+    labels, owner, positive = assign(boxes, torch.tensor([True, True]), 8)
+    token = int(66 / TOKEN_PX) * 8 + int(66 / TOKEN_PX)
+    assert owner[token] == 1
+    assert set(owner[positive].tolist()) == {0, 1}
+    assert set(labels.tolist()) == {0.0, 1.0}
+
+
+def test_an_invisible_spot_teaches_nothing():
+    labels, _, positive = assign(torch.tensor([[64.0, 64.0, 20.0, 20.0]]), torch.tensor([False]), 8)
+    assert not positive.any()
+    assert (labels == -1).any()
+
+
+def test_a_duplicate_is_a_false_positive_and_an_ignored_spot_is_nothing():
+    truths = [Truth(x=50, y=50, diameter_px=12), Truth(x=150, y=50, diameter_px=12, ignore=True)]
+    judged = judge([box(50, 50, 0.9), box(51, 50, 0.8), box(150, 50, 0.7)], truths, 1.0)
+    assert judged.false.tolist() == [0.8]
+    assert recall([judged], 0.5) == 1.0
+
+
+def test_a_threshold_keeps_false_positives_at_the_asked_rate():
+    judged = [judge([box(10 * i, 500, 0.1 * i) for i in range(1, 10)], [], 10.0)]
+    for rate in (0.1, 0.5):
+        limit = threshold_for(judged, rate)
+        assert sum(float(s) >= limit for j in judged for s in j.false) <= rate * 10
+    assert set(froc(judged)) == {0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5}
+
+
+@pytest.mark.timeout(280)
+def test_a_run_trains_counts_spots_and_continues_after_a_stop(tmp_path):
+    rng = np.random.default_rng(0)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(6):
+        picture = cv2.GaussianBlur(rng.integers(0, 255, (1000, 1000, 3), np.uint8), (0, 0), 20)
+        cv2.imwrite(str(photos / f"p{index}.png"), picture)
+    run = tmp_path / "run"
+    # Workers 0: everything in this process. The time is up after the first step of each part.
+    options = ["--photos", str(photos), "--run", str(run), "--batch", "2", "--workers", "0", "--threads", "1"]
+    options += ["--validation-crops", "8"]
+    trainer.main([*options, "--hours", "0.00001"])
+    trainer.main([*options, "--hours", "0.1", "--steps", "2"])
+    with (run / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [1, 2]
+    assert int(rows[1]["spots"]) >= int(rows[0]["spots"])
+    assert (run / "best.pt").exists()
