@@ -72,10 +72,12 @@ class Frame:
 
     @property
     def height(self) -> int:
+        """Rows of the visible area."""
         return self.visible[2]
 
     @property
     def width(self) -> int:
+        """Columns of the visible area."""
         return self.visible[3]
 
 

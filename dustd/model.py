@@ -160,6 +160,7 @@ class RfDetrDetector:
         self(np.full((self.batch_tiles, side, side, 3), 0.2, np.float32))
 
     def __call__(self, tiles: np.ndarray) -> Sequence[Sequence[Detection]]:
+        """Detect in a batch of tiles; see `dustd.detect.Detector`."""
         import torch
 
         from dustd.encoding import encode

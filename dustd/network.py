@@ -5,6 +5,7 @@ scratch learn blobs far sooner through it; Xiao et al. 2021, "Early convolutions
 a short encoder is the first *encoder_layers* blocks of the library's.
 """
 
+import itertools
 import logging
 import types
 import warnings
@@ -39,7 +40,7 @@ class Stem(nn.Module):
         super().__init__()
         widths = (channels, 32, 64, 128)
         blocks: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in itertools.pairwise(widths):
             blocks += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(8, after), nn.GELU()]
         self.blocks = nn.Sequential(*blocks)
         self.out = nn.Conv2d(widths[-1], width, 3, stride=2, padding=1)
@@ -50,6 +51,7 @@ class Stem(nn.Module):
         return self.out.weight
 
     def forward(self, image: Tensor) -> Tensor:
+        """Project (B, C, H, W) to tokens (B, width, H/16, W/16)."""
         return self.out(self.blocks(image))
 
 

@@ -99,14 +99,8 @@ class Pipeline:
 
     def fail(self, source: Path, out_folder: Path, error: DustdError) -> Record:
         """Write the sidecar that says why a frame failed. Raises SurroundingsError if that cannot be written."""
-        stamp = source.stat()
         record = Record(
-            source=Source(
-                name=source.name,
-                size=stamp.st_size,
-                sha256=files.sha256_file(source),
-                mtime_ns=stamp.st_mtime_ns,
-            ),
+            source=_stamp_or_name(source),
             camera=_camera_or_none(source),
             status="failed",
             error=Problem(problem=error.problem, remedy=error.remedy),
@@ -290,6 +284,14 @@ def _stamp(source: Path) -> Source:
     except OSError as exc:
         raise FrameError("the file is gone", remedy="Nothing to do if it was moved on purpose", path=source) from exc
     return Source(name=source.name, size=before.st_size, sha256=files.sha256_file(source), mtime_ns=before.st_mtime_ns)
+
+
+def _stamp_or_name(source: Path) -> Source:
+    """Take the stamp of a failed frame's file, or its name alone where nothing more can be had."""
+    try:
+        return _stamp(source)
+    except FrameError:
+        return Source(name=source.name, size=0, sha256="", mtime_ns=0)
 
 
 def _camera_or_none(source: Path) -> Camera:
