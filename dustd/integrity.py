@@ -29,7 +29,7 @@ def require_whole(path: Path) -> None:
     if missing > 0:
         raise FrameError(
             f"the file was cut short: {missing:,} bytes of picture data are missing",
-            remedy="Left untouched; copy it again from the card, then run: dustd clean FILE",
+            remedy="Left untouched; copy it again from the card and clean it again",
             path=path,
         )
 

@@ -43,7 +43,7 @@ _SRGB_TO_XYZ = np.array(
 )
 # Even a black frame takes a bit per sample without loss; LibRaw fills what a file lacks with zeros or noise.
 LEAST_BITS_DIVISOR = 16  # half a bit per pixel, in pixels per byte
-_COPY_AGAIN = "Left untouched; copy it again from the card, then run: dustd clean FILE"
+_COPY_AGAIN = "Left untouched; copy it again from the card and clean it again"
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ def train(options: argparse.Namespace) -> None:
             sums, seen = {}, 0
             row |= evaluate(ema, validation, options.device)
             log_row(options.run / "log.csv", {**state, "rate": rate, **row})
+            draw_curves(options.run)
             print("  validation  " + "  ".join(f"{k} {v:.3f}" for k, v in row.items()), flush=True)
             if row["mean_froc"] > state["best"]:
                 state["best"] = row["mean_froc"]
@@ -217,3 +218,25 @@ def log_row(path: Path, row: dict[str, float]) -> None:
         if new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def draw_curves(run: Path) -> None:
+    """Draw losses and validation recall over the spots seen, from log.csv into curves.png."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with (run / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    spots = [int(row["spots"]) for row in rows]
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, recalls = figure.subplots(1, 2)
+    for name in LOSS_WEIGHTS:
+        losses.plot(spots, [float(row[name]) for row in rows], label=name)
+    for name in ("mean_froc", "recall_0.1", "recall_0.5", "recall_2"):
+        recalls.plot(spots, [float(row[name]) for row in rows], label=name)
+    losses.set(title="training loss", xlabel="spots seen")
+    recalls.set(title="validation crops", xlabel="spots seen", ylim=(0, 1))
+    losses.legend()
+    recalls.legend()
+    figure.savefig(run / "curves.png", dpi=110)
