@@ -164,10 +164,10 @@ def _layout(libraw: rawpy.RawPy, path: Path) -> tuple[SensorKind, tuple[tuple[in
     convert = "Left untouched; convert it to a linear DNG with its maker's software first"
     if libraw.raw_type == rawpy.RawType.Stack:
         return "linear", ((1,),)
+    if libraw.num_colors == 1:  # whatever LibRaw calls its one colour
+        return "mono", ((1,),)
     pattern = libraw.raw_pattern
     if pattern is None:
-        if libraw.num_colors == 1:
-            return "mono", ((1,),)
         raise FrameError(
             "its sensor layout is not one that dustd handles (no colour pattern)", remedy=convert, path=path
         )

@@ -10,8 +10,10 @@ import pytest
 
 from dustd import sidecar
 from dustd.config import OutputSettings
+from dustd.dng import encode_dng
 from dustd.errors import FrameError
-from dustd.metadata import read_camera
+from dustd.frame import Camera, Frame
+from dustd.metadata import SourceMetadata, read_camera
 from dustd.pipeline import Pipeline, frame_identity
 from dustd.raw import open_raw
 from dustd.store import Store
@@ -191,3 +193,58 @@ def test_the_identity_of_a_frame_is_that_of_its_samples(shot, tmp_path):
     other.write_bytes(path.read_bytes() + b"a tag added later")
     with open_raw(path, read_camera(path)) as a, open_raw(other, read_camera(other)) as b:
         assert frame_identity(a.frame) == frame_identity(b.frame)
+
+
+XTRANS = (
+    (1, 0, 1, 1, 2, 1),
+    (2, 1, 2, 0, 1, 0),
+    (1, 0, 1, 1, 2, 1),
+    (1, 2, 1, 1, 0, 1),
+    (0, 1, 0, 2, 1, 2),
+    (1, 2, 1, 1, 0, 1),
+)
+
+
+def plain_dng(kind: str) -> bytes:
+    """A grey gradient with three soft 25 % shadows, as a sensor of *kind* records it."""
+    rng = np.random.default_rng(12)
+    ys, xs = np.mgrid[:528, :672]
+    light = 0.3 + 0.1 * xs / 672
+    for x, y in ((150, 120), (420, 300), (250, 420)):
+        light = light * (1 - 0.25 / (1 + np.exp((np.hypot(xs - x, ys - y) - 12) / 1.5)))
+    samples = light * 14000 + rng.normal(0, 30, light.shape)
+    cfa = XTRANS if kind == "xtrans" else ((1,),)
+    if kind == "linear":
+        samples = samples[..., None] + rng.normal(0, 30, (*light.shape, 3))
+    raw = samples.round().clip(0, 16383).astype(np.uint16)
+    frame = Frame(
+        raw=raw,
+        visible=(0, 0, 528, 672),
+        kind=kind,
+        cfa=cfa,
+        black=np.zeros(3 if kind == "linear" else (len(cfa), len(cfa)), np.float32),
+        white=16383,
+        wb=(1.0, 1.0, 1.0),
+        xyz_to_camera=np.array([[0.7, -0.08, -0.1], [-0.44, 1.26, 0.21], [-0.09, 0.2, 0.58]]),
+        camera=Camera(make="Test", model=f"Test {kind}", serial="1234567", body_id=f"Test {kind} #1234567"),
+    )
+    preview = np.zeros((264, 336, 3), np.uint8)
+    return encode_dng(frame, raw, SourceMetadata(), preview_rgb=preview, original_name="PLAIN.DNG")
+
+
+@pytest.mark.parametrize("kind", ["xtrans", "mono", "linear"])
+def test_every_kind_of_sensor_is_cleaned(make, tmp_path, kind):
+    path, out = tmp_path / "PLAIN.DNG", tmp_path / "out"
+    path.write_bytes(plain_dng(kind))
+    out.mkdir()
+    record = make(sensitivity=100).process(path, out)
+    cleaned = out / record.outputs[0].path
+    with open_raw(path, read_camera(path)) as a, open_raw(cleaned, read_camera(cleaned)) as b:
+        assert (a.frame.kind, b.frame.kind) == (kind, kind)
+        before, after = a.frame.raw, b.frame.raw
+    given_back = [spot for spot in record.spots if spot.action != "left"]
+    assert {(round(s.x / 10), round(s.y / 10)) for s in given_back} >= {(15, 12), (42, 30), (25, 42)}
+    for spot in given_back:
+        x, y = round(spot.x), round(spot.y)
+        assert after[y - 3 : y + 4, x - 3 : x + 4].mean() > 1.2 * before[y - 3 : y + 4, x - 3 : x + 4].mean()
+    assert np.array_equal(before[:60], after[:60])
