@@ -97,11 +97,6 @@ def open_raw(path: Path, camera: Camera) -> Iterator[OpenRaw]:
         yield OpenRaw(frame, libraw)
 
 
-def libraw_version() -> str:
-    """Tell LibRaw's version, for `dustd check`."""
-    return ".".join(str(part) for part in rawpy.libraw_version)
-
-
 def _require_header(path: Path) -> None:
     try:
         with path.open("rb") as file:

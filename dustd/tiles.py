@@ -6,7 +6,7 @@ that touches an inner tile edge is left to the neighbour that sees the spot whol
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dustd.spot import Detection
 
@@ -98,8 +98,3 @@ def merge(detections: Iterable[Detection]) -> tuple[Detection, ...]:
 def _same(a: Detection, b: Detection) -> bool:
     side = max(a.width_px, a.height_px, b.width_px, b.height_px)
     return math.hypot(a.x - b.x, a.y - b.y) < max(side / 2, 4.0)
-
-
-def shifted(box: Detection, dx: float, dy: float) -> Detection:
-    """Move *box* by (dx, dy) px."""
-    return replace(box, x=box.x + dx, y=box.y + dy)
