@@ -115,7 +115,7 @@ def load_detector(
     import torch
 
     from dustd.encoding import ENCODING
-    from dustd.network import Architecture, build, set_crop
+    from dustd.network import Architecture, build, is_proposal_part, set_crop
 
     card = find_model(model)
     verify(card)
@@ -134,7 +134,7 @@ def load_detector(
     network = build(Architecture(**shape))
     weights = torch.load(card.weights, map_location="cpu", weights_only=True)
     missing, unexpected = network.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)
-    if unexpected or any(name.startswith(("backbone.", "transformer.enc_output.0.")) for name in missing):
+    if unexpected or any(map(is_proposal_part, missing)):
         raise ModelError("the weights do not fit the network", remedy="Install dustd again", path=card.weights)
     set_crop(network, card.tile_px)
     network.eval().requires_grad_(False).to(device)

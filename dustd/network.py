@@ -131,6 +131,14 @@ def proposals(model: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
     return logits, boxes
 
 
+def is_proposal_part(name: str) -> bool:
+    """Tell whether a parameter belongs to what `proposals` runs: encoder, projector, proposal head."""
+    return name.startswith(("backbone.", *(f"transformer.enc_out{part}.0." for part in _HEAD_PARTS)))
+
+
+_HEAD_PARTS = ("put", "put_norm", "_class_embed", "_bbox_embed")
+
+
 @contextmanager
 def _quiet_library() -> Iterator[None]:
     """Keep the library from warning that nothing pretrained is loaded, which is our plan, and of its own imports."""

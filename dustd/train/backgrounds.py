@@ -14,6 +14,9 @@ from torch import Tensor
 
 from dustd.encoding import blur, smooth
 
+_LEVELS = np.arange(256, dtype=np.float32) / 255
+# Linear light of each 8-bit sRGB value, float32 (IEC 61966-2-1).
+SRGB_TO_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
@@ -71,8 +74,7 @@ class Backgrounds:
         crop = np.rot90(crop, turns)
         if torch.rand((), generator=generator) < 0.5:
             crop = crop[:, ::-1]
-        light = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1).float() / 255
-        light = torch.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)  # sRGB, IEC 61966-2-1
+        light = torch.from_numpy(SRGB_TO_LINEAR[crop]).permute(2, 0, 1).contiguous()
         if torch.rand((), generator=generator) < 0.3:  # out of focus, as studio backdrops and skies are
             sigma = float(1 + 7 * torch.rand((), generator=generator))
             light = blur(light[None], sigma)[0]

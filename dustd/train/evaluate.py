@@ -23,12 +23,11 @@ from dustd.detect import detect
 from dustd.encoding import CHANNELS, ENCODING
 from dustd.frame import Camera, Frame
 from dustd.model import RfDetrDetector, load_detector
-from dustd.network import TILE_PX, Architecture
+from dustd.network import TILE_PX, Architecture, is_proposal_part
 from dustd.spot import Detection
-from dustd.train.backgrounds import is_validation, photo_paths
+from dustd.train.backgrounds import SRGB_TO_LINEAR, is_validation, photo_paths
 from dustd.train.froc import Judged, Truth, judge, recall, threshold_for
 from dustd.train.synth import PATCH_PX, draw_shadows
-from dustd.train.trainer import is_proposal_part
 
 CALIBRATED_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 MAX_SPOT_PX = 80
@@ -160,8 +159,8 @@ def judge_photos(detector: RfDetrDetector, paths: Sequence[Path]) -> tuple[list[
 
 def photo_frame(path: Path) -> Frame:
     """Read a photograph as a linear frame, 16 bits."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1] / np.float32(255)
-    light = np.where(picture <= 0.04045, picture / 12.92, ((picture + 0.055) / 1.055) ** 2.4)
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
+    light = SRGB_TO_LINEAR[picture]
     return Frame(
         raw=(light * 65535).round().astype(np.uint16),
         visible=(0, 0, *picture.shape[:2]),

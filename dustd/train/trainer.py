@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dustd.encoding import ENCODING
 from dustd.model import to_detections
-from dustd.network import Architecture, build, proposals, set_crop
+from dustd.network import Architecture, build, is_proposal_part, proposals, set_crop
 from dustd.train.backgrounds import Backgrounds, is_validation, photo_paths
 from dustd.train.data import Batch, Crops, draw_batch
 from dustd.train.dense import dense_loss
@@ -138,14 +138,6 @@ def schedule(step: int, progress: float) -> float:
     return min(1.0, (step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
-def is_proposal_part(name: str) -> bool:
-    """Tell whether a parameter belongs to encoder, projector or proposal head, which dense supervision teaches."""
-    return name.startswith(("backbone.", *(f"transformer.enc_out{part}.0." for part in _HEAD_PARTS)))
-
-
-_HEAD_PARTS = ("put", "put_norm", "_class_embed", "_bbox_embed")
-
-
 def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, device: str) -> dict[str, float]:
     """Take one optimiser step; return the losses."""
     image = batch.image.to(device).float()
@@ -192,10 +184,10 @@ def evaluate(model: nn.Module, batches: list[Batch], device: str) -> dict[str, f
 
 
 def judge_crop(logits: Tensor, boxes: Tensor, batch: Batch, index: int) -> Judged:
-    """Judge one crop's proposals against its labels."""
+    """Judge one crop's proposals against its labels, which count from its corner, detections from pixel centres."""
     side = batch.image.shape[-1]
     truths = [
-        Truth(x=x, y=y, diameter_px=max(w, h), attenuation=a, ignore=not v or a < 0.01)
+        Truth(x=x - 0.5, y=y - 0.5, diameter_px=max(w, h), attenuation=a, ignore=not v or a < 0.01)
         for (x, y, w, h), a, v in zip(
             batch.boxes[index].tolist(), batch.attenuations[index].tolist(), batch.visible[index].tolist(), strict=True
         )
