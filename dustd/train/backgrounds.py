@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dustd.encoding import blur, smooth
+from dustd.train.mining import CELL_PX, CELLS
 
 _LEVELS = np.arange(256, dtype=np.float32) / 255
 # Linear light of each 8-bit sRGB value, float32 (IEC 61966-2-1).
@@ -33,9 +34,11 @@ def is_validation(path: Path) -> bool:
 class Backgrounds:
     """A pool of photographs at full and half size, and the generators of everything that is not a photograph."""
 
-    def __init__(self, paths: list[Path], *, photo_share: float = 0.7) -> None:
+    def __init__(self, paths: list[Path], *, photo_share: float = 0.7, hardness: Tensor | None = None) -> None:
+        """Decode the photographs at *paths*; *hardness* (`mining`) makes half of the draws go where it is high."""
         self.photo_share = photo_share if paths else 0.0
         self.photos: list[np.ndarray] = []
+        self.hardness = hardness
         for path in paths:
             full = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             if full is None or min(full.shape[:2]) < 900:
@@ -45,28 +48,49 @@ class Backgrounds:
             # Large photographs are also used at full size: soft detail, as a demosaiced RAW has it.
             if full.shape[0] * full.shape[1] <= 16e6:
                 self.photos.append(np.ascontiguousarray(full[..., ::-1]))
+        # Photograph, row and column of each cell, in the order in which the hardness table counts them.
+        self.cells = [
+            (index, row, column)
+            for index, photo in enumerate(self.photos)
+            for row in range(photo.shape[0] // CELL_PX)
+            for column in range(photo.shape[1] // CELL_PX)
+        ][:CELLS]
 
-    def draw(self, batch: int, size_px: int, generator: torch.Generator) -> Tensor:
-        """Draw (batch, 3, size_px, size_px) linear light, 0..1, white-balanced, without dust or noise."""
-        crops = []
+    def draw(self, batch: int, size_px: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw (batch, 3, size_px, size_px) linear light, 0..1, white-balanced, without dust or noise.
+
+        The second tensor (batch,) long names the cell that each crop is centred in, -1 where the crop is not a plain
+        piece of a photograph.
+        """
+        crops, cells = [], []
         for _ in range(batch):
+            cell = -1
             if torch.rand((), generator=generator) < self.photo_share:
-                crop = self._photo(size_px, generator)
+                cell = self._cell(generator)
+                crop = self._photo(cell, size_px, generator)
             else:
                 crop = _field(size_px, generator)
-            if torch.rand((), generator=generator) < 0.35:
-                crop = _lookalikes(crop, generator)
+            if torch.rand((), generator=generator) < 0.25:
+                crop, cell = _lookalikes(crop, generator), -1
             crops.append(crop)
+            cells.append(cell)
         light = torch.stack(crops)
         exposure = torch.exp2(-1.5 + 2.0 * torch.rand(batch, 1, 1, 1, generator=generator))
-        return (light * exposure).clamp(0, 1)
+        return (light * exposure).clamp(0, 1), torch.tensor(cells)
 
-    def _photo(self, size_px: int, generator: torch.Generator) -> Tensor:
-        photo = self.photos[int(torch.randint(len(self.photos), (), generator=generator))]
+    def _cell(self, generator: torch.Generator) -> int:
+        if self.hardness is not None and torch.rand((), generator=generator) < 0.5:
+            return int(torch.multinomial(self.hardness[: len(self.cells)], 1, generator=generator))
+        return int(torch.randint(len(self.cells), (), generator=generator))
+
+    def _photo(self, cell: int, size_px: int, generator: torch.Generator) -> Tensor:
+        index, row, column = self.cells[cell]
+        photo = self.photos[index]
         zoom = float(torch.exp(math.log(2.0) * torch.rand((), generator=generator)))
         span = min(round(size_px * zoom), *photo.shape[:2])
-        top = int(torch.randint(photo.shape[0] - span + 1, (), generator=generator))
-        left = int(torch.randint(photo.shape[1] - span + 1, (), generator=generator))
+        middle = (torch.tensor([row, column]) + torch.rand(2, generator=generator)) * CELL_PX - span / 2
+        top = min(max(int(middle[0]), 0), photo.shape[0] - span)
+        left = min(max(int(middle[1]), 0), photo.shape[1] - span)
         crop = photo[top : top + span, left : left + span]
         if span != size_px:
             crop = cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA)

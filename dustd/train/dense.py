@@ -39,8 +39,11 @@ def assign(boxes: Tensor, visible: Tensor, side: int) -> tuple[Tensor, Tensor, T
 
 def dense_loss(
     logits: Tensor, boxes: Tensor, truth: tuple[Tensor, ...], visible: tuple[Tensor, ...]
-) -> dict[str, Tensor]:
-    """Focal, GIoU and L1 losses of proposals (B, n), (B, n, 4) px against boxes per crop, each per positive token."""
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Focal, GIoU and L1 losses of proposals (B, n), (B, n, 4) px against boxes per crop, each per positive token.
+
+    Also returns the tokens' labels (B, n) as `assign` gives them.
+    """
     side = int(logits.shape[1] ** 0.5)
     labels, targets, positives = [], [], []
     for crop_boxes, crop_visible in zip(truth, visible, strict=True):
@@ -57,11 +60,11 @@ def dense_loss(
     chosen = boxes[positive].float()
     if len(target) == 0:
         zero = boxes.sum() * 0
-        return {"focal": focal, "giou": zero, "l1": zero}
+        return {"focal": focal, "giou": zero, "l1": zero}, label
     giou = generalized_box_iou_loss(_corners(chosen), _corners(target), reduction="sum") / count
     centre = F.smooth_l1_loss(chosen[:, :2] / 8, target[:, :2] / 8, reduction="sum")
     size = F.smooth_l1_loss(chosen[:, 2:].clamp_min(1).log(), target[:, 2:].clamp_min(1).log(), reduction="sum")
-    return {"focal": focal, "giou": giou, "l1": (centre + size) / count}
+    return {"focal": focal, "giou": giou, "l1": (centre + size) / count}, label
 
 
 def _corners(boxes: Tensor) -> Tensor:
