@@ -1,0 +1,256 @@
+"""The synthetic validation set: held-out photographs as a camera would record them, without dust and with it.
+
+A photograph becomes linear light, then the mosaic of a Bayer sensor with photon and read noise, once through clean
+glass and once through dust, with the same draw of noise: outside the shadows the twins are the same samples, and the
+detector sees both through its real light path. Every photograph is drawn from its own seed (SEED and its name), so
+that the set does not depend on which photographs are in the folder or on their order.
+
+What counts (design §10): spots that take at least LEAST_ATTENUATION of the light and stand LEAST_SNR above their
+surroundings; the others are neither hits nor misses. The signal-to-noise ratio is that of a matched filter which knows
+place and width: mean log luminance of a disc of the spot's width less that of the ring around it. Signal is what
+the dust changes in that difference (so clipping hides dust here as it does in a picture). Noise is the difference's
+robust deviation over the dust-free surroundings, so texture hides dust as well as photons do (*snr*), or, the
+stricter reading, its deviation by sensor noise alone (*snr_sensor*), by which dust hidden in texture counts, too.
+"""
+
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from dustd.frame import Camera, Frame
+from dustd.light import linear_rgb
+from dustd.tiles import Window
+from dustd.train.backgrounds import SRGB_TO_LINEAR
+from dustd.train.froc import Truth
+from dustd.train.synth import draw_shadows
+
+SEED = 77
+# So many that enough of them count, so few that no spot is another's surroundings. Bodies have 0.4 (facts §4).
+SPOTS_PER_MP = 22.0
+WIDE_SHARE = 1 / 3  # of spots are drawn at twice the size: shadows of 6 to 120 px (facts §7), not only what a tile sees
+APART_DIAMETERS = 1.5
+LEAST_ATTENUATION = 0.01
+LEAST_SNR = 5.0
+# Ground counts as smooth if the scene itself, before noise, varies less than this in the band of TEXTURE_BAND_PX.
+SMOOTH_BELOW = 0.01
+TEXTURE_BAND_PX = (2.0, 12.0)
+# Surroundings: so many diameters to each side, and at least so many pixels.
+SURROUNDINGS_DIAMETERS = 3.0
+SURROUNDINGS_PX = 160
+# Light (share of white) that keeps the log finite in black corners, and the least deviation of a difference of logs
+# that 14 bits can show.
+LIGHT_FLOOR = 0.001
+LEAST_DEVIATION = 1e-4
+BLACK, WHITE = 512, 16383
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedSpot:
+    """One synthetic spot: centre of its box (frame px), width at half depth, attenuation at the peak (green).
+
+    *snr* counts texture and sensor noise as noise, *snr_sensor* sensor noise alone; *texture* is the scene's own robust
+    deviation around it, as a share of light.
+    """
+
+    x: float
+    y: float
+    diameter_px: float
+    attenuation: float
+    snr: float = 0.0
+    snr_sensor: float = 0.0
+    texture: float = 0.0
+
+    @property
+    def smooth(self) -> bool:
+        """Whether it lies on smooth ground."""
+        return self.texture < SMOOTH_BELOW
+
+    def truth(self, *, sensor_noise_only: bool = False) -> Truth:
+        """Turn it into a label; *sensor_noise_only* is the stricter reading of what can be seen."""
+        snr = self.snr_sensor if sensor_noise_only else self.snr
+        return Truth(
+            x=self.x,
+            y=self.y,
+            diameter_px=self.diameter_px,
+            attenuation=self.attenuation,
+            ignore=self.attenuation < LEAST_ATTENUATION or snr < LEAST_SNR,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twins:
+    """One photograph of the set: the frame without dust, with dust, and without noise; *spots* are not yet measured."""
+
+    clean: Frame
+    dusty: Frame
+    noiseless: Frame
+    spots: tuple[PlacedSpot, ...]
+
+    @property
+    def megapixels(self) -> float:
+        """Size of each frame."""
+        return self.clean.width * self.clean.height / 1e6
+
+
+def photo_light(path: Path) -> np.ndarray:
+    """Read a photograph as linear light, (H, W, 3) float32, 1 = white, unrotated."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
+    return SRGB_TO_LINEAR[picture]
+
+
+def draw_twins(path: Path) -> Twins:
+    """Photograph the photograph *path* without and with dust, by its own seed."""
+    light = photo_light(path)
+    height, width = light.shape[:2]
+    name = zlib.crc32(path.stem.encode())
+    rng = np.random.default_rng((SEED, name))
+    # White balance and noise as in training, a modest ISO: 2,500 to 40,000 electrons at clipping is ISO 1600 to 100 of
+    # a full-frame sensor.
+    gains = (float(rng.uniform(1.2, 2.6)), 1.0, float(rng.uniform(1.2, 2.6)))
+    electrons = float(np.exp(rng.uniform(np.log(2500), np.log(40_000))))
+    read = float(rng.uniform(1.5, 4.0)) / electrons
+    exposure = float(np.exp2(rng.uniform(-1.0, 0.0)))
+    clean = np.empty((height, width), np.float32)
+    for row, column, colour in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        clean[row::2, column::2] = light[row::2, column::2, colour] * (exposure / gains[colour])
+    dusty = clean.copy()
+    count = max(1, round(SPOTS_PER_MP * height * width / 1e6))
+    spots = _lay_dust(dusty, _shadows(count, SEED + name), rng)
+    noise = rng.standard_normal((height, width), np.float32)
+
+    def record(signal: np.ndarray, amount: float = 1.0) -> Frame:
+        samples = signal + amount * noise * np.sqrt(signal / electrons + read**2)
+        raw = np.round(BLACK + (WHITE - BLACK) * np.minimum(samples, 1.0)).clip(0, WHITE).astype(np.uint16)
+        return Frame(
+            raw=raw,
+            visible=(0, 0, height, width),
+            kind="bayer",
+            cfa=((0, 1), (1, 2)),
+            black=np.full((2, 2), BLACK, np.float32),
+            white=WHITE,
+            wb=gains,
+            xyz_to_camera=None,
+            camera=Camera(),
+        )
+
+    return Twins(clean=record(clean), dusty=record(dusty), noiseless=record(clean, 0.0), spots=spots)
+
+
+def measure_spots(twins: Twins) -> tuple[PlacedSpot, ...]:
+    """Measure for each spot of *twins* how far it stands out of its surroundings, and how smooth these are."""
+    clean, dusty, noiseless = (log_luminance(frame) for frame in (twins.clean, twins.dusty, twins.noiseless))
+    low, high = (cv2.GaussianBlur(noiseless, (0, 0), sigma) for sigma in TEXTURE_BAND_PX)
+    band = low - high
+    measured = []
+    for spot in twins.spots:
+        reach = max(SURROUNDINGS_PX, round(SURROUNDINGS_DIAMETERS * spot.diameter_px))
+        # Wide discs are looked for on a smaller copy, which averages what they average anyway.
+        step = max(1, int(spot.diameter_px / 12))
+        kernel = disc_less_ring(spot.diameter_px / step)
+        place = _around(spot, reach, clean.shape)
+        before, after, still = (_shrunk(image[place], step) for image in (clean, dusty, noiseless))
+        response = cv2.filter2D(before, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101)
+        by_noise = cv2.filter2D(before - still, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101)
+        by_dust = cv2.filter2D(before - after, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101)
+        row, column = (spot.y - place[0].start) / step, (spot.x - place[1].start) / step
+        signal = float(by_dust[min(int(row), len(by_dust) - 1), min(int(column), by_dust.shape[1] - 1)])
+        measured.append(
+            replace(
+                spot,
+                snr=signal / max(_robust_deviation(response), LEAST_DEVIATION),
+                snr_sensor=signal / max(float(by_noise.std()), LEAST_DEVIATION),
+                texture=_robust_deviation(band[place]),
+            )
+        )
+    return tuple(measured)
+
+
+def log_luminance(frame: Frame) -> np.ndarray:
+    """Log of linear light, R/4 + G/2 + B/4 after white balance, of a whole frame: (height, width) float32."""
+    side = 1024
+    logs = np.empty((frame.height, frame.width), np.float32)
+    for top in range(0, frame.height, side):
+        for left in range(0, frame.width, side):
+            block = logs[top : top + side, left : left + side]
+            light = linear_rgb(frame, Window(left=left, top=top, side_px=side))[: block.shape[0], : block.shape[1]]
+            luminance = light @ np.array([0.25, 0.5, 0.25], np.float32)
+            block[:] = np.log(np.maximum(luminance, 0) + LIGHT_FLOOR)
+    return logs
+
+
+def disc_less_ring(diameter_px: float) -> np.ndarray:
+    """Template that gives the mean over a disc less the mean over the ring around it, (k, k) float32 of zero sum.
+
+    The ring is 1.3 to 2 diameters across; edges are one pixel soft.
+    """
+    radius = diameter_px / 2
+    half = int(np.ceil(2 * radius)) + 1
+    ys, xs = np.mgrid[-half : half + 1, -half : half + 1]
+    away = np.hypot(xs, ys)
+    disc = np.clip(radius - away + 0.5, 0, 1)
+    ring = np.clip(2 * radius - away + 0.5, 0, 1) * np.clip(away - 1.3 * radius + 0.5, 0, 1)
+    return (disc / disc.sum() - ring / ring.sum()).astype(np.float32)
+
+
+def _shadows(count: int, seed: int) -> list[np.ndarray]:
+    """Draw *count* shadows, each (3, side, side) float32 share of light lost; WIDE_SHARE of them twice as large."""
+    drawn = draw_shadows(count, torch.Generator().manual_seed(seed)).numpy()
+    wide = round(WIDE_SHARE * count)
+    enlarged = [
+        cv2.resize(shadow.transpose(1, 2, 0), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)
+        for shadow in drawn[:wide]
+    ]
+    return [*enlarged, *drawn[wide:]]
+
+
+def _lay_dust(signal: np.ndarray, shadows: list[np.ndarray], rng: np.random.Generator) -> tuple[PlacedSpot, ...]:
+    """Multiply *shadows* into a Bayer mosaic (RGGB), in place, well apart; a shadow that finds no room is left out."""
+    height, width = signal.shape
+    placed: list[PlacedSpot] = []
+    for shadow in sorted(shadows, key=lambda s: -s.shape[-1]):
+        side = shadow.shape[-1]
+        dx, dy, diameter = _outline(shadow[1])
+        for _ in range(50):
+            left, top = int(rng.integers(width - side)), int(rng.integers(height - side))
+            x, y = left + dx, top + dy
+            if all(np.hypot(x - s.x, y - s.y) >= APART_DIAMETERS * max(diameter, s.diameter_px) for s in placed):
+                break
+        else:
+            continue
+        part = signal[top : top + side, left : left + side]
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            colour = (top + row) % 2 + (left + column) % 2
+            part[row::2, column::2] *= 1 - shadow[colour, row::2, column::2]
+        placed.append(PlacedSpot(x=x, y=y, diameter_px=diameter, attenuation=float(shadow[1].max())))
+    return tuple(placed)
+
+
+def _outline(depth: np.ndarray) -> tuple[float, float, float]:
+    """Find the middle x and y of the box where a shadow is deeper than 0.3 of its peak, as training labels it, and the
+    diameter of a disc as large as the part deeper than half the peak."""
+    deep = depth > 0.3 * depth.max()
+    rows, columns = np.flatnonzero(deep.any(1)), np.flatnonzero(deep.any(0))
+    area = float((depth > 0.5 * depth.max()).sum())
+    return (columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2, 2 * float(np.sqrt(area / np.pi))
+
+
+def _around(spot: PlacedSpot, reach: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    x, y = round(spot.x), round(spot.y)
+    return slice(max(y - reach, 0), min(y + reach + 1, shape[0])), slice(
+        max(x - reach, 0), min(x + reach + 1, shape[1])
+    )
+
+
+def _shrunk(image: np.ndarray, step: int) -> np.ndarray:
+    if step == 1:
+        return image
+    rows, columns = image.shape[0] // step * step, image.shape[1] // step * step
+    return cv2.resize(image[:rows, :columns], None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
+
+
+def _robust_deviation(values: np.ndarray) -> float:
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
