@@ -61,8 +61,8 @@ def sky(rng: np.random.Generator, side: int) -> np.ndarray:
     if rng.random() < 0.6:
         thick = _rough(rng, side, rng.uniform(1.6, 2.1))
         cover = _step(thick, rng.uniform(-1.5, 0.8), rng.uniform(0.8, 3.0)) * np.float32(rng.uniform(0.1, 1.0))
-        shade = 0.75 - 0.08 * np.roll(thick, side // 16, axis=0)
-        light += (_tinted(shade, (1.0, 1.0, 1.02)) - light) * cover
+        shade = (1.05 - 0.1 * np.roll(thick, side // 16, axis=0)).clip(0.5, 1.3)
+        light += (_tinted(shade, low) - light) * cover
     return light * np.float32(rng.uniform(0.5, 1.0))
 
 

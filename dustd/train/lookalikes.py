@@ -59,7 +59,7 @@ def skin(rng: np.random.Generator, light: np.ndarray) -> None:
         distance = patch.radii * (1 + 0.25 / lobes * np.cos(lobes * patch.angles + rng.uniform(0, 6)))
         cover = _inside(distance - radius, rng.uniform(1.2, 5.0))
         depth = rng.uniform(0.1, 0.35) if pores else rng.uniform(0.12, 0.8)
-        red = rng.uniform(0.15, 0.55)
+        red = rng.uniform(0.1, 0.45)
         patch.darken(_planes(cover, (depth * red, depth, min(0.95, depth * rng.uniform(1.1, 1.4)))))
 
 
@@ -68,7 +68,7 @@ def dyed_spots(rng: np.random.Generator, light: np.ndarray) -> None:
     for _ in range(rng.integers(1, 4)):
         radius = _log_uniform(rng, 2.5, 16)
         patch = _Patch(rng, light, radius + 6)
-        depths = rng.uniform(0.1, 0.9) * rng.permutation((1.0, rng.uniform(0, 0.5), rng.uniform(0, 0.6)))
+        depths = rng.uniform(0.15, 0.9) * rng.permutation((1.0, rng.uniform(0, 0.4), rng.uniform(0, 0.6)))
         patch.darken(_planes(_inside(patch.stretched(rng) - radius, rng.uniform(1.0, 5.0)), depths))
 
 
@@ -144,8 +144,8 @@ def pixel_defects(rng: np.random.Generator, light: np.ndarray) -> None:
     """Hot and dead photosites, single or in pairs."""
     for _ in range(rng.integers(1, 15)):
         y, x = rng.integers(light.shape[1]), rng.integers(light.shape[2])
-        value = rng.uniform(0.2, 1.0) if rng.random() < 0.7 else 0.0
-        light[:, y, x : x + 1 + rng.integers(2)] = value
+        site = light[:, y, x : x + 1 + rng.integers(2)]
+        site[:] = site + rng.uniform(0.1, 1.0) if rng.random() < 0.7 else 0
 
 
 def lettering(rng: np.random.Generator, light: np.ndarray) -> None:
