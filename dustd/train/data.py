@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from dustd.encoding import CONTEXT_PX, encode
-from dustd.train.backgrounds import Backgrounds, expose
+from dustd.train.backgrounds import Backgrounds
+from dustd.train.exposure import expose
 from dustd.train.synth import draw_dust
 
 # A spot that stands out of its surroundings by less than this many texture deviations at every scale is beyond
@@ -31,21 +32,37 @@ class Batch:
 
 def draw_batch(backgrounds: Backgrounds, batch: int, crop_px: int, generator: torch.Generator) -> Batch:
     """Draw and encode *batch* crops of *crop_px*."""
-    size = crop_px + 2 * CONTEXT_PX
-    light, cells = backgrounds.draw(batch, size, generator)
-    dust = draw_dust(batch, size, generator)
+    return develop(*draw_light(backgrounds, batch, crop_px, generator), generator)
+
+
+def draw_light(backgrounds: Backgrounds, batch: int, crop_px: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw *batch* backgrounds and their cells, as `Backgrounds.draw` does, with the context that encoding needs."""
+    return backgrounds.draw(batch, crop_px + 2 * CONTEXT_PX, generator)
+
+
+def develop(light: Tensor, cells: Tensor, generator: torch.Generator) -> Batch:
+    """Lay dust over *light* (`draw_light`), photograph and encode it, on the device of the light and the *generator*.
+
+    The labels are on the CPU in any case.
+    """
+    size = light.shape[-1]
+    crop_px = size - 2 * CONTEXT_PX
+    dust = draw_dust(len(light), size, generator)
     image = encode(expose(light, dust.transmission, generator))
     image = image[..., CONTEXT_PX:-CONTEXT_PX, CONTEXT_PX:-CONTEXT_PX].contiguous()
-    boxes, depths, visible = [], [], []
+    boxes, depths, whole, clear = [], [], [], []
     for index, (found, depth) in enumerate(zip(dust.boxes, dust.attenuations, strict=True)):
-        inside, kept = cut(found - torch.tensor([CONTEXT_PX, CONTEXT_PX, 0, 0]), crop_px)
+        found = found.cpu() - torch.tensor([CONTEXT_PX, CONTEXT_PX, 0, 0])
+        inside, kept = cut(found, crop_px)
         boxes.append(inside)
-        depths.append(depth[kept])
-        centres = found[kept, :2] - CONTEXT_PX
+        depths.append(depth.cpu()[kept])
+        centres = found[kept, :2]
         # What is centred outside is for the neighbouring tile to report.
-        whole = ((centres >= 0) & (centres <= crop_px)).all(1)
-        visible.append(stands_out(image[index], inside) & whole)
-    return Batch(image=image, boxes=tuple(boxes), attenuations=tuple(depths), visible=tuple(visible), cells=cells)
+        whole.append(((centres >= 0) & (centres <= crop_px)).all(1))
+        clear.append(stands_out(image[index], inside))
+    clear = torch.cat(clear).cpu().split([len(b) for b in boxes])  # one wait for the device, not one per crop
+    visible = tuple(w & c for w, c in zip(whole, clear, strict=True))
+    return Batch(image=image, boxes=tuple(boxes), attenuations=tuple(depths), visible=visible, cells=cells)
 
 
 def cut(boxes: Tensor, crop_px: int) -> tuple[Tensor, Tensor]:
@@ -57,30 +74,38 @@ def cut(boxes: Tensor, crop_px: int) -> tuple[Tensor, Tensor]:
 
 
 def stands_out(image: Tensor, boxes: Tensor) -> Tensor:
-    """Tell for each box (n, 4) whether some difference-of-Gaussians dips there by VISIBLE_DEVIATIONS; (n,) bool."""
+    """Tell for each box (n, 4) whether some difference-of-Gaussians dips there by VISIBLE_DEVIATIONS.
+
+    *image* is (8, S, S); 9 × 9 places in the box's middle are looked at. Returns (n,) bool on the image's device.
+    """
     dips = (-2 * image[:5]).amax(0)  # the encoding halves deviations
-    size = image.shape[-1]
-    answers = []
-    for x, y, w, h in boxes.tolist():
-        rx, ry = max(1, w / 4), max(1, h / 4)
-        x0, x1 = max(0, int(x - rx)), min(size, int(x + rx) + 1)
-        y0, y1 = max(0, int(y - ry)), min(size, int(y + ry) + 1)
-        part = dips[y0:y1, x0:x1]
-        answers.append(bool(part.numel() and part.quantile(0.75) > VISIBLE_DEVIATIONS))
-    return torch.tensor(answers, dtype=torch.bool)
+    reach = (boxes[:, 2:] / 4).clamp_min(1)
+    places = boxes[:, :2, None] + reach[:, :, None] * torch.linspace(-1, 1, 9)
+    columns, rows = places.long().clamp(0, image.shape[-1] - 1).to(image.device).unbind(1)
+    seen = dips[rows[:, :, None], columns[:, None, :]].flatten(1)
+    return seen.sort(1).values[:, 60] > VISIBLE_DEVIATIONS  # the upper quartile of 81
 
 
 class Crops(IterableDataset):
-    """An endless stream of batches for one worker; *seed* and the worker's number decide what it draws."""
+    """An endless stream for data workers; *seed* and the worker's number decide what each draws.
 
-    def __init__(self, paths: list[Path], *, batch: int, crop_px: int, seed: int, hardness: Tensor) -> None:
-        self.paths, self.batch, self.crop_px, self.seed, self.hardness = paths, batch, crop_px, seed, hardness
+    Gives batches with half-precision images or, with *light_only*, what `develop` makes one of on another device. The
+    photographs are decoded here, once: forked workers share them.
+    """
 
-    def __iter__(self) -> Iterator[Batch]:
-        torch.set_num_threads(1)
+    def __init__(
+        self, paths: list[Path], *, batch: int, crop_px: int, seed: int, hardness: Tensor, light_only: bool = False
+    ) -> None:
+        self.backgrounds = Backgrounds(paths, hardness=hardness)
+        self.batch, self.crop_px, self.seed, self.light_only = batch, crop_px, seed, light_only
+
+    def __iter__(self) -> Iterator[Batch | tuple[Tensor, Tensor]]:
         worker = torch.utils.data.get_worker_info()
         generator = torch.Generator().manual_seed(self.seed * 1000 + (worker.id if worker else 0))
-        backgrounds = Backgrounds(self.paths, hardness=self.hardness)
         while True:
-            batch = draw_batch(backgrounds, self.batch, self.crop_px, generator)
-            yield replace(batch, image=batch.image.half())
+            light, cells = draw_light(self.backgrounds, self.batch, self.crop_px, generator)
+            if self.light_only:
+                yield light, cells
+            else:
+                batch = develop(light, cells, generator)
+                yield replace(batch, image=batch.image.half())

@@ -1,144 +1,228 @@
 """`dustd train`: teach RF-DETR to see dust, from random weights, resumable, on whatever device there is.
 
-The schedule is a share of the time given (`--hours`), not of a step count, as training time is what a machine has.
-A run folder holds `last.pt` (everything to resume), `best.pt` (EMA weights best by mean FROC on held-out
-photographs), `log.csv` and `curves.png`.
+Two stages. `--stage dense` teaches encoder, projector and proposal head token by token; `--stage set` goes on from
+there and teaches the decoder by the library's set prediction, the dense loss beside it. The schedule is a share of the
+time given (`--hours`), not of a step count, as training time is what a machine has.
+
+A run folder holds `last.pt` (everything to resume), `best.pt` (EMA weights best by mean FROC on held-out photographs),
+`log.csv` and `curves.png`; the set stage keeps the same in the folder `set` inside it.
 """
 
 import argparse
 import copy
-import csv
 import math
 import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from tqdm import tqdm
 
-from dustd.encoding import ENCODING
-from dustd.model import to_detections
-from dustd.network import Architecture, build, is_proposal_part, proposals, set_crop
-from dustd.train.backgrounds import Backgrounds, is_validation, photo_paths
-from dustd.train.data import Batch, Crops, draw_batch
+from dustd.errors import UsageError
+from dustd.model import choose_device
+from dustd.network import ARCHITECTURES, TILE_PX, build, decode, features, is_proposal_part, propose, set_crop
+from dustd.train import setloss
+from dustd.train.backgrounds import LEAST_SIDE_PX, is_validation, photo_paths
+from dustd.train.checkpoint import LAST, begin_set, resume, save_best, save_last
+from dustd.train.curves import draw_curves, log_row
+from dustd.train.data import Batch, Crops, develop
 from dustd.train.dense import dense_loss
-from dustd.train.froc import Judged, Truth, froc, judge, recall, threshold_for
 from dustd.train.mining import new_hardness, note
+from dustd.train.validation import evaluate, fingerprint, validation_set
 
 EMA_DECAY = 0.998
 WARMUP_STEPS = 200
-LOSS_WEIGHTS = {"focal": 1.0, "giou": 0.5, "l1": 0.5}
-VALIDATION_SEED = 20_261_123
-CHECKPOINT_STEPS = 200
+LOSS_WEIGHTS = {"focal": 1.0, "giou": 0.5, "l1": 0.5, "set": 1.0}
+# In the set stage, what the dense stage taught moves slower than the decoder, which starts from nothing.
+TAUGHT_RATE = 0.25
+CHECKPOINT_S = 180.0
+LINE_S = 60.0
+# Fewer validation crops choose the best weights by luck: at 240 crops of 256 px (16 MP) one false positive more or
+# less moves the three strictest of the seven rates at once.
+VALIDATION_MP = 31.5
 
 
 def main(argv: list[str]) -> int:
     """Run `dustd train`; returns the exit code."""
+    cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(prog="dustd train", description="Train a detector from scratch.")
     parser.add_argument("--photos", type=Path, required=True, help="folder of dust-free photographs (backgrounds)")
-    parser.add_argument("--run", type=Path, default=Path("runs/dust-small"), help="folder for checkpoints and curves")
+    parser.add_argument("--model", choices=sorted(ARCHITECTURES), default="dust-small", help="the network's shape")
+    parser.add_argument("--stage", choices=["dense", "set"], default="dense", help="set continues a dense run")
+    parser.add_argument("--run", type=Path, help="folder for checkpoints and curves; default: runs/MODEL")
     parser.add_argument("--hours", type=float, default=2.0, help="training time; the learning rate ends at zero then")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--crop", type=int, default=256, help="crop side, px: 256 on a CPU, 512 on a GPU")
+    parser.add_argument("--device", default="cuda" if cuda else "cpu")
+    parser.add_argument("--batch", type=int, help="crops per step; default: 8 on a CPU, 32 elsewhere")
+    parser.add_argument("--crop", type=int, help="crop side, px; default: 256 on a CPU, 512 elsewhere")
     parser.add_argument("--rate", type=float, default=4e-4, help="peak learning rate")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, help="data workers; default: 1 on a CPU, else one core less than all")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=None, help="stop after so many steps even if time is left")
-    parser.add_argument("--validation-crops", type=int, default=240)
+    parser.add_argument("--steps", type=int, help="stop after so many steps even if time is left")
+    parser.add_argument("--validation-crops", type=int, help="default: as many as make 31.5 megapixels")
     parser.add_argument("--evaluate-every", type=float, default=12.0, metavar="MINUTES")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network: 90 s at first, then faster")
-    arguments = parser.parse_args(argv)
-    train(arguments)
+    train(with_defaults(parser.parse_args(argv)))
     return 0
+
+
+def with_defaults(options: argparse.Namespace) -> argparse.Namespace:
+    """Fill in what depends on model and device, in place. Raises UsageError, ModelError if it cannot be."""
+    options.device = choose_device(options.device)
+    on_cpu = options.device == "cpu"
+    chosen = {
+        "run": Path("runs", options.model),
+        "batch": 8 if on_cpu else 32,
+        "crop": 256 if on_cpu else TILE_PX,
+        "workers": 1 if on_cpu else max(1, (os.cpu_count() or 1) - 1),
+    }
+    for name, value in chosen.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    if options.validation_crops is None:
+        options.validation_crops = round(VALIDATION_MP * 1e6 / options.crop**2)
+    per_tile = (TILE_PX // options.crop) ** 2 if options.crop > 0 and TILE_PX % options.crop == 0 else 0
+    if not per_tile or (options.stage == "set" and options.batch % per_tile):
+        raise UsageError(
+            f"{options.batch} crops of {options.crop} px do not make whole tiles of {TILE_PX} px",
+            remedy=f"Set --crop to 128, 256 or 512, and --batch to a multiple of {max(per_tile, 1)}",
+        )
+    return options
 
 
 def train(options: argparse.Namespace) -> None:
     """Train until the time is used up; killing and starting again continues."""
-    options.run.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
-    paths = photo_paths(options.photos)
-    held_out = [p for p in paths if is_validation(p)]
-    validation = validation_set(held_out, crops=options.validation_crops)
-    architecture = Architecture()
-    model = build(architecture).to(options.device)
+    torch.set_float32_matmul_precision("high")  # on CUDA; a CPU has nothing faster
+    device, is_set = options.device, options.stage == "set"
+    folder = options.run / "set" if is_set else options.run
+    output = "queries" if is_set else "proposals"
+    training, held_out = split_photos(options.photos)
+    architecture = ARCHITECTURES[options.model]
+    model = build(architecture).to(device).train()
     set_crop(model, options.crop)
-    trained = [p for name, p in model.named_parameters() if is_proposal_part(name)]
-    optimizer = torch.optim.AdamW(trained, lr=options.rate, weight_decay=0.02, betas=(0.9, 0.98))
-    state = {"step": 0, "elapsed_s": 0.0, "spots": 0, "best": -1.0}
     ema = copy.deepcopy(model).eval()
+    criterion = setloss.build_criterion(architecture).to(device) if is_set else None
+    optimizer = make_optimizer(model, options.rate, everything=is_set)
     hardness = new_hardness()
-    last = options.run / "last.pt"
-    if last.exists():
-        saved = torch.load(last, map_location=options.device, weights_only=True)
-        model.load_state_dict(saved["model"])
-        ema.load_state_dict(saved["ema"])
-        optimizer.load_state_dict(saved["optimizer"])
-        state = saved["state"]
-        hardness.copy_(saved.get("hardness", hardness))
+    if is_set and not (folder / LAST).exists():
+        state = begin_set(options.run, architecture, device, model, ema, hardness)
+    else:
+        state = resume(folder, architecture, device, model, ema, optimizer, hardness)
+    folder.mkdir(parents=True, exist_ok=True)
     crops = Crops(
-        [p for p in paths if not is_validation(p)],
+        training,
         batch=options.batch,
         crop_px=options.crop,
-        seed=options.seed * 1000 + state["step"],
+        seed=options.seed * 1000 + state["step"] + 500_000 * is_set,
         hardness=hardness,
+        light_only=device != "cpu",
     )
-    loader = torch.utils.data.DataLoader(
-        crops, batch_size=None, num_workers=options.workers, prefetch_factor=4 if options.workers else None
-    )
+    if not crops.backgrounds.photos:
+        raise UsageError(
+            f"none of its {len(training)} photographs can be used",
+            remedy=f"Put photographs there that are at least {LEAST_SIDE_PX} px high and wide",
+            path=options.photos,
+        )
+    validation = validation_set(held_out, crops=options.validation_crops, crop_px=options.crop)
+    if state.get("validation") != (crops_id := fingerprint(validation)):  # the best of other crops says nothing here
+        state |= {"validation": crops_id, "best": -1.0}
     budget_s = options.hours * 3600
-    see = torch.compile(proposals) if options.compile else proposals
+    see = torch.compile(features) if options.compile else features
     begun = time.monotonic() - state["elapsed_s"]
-    evaluated = state["elapsed_s"]
-    sums: dict[str, float] = {}
-    seen = 0
-    for batch in loader:
+    evaluated = saved = told = state["elapsed_s"]
+    sums: dict[str, Any] = {}
+    seen = seen_then = 0
+    bar = tqdm(
+        total=budget_s / 60,
+        initial=state["elapsed_s"] / 60,
+        bar_format="{percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} min{postfix}",
+        disable=None,  # shown on a terminal only; a log file gets lines
+    )
+    for batch in batches(crops, options.workers, device):
         state["elapsed_s"] = time.monotonic() - begun
         rate = options.rate * schedule(state["step"], state["elapsed_s"] / budget_s)
         for group in optimizer.param_groups:
-            group["lr"] = rate
-        model.train()
-        losses = step(model, see, optimizer, batch, options.device, hardness)
+            group["lr"] = rate * group.get("share", 1.0)
+        losses = step(model, see, criterion, optimizer, batch, hardness)
         update_ema(ema, model, state["step"])
         state["step"] += 1
         state["spots"] += sum(len(b) for b in batch.boxes)
         seen += 1
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + value
-        if state["step"] % 50 == 0:
-            means = {name: total / seen for name, total in sums.items()}
-            print(
-                f"{state['elapsed_s'] / 60:6.1f} min  step {state['step']:6d}  spots {state['spots']:7d}  "
-                + "  ".join(f"{name} {value:.4f}" for name, value in means.items()),
-                flush=True,
-            )
         done = state["elapsed_s"] >= budget_s or state["step"] == options.steps
+        if state["elapsed_s"] - told >= (1.0 if not bar.disable else LINE_S):
+            means = {name: float(total) / seen for name, total in sums.items()}
+            speed = (state["step"] - seen_then) * options.batch / (state["elapsed_s"] - told)
+            tell(bar, state, means, speed)
+            told, seen_then = state["elapsed_s"], state["step"]
         if done or state["elapsed_s"] - evaluated >= options.evaluate_every * 60:
             evaluated = state["elapsed_s"]
-            row = {name: total / seen for name, total in sums.items()}
+            row = {name: float(total) / seen for name, total in sums.items()}
             sums, seen = {}, 0
-            row |= evaluate(ema, validation, options.device)
-            log_row(options.run / "log.csv", {**state, "rate": rate, **row})
-            draw_curves(options.run)
-            print("  validation  " + "  ".join(f"{k} {v:.3f}" for k, v in row.items()), flush=True)
+            row |= evaluate(ema, validation, device, output)
+            if is_set:
+                other = evaluate(ema, validation, device, "proposals")
+                row |= {f"proposals_{name}": value for name, value in other.items()}
+            log_row(folder / "log.csv", {**state, "rate": rate, **row})
+            draw_curves(folder)
+            bar.write("  validation  " + "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
+            sys.stdout.flush()
             if row["mean_froc"] > state["best"]:
                 state["best"] = row["mean_froc"]
-                save(options.run / "best.pt", {"ema": ema.state_dict(), "state": dict(state), "encoding": ENCODING})
-        if done or state["step"] % CHECKPOINT_STEPS == 0:
-            save(
-                last,
-                {
-                    "model": model.state_dict(),
-                    "ema": ema.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "state": dict(state),
-                    "hardness": hardness,
-                },
-            )
+                save_best(folder, architecture, ema, state, output)
+        if done or state["elapsed_s"] - saved >= CHECKPOINT_S:
+            saved = state["elapsed_s"]
+            save_last(folder, architecture, model, ema, optimizer, state, hardness)
         if done:
             break
+    bar.close()
+
+
+def split_photos(folder: Path) -> tuple[list[Path], list[Path]]:
+    """List the photographs to train on and those held out. Raises UsageError if there are none."""
+    if not folder.is_dir():
+        raise UsageError(
+            "there is no such folder", remedy="Give --photos a folder of dust-free photographs", path=folder
+        )
+    paths = photo_paths(folder)
+    if not paths:
+        raise UsageError("it holds no photographs", remedy="Put JPEG, PNG, TIFF or RAW files there", path=folder)
+    return [p for p in paths if not is_validation(p)], [p for p in paths if is_validation(p)]
+
+
+def make_optimizer(model: nn.Module, rate: float, *, everything: bool) -> torch.optim.Optimizer:
+    """Train the proposal stage's parameters, or *everything*, the proposal stage's then at a share of the rate."""
+    named = list(model.named_parameters())
+    groups: list[dict[str, Any]] = [{"params": [p for name, p in named if is_proposal_part(name)], "share": 1.0}]
+    if everything:
+        groups[0]["share"] = TAUGHT_RATE
+        groups.append({"params": [p for name, p in named if not is_proposal_part(name)], "share": 1.0})
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=0.02, betas=(0.9, 0.98), fused=True)
+
+
+def batches(crops: Crops, workers: int, device: str) -> Iterator[Batch]:
+    """Draw batches without end; on another device than the CPU, dust, noise and encoding are made there."""
+    loader = torch.utils.data.DataLoader(
+        crops,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=(4 if device == "cpu" else 2) if workers else None,
+        pin_memory=device == "cuda",
+    )
+    generator = torch.Generator(device).manual_seed(crops.seed)
+    for drawn in loader:
+        if isinstance(drawn, Batch):
+            yield drawn
+        else:
+            light, cells = drawn
+            yield develop(light.to(device, non_blocking=True), cells, generator)
 
 
 def schedule(step: int, progress: float) -> float:
@@ -148,106 +232,49 @@ def schedule(step: int, progress: float) -> float:
 
 def step(
     model: nn.Module,
-    see: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]],
+    see: Callable[[nn.Module, Tensor], Tensor],
+    criterion: nn.Module | None,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
-    device: str,
     hardness: Tensor,
-) -> dict[str, float]:
-    """Take one optimiser step, *see* being `proposals`, compiled or not; return the losses.
+) -> dict[str, Tensor]:
+    """Take one optimiser step, *see* being `features`, compiled or not; return the losses, on their device.
 
-    Notes in *hardness* what fooled the network.
+    With a *criterion* the decoder learns, too. Notes in *hardness* what fooled the network. A step whose loss is not a
+    number changes nothing.
     """
-    image = batch.image.to(device).float()
-    logits, boxes = see(model, image)
+    device = next(model.parameters()).device
+    seen = see(model, batch.image.to(device).float())
+    logits, boxes = propose(model, seen)
     losses, labels = dense_loss(logits, boxes, batch.boxes, batch.visible)
     note(hardness, batch.cells, logits, labels)
-    total = sum(LOSS_WEIGHTS[name] * value for name, value in losses.items())
+    if criterion is not None:
+        losses |= setloss.set_loss(criterion, decode(model, seen), batch, model.num_queries)
+    total = sum(weight * losses[name] for name, weight in LOSS_WEIGHTS.items() if name in losses)
     optimizer.zero_grad(set_to_none=True)
-    total.backward()
-    nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
-    optimizer.step()
-    return {name: float(value.detach()) for name, value in losses.items()}
+    if torch.isfinite(total):
+        total.backward()
+        nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
+        optimizer.step()
+    return {name: value.detach() for name, value in losses.items()}
 
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, model: nn.Module, step_number: int) -> None:
     """Move the averaged weights towards the trained ones, faster at first."""
     decay = min(EMA_DECAY, (1 + step_number) / (10 + step_number))
-    for averaged, current in zip(ema.parameters(), model.parameters(), strict=True):
-        averaged.lerp_(current, 1 - decay)
+    get_ema_multi_avg_fn(decay)(list(ema.parameters()), list(model.parameters()), step_number)
 
 
-def validation_set(paths: list[Path], *, crops: int, batch: int = 8, crop_px: int = 256) -> list[Batch]:
-    """Draw the crops that every evaluation of a run uses, from photographs that training never sees."""
-    generator = torch.Generator().manual_seed(VALIDATION_SEED)
-    backgrounds = Backgrounds(paths, photo_share=0.85)
-    return [draw_batch(backgrounds, batch, crop_px, generator) for _ in range(max(1, crops // batch))]
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, batches: list[Batch], device: str) -> dict[str, float]:
-    """Mean FROC, and recall at 0.5 and 2 false positives per megapixel, over visible spots of A >= 1 %."""
-    model.eval()
-    judged: list[Judged] = []
-    for batch in batches:
-        logits, boxes = proposals(model, batch.image.to(device).float())
-        judged += [judge_crop(logits[index], boxes[index], batch, index) for index in range(len(batch.boxes))]
-    rates = froc(judged)
-    return {
-        "mean_froc": sum(rates.values()) / len(rates),
-        "recall_0.1": rates[0.1],
-        "recall_0.5": rates[0.5],
-        "recall_2": recall(judged, threshold_for(judged, 2.0)),
-    }
-
-
-def judge_crop(logits: Tensor, boxes: Tensor, batch: Batch, index: int) -> Judged:
-    """Judge one crop's proposals against its labels, which count from its corner, detections from pixel centres."""
-    side = batch.image.shape[-1]
-    truths = [
-        Truth(x=x - 0.5, y=y - 0.5, diameter_px=max(w, h), attenuation=a, ignore=not v or a < 0.01)
-        for (x, y, w, h), a, v in zip(
-            batch.boxes[index].tolist(), batch.attenuations[index].tolist(), batch.visible[index].tolist(), strict=True
+def tell(bar: tqdm, state: dict[str, float], losses: dict[str, float], crops_per_s: float) -> None:
+    """Show how far the run is: in the bar on a terminal, as a line elsewhere."""
+    figures = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+    if bar.disable:
+        print(
+            f"{state['elapsed_s'] / 60:6.1f} min  step {state['step']:6d}  spots {state['spots']:7d}  "
+            f"{crops_per_s:6.1f} crops/s  {figures}",
+            flush=True,
         )
-    ]
-    return judge(to_detections(logits, boxes), truths, side * side / 1e6)
-
-
-def save(path: Path, data: dict) -> None:
-    """Write a checkpoint so that a kill leaves the old one or the new one."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(data, temporary)
-    temporary.replace(path)
-
-
-def log_row(path: Path, row: dict[str, float]) -> None:
-    """Append one evaluation to the run's CSV."""
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def draw_curves(run: Path) -> None:
-    """Draw losses and validation recall over the spots seen, from log.csv into curves.png."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with (run / "log.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    spots = [int(row["spots"]) for row in rows]
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    losses, recalls = figure.subplots(1, 2)
-    for name in LOSS_WEIGHTS:
-        losses.plot(spots, [float(row[name]) for row in rows], label=name)
-    for name in ("mean_froc", "recall_0.1", "recall_0.5", "recall_2"):
-        recalls.plot(spots, [float(row[name]) for row in rows], label=name)
-    losses.set(title="training loss", xlabel="spots seen")
-    recalls.set(title="validation crops", xlabel="spots seen", ylim=(0, 1))
-    losses.legend()
-    recalls.legend()
-    figure.savefig(run / "curves.png", dpi=110)
+    else:
+        bar.n = min(state["elapsed_s"] / 60, bar.total)
+        bar.set_postfix_str(f"{state['spots']} spots  {crops_per_s:.0f} crops/s  {figures}")
