@@ -1,6 +1,6 @@
 """Training crops: light, dust and camera noise put together, encoded, and labelled token by token."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,11 +11,15 @@ from torch.utils.data import IterableDataset
 from dustd.encoding import CONTEXT_PX, encode
 from dustd.train.backgrounds import Backgrounds
 from dustd.train.exposure import expose
-from dustd.train.synth import draw_dust
+from dustd.train.labelled import Labelled, mix_in, read_labelled
+from dustd.train.synth import Dust, draw_dust
 
 # A spot that stands out of its surroundings by less than this many texture deviations at every scale is beyond
 # anyone's eye: asking the network for it teaches it to guess.
 VISIBLE_DEVIATIONS = 2.0
+
+# Light (B, 3, S, S), cells (B,), and per crop the boxes of real dust in it.
+Drawn = tuple[Tensor, Tensor, list[Tensor | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +39,30 @@ def draw_batch(backgrounds: Backgrounds, batch: int, crop_px: int, generator: to
     return develop(*draw_light(backgrounds, batch, crop_px, generator), generator)
 
 
-def draw_light(backgrounds: Backgrounds, batch: int, crop_px: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw *batch* backgrounds and their cells, as `Backgrounds.draw` does, with the context that encoding needs."""
-    return backgrounds.draw(batch, crop_px + 2 * CONTEXT_PX, generator)
+def draw_light(
+    backgrounds: Backgrounds,
+    batch: int,
+    crop_px: int,
+    generator: torch.Generator,
+    labelled: Sequence[Labelled] = (),
+) -> Drawn:
+    """Draw *batch* backgrounds and their cells, as `Backgrounds.draw` does, with the context that encoding needs.
+
+    Some come from *labelled* pictures instead; the boxes of the dust in them come third, per crop, elsewhere None.
+    """
+    light, cells = backgrounds.draw(batch, crop_px + 2 * CONTEXT_PX, generator)
+    return light, cells, mix_in(labelled, light, cells, generator)
 
 
-def develop(light: Tensor, cells: Tensor, generator: torch.Generator) -> Batch:
+def develop(light: Tensor, cells: Tensor, real: list[Tensor | None], generator: torch.Generator) -> Batch:
     """Lay dust over *light* (`draw_light`), photograph and encode it, on the device of the light and the *generator*.
 
-    The labels are on the CPU in any case.
+    Crops with *real* dust get no other; it counts as visible, its attenuation is unknown (NaN). The labels are on the
+    CPU in any case.
     """
     size = light.shape[-1]
     crop_px = size - 2 * CONTEXT_PX
-    dust = draw_dust(len(light), size, generator)
+    dust = _leave_real(draw_dust(len(light), size, generator), real)
     image = encode(expose(light, dust.transmission, generator))
     image = image[..., CONTEXT_PX:-CONTEXT_PX, CONTEXT_PX:-CONTEXT_PX].contiguous()
     boxes, depths, whole, clear = [], [], [], []
@@ -61,8 +76,18 @@ def develop(light: Tensor, cells: Tensor, generator: torch.Generator) -> Batch:
         whole.append(((centres >= 0) & (centres <= crop_px)).all(1))
         clear.append(stands_out(image[index], inside))
     clear = torch.cat(clear).cpu().split([len(b) for b in boxes])  # one wait for the device, not one per crop
-    visible = tuple(w & c for w, c in zip(whole, clear, strict=True))
+    visible = tuple(w & (c | d.isnan()) for w, c, d in zip(whole, clear, depths, strict=True))
     return Batch(image=image, boxes=tuple(boxes), attenuations=tuple(depths), visible=visible, cells=cells)
+
+
+def _leave_real(dust: Dust, real: list[Tensor | None]) -> Dust:
+    """Take synthetic *dust* out of the crops that hold *real* dust, in place, and put the labels of that there."""
+    boxes, attenuations = list(dust.boxes), list(dust.attenuations)
+    for index, found in enumerate(real):
+        if found is not None:
+            dust.transmission[index] = 1.0
+            boxes[index], attenuations[index] = found, torch.full((len(found),), torch.nan)
+    return replace(dust, boxes=tuple(boxes), attenuations=tuple(attenuations))
 
 
 def cut(boxes: Tensor, crop_px: int) -> tuple[Tensor, Tensor]:
@@ -90,22 +115,32 @@ class Crops(IterableDataset):
     """An endless stream for data workers; *seed* and the worker's number decide what each draws.
 
     Gives batches with half-precision images or, with *light_only*, what `develop` makes one of on another device. The
-    photographs are decoded here, once: forked workers share them.
+    photographs, and the pictures in the folder *labelled* (`read_labelled`), are decoded here, once: forked workers
+    share them.
     """
 
     def __init__(
-        self, paths: list[Path], *, batch: int, crop_px: int, seed: int, hardness: Tensor, light_only: bool = False
+        self,
+        paths: list[Path],
+        *,
+        batch: int,
+        crop_px: int,
+        seed: int,
+        hardness: Tensor,
+        light_only: bool = False,
+        labelled: Path | None = None,
     ) -> None:
+        self.labelled = read_labelled(labelled, least_side_px=crop_px + 2 * CONTEXT_PX) if labelled else ()
         self.backgrounds = Backgrounds(paths, hardness=hardness)
         self.batch, self.crop_px, self.seed, self.light_only = batch, crop_px, seed, light_only
 
-    def __iter__(self) -> Iterator[Batch | tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch | Drawn]:
         worker = torch.utils.data.get_worker_info()
         generator = torch.Generator().manual_seed(self.seed * 1000 + (worker.id if worker else 0))
         while True:
-            light, cells = draw_light(self.backgrounds, self.batch, self.crop_px, generator)
+            drawn = draw_light(self.backgrounds, self.batch, self.crop_px, generator, self.labelled)
             if self.light_only:
-                yield light, cells
+                yield drawn
             else:
-                batch = develop(light, cells, generator)
+                batch = develop(*drawn, generator)
                 yield replace(batch, image=batch.image.half())

@@ -52,6 +52,7 @@ def main(argv: list[str]) -> int:
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(prog="dustd train", description="Train a detector from scratch.")
     parser.add_argument("--photos", type=Path, required=True, help="folder of dust-free photographs (backgrounds)")
+    parser.add_argument("--labelled", type=Path, metavar="FOLDER", help="real dusty pictures with COCO labels")
     parser.add_argument("--model", choices=sorted(ARCHITECTURES), default="dust-small", help="the network's shape")
     parser.add_argument("--stage", choices=["dense", "set"], default="dense", help="set continues a dense run")
     parser.add_argument("--run", type=Path, help="folder for checkpoints and curves; default: runs/MODEL")
@@ -122,6 +123,7 @@ def train(options: argparse.Namespace) -> None:
         seed=options.seed * 1000 + state["step"] + 500_000 * is_set,
         hardness=hardness,
         light_only=device != "cpu",
+        labelled=options.labelled,
     )
     if not crops.backgrounds.photos:
         raise UsageError(
@@ -221,8 +223,8 @@ def batches(crops: Crops, workers: int, device: str) -> Iterator[Batch]:
         if isinstance(drawn, Batch):
             yield drawn
         else:
-            light, cells = drawn
-            yield develop(light.to(device, non_blocking=True), cells, generator)
+            light, cells, real = drawn
+            yield develop(light.to(device, non_blocking=True), cells, real, generator)
 
 
 def schedule(step: int, progress: float) -> float:
