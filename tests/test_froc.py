@@ -113,4 +113,4 @@ def test_a_stratum_counts_its_own_spots_against_everybodys_false_positives():
 def test_figures_at_a_threshold():
     images = [image([0.9, 0.2], 2, [0.5, 0.1], 10.0), image([0.8], 0, [], 30.0)]
     assert recall_above(images, 0.4).value == pytest.approx(2 / 5)
-    assert false_per_mp_above(images, 0.4).value == pytest.approx(1 / 40)
+    assert false_per_mp_above(images, [0.4, 0.4]).value == pytest.approx(1 / 40)

@@ -4,14 +4,14 @@ Both look at log luminance at several scales, on the full picture and on smaller
 model does), divide each response by the local texture at its scale, and keep local maxima. `find` answers like a
 detector: boxes and scores, a score being response over texture, squeezed into 0..1.
 
-The settings at the end of this file were tuned on the synthetic validation set itself (`tune`, or
+The settings at the end of this file were tuned on the synthetic validation set itself (`dustd.train.tuning`, or
 `dustd evaluate --tune-baseline`), on the very spots that judge them. That favours the baseline: the model's weights
 are not chosen on this set.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -66,35 +66,12 @@ def find(log_light: np.ndarray, settings: Settings) -> tuple[Detection, ...]:
         if settings.edge_ratio < math.inf:
             score[~_round(response, settings.edge_ratio)] = 0
         if settings.both_scales:
-            own = score
-            if previous is not None:
-                score = np.minimum(score, _resized(previous, score.shape))
-            previous = own
+            narrower, previous = previous, score
+            if narrower is None:
+                continue
+            score = np.minimum(score, _resized(narrower, score.shape))
         candidates.append(_maxima(score, diameter, shrink, limit))
     return _thinned(np.concatenate(candidates), settings.apart, limit)
-
-
-def tune(judge: Callable[[Settings], float], start: Settings) -> Iterator[tuple[Settings, float]]:
-    """Improve one setting after the other, twice round, by *judge* (the larger the better), from *start*.
-
-    Yields every setting tried with its value, each once; the best of them is the result.
-    """
-    tried = {start: judge(start)}
-    yield start, tried[start]
-    best = start
-    for _ in range(2):
-        for name, values in GRID[start.family].items():
-            for value in values:
-                candidate = replace(best, **{name: value})
-                if candidate not in tried:
-                    tried[candidate] = judge(candidate)
-                    yield candidate, tried[candidate]
-            best = max(tried, key=tried.__getitem__)
-
-
-def row(settings: Settings, value: float) -> dict[str, object]:
-    """Lay out one line of the tuning table."""
-    return {**asdict(settings), "mean_froc": round(value, 4)}
 
 
 def _responses(log_light: np.ndarray, settings: Settings) -> Iterator[tuple[float, int, np.ndarray]]:
@@ -221,16 +198,8 @@ def _resized(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return cv2.resize(image, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-# Values tried for each setting by `tune`, in this order.
-_BOTH = {
-    "pairs": (False, True),
-    "texture": ("rms", "mean", "median", "around"),
-    "texture_px": (12, 24, 48, 80),
-    "floor": (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016),
-    "both_scales": (False, True),
-    "ring": (1.5, 2.0, 2.5, 3.0),
-    "edge_ratio": (math.inf, 8.0, 4.0, 2.0),
-    "apart": (0.7, 1.0, 1.5, 2.0),
-    "step": (1.25, 1.4, 1.6),
+# Found by `dustd evaluate --tune-baseline`.
+TUNED = {
+    "dog": Settings(family="dog", texture="around", texture_px=48),
+    "disc": Settings(family="disc", texture="around", texture_px=48),
 }
-GRID: dict[str, dict[str, tuple]] = {"dog": _BOTH, "disc": {**_BOTH, "edge": (0.2, 0.4, 0.8)}}

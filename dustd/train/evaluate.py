@@ -1,37 +1,45 @@
-"""`dustd evaluate`: judge a trained detector on whole frames, calibrate it, and pack it as `models/<id>/`.
+"""`dustd evaluate`: judge a detector beside the classical ones, calibrate it, and on request pack it as `models/<id>/`.
 
-Three kinds of frames: held-out photographs without dust (false positives per megapixel, which is what sensitivity
-means), the same with synthetic dust (recall), and real dusty frames with labels (recall nobody tuned for).
+Held-out photographs without dust give false positives per megapixel, which is what sensitivity means; the same with
+synthetic dust give recall; real dusty frames with labels give the recall that nobody tuned for. The output folder holds
+`evaluation.json`, `table.md`, `froc.png`, `reliability.png`, `overlays/`, and `cache/`, from which a killed evaluation
+goes on.
 """
 
 import argparse
-import csv
-import hashlib
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import torch
-import yaml
 from tqdm import tqdm
 
-from dustd.detect import detect
-from dustd.encoding import CHANNELS, ENCODING
-from dustd.frame import Camera, Frame
-from dustd.model import RfDetrDetector, load_detector
-from dustd.network import TILE_PX, Architecture, is_proposal_part
-from dustd.spot import Detection
-from dustd.train.backgrounds import SRGB_TO_LINEAR, is_validation, photo_paths
-from dustd.train.froc import Judged, Truth, judge, recall, threshold_for
-from dustd.train.synth import PATCH_PX, draw_shadows
-
-CALIBRATED_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-MAX_SPOT_PX = 80
-SEED = 77
+from dustd.detect import Detector, detect, threshold
+from dustd.model import load_detector
+from dustd.train import baseline, testset
+from dustd.train.backgrounds import is_validation
+from dustd.train.calibration import DEFAULT_SENSITIVITY, reliability, thresholds
+from dustd.train.figures import draw_froc, draw_overlay, draw_reliability
+from dustd.train.froc import judge, only
+from dustd.train.judgement import (
+    BASELINE,
+    DEEP_SMOOTH,
+    MODEL,
+    RealFrame,
+    card_calibration,
+    card_figures,
+    judge_all,
+    reliability_figures,
+    strata_masks,
+    summarise,
+    table,
+)
+from dustd.train.looking import look
+from dustd.train.pack import pack, write_card
+from dustd.train.pictures import photo_paths
+from dustd.train.realframes import labelled_frames
+from dustd.train.tuning import tune_baseline
 
 
 def main(argv: list[str]) -> int:
@@ -39,179 +47,77 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="dustd evaluate", description="Judge, calibrate and pack a detector.")
     parser.add_argument("--photos", type=Path, required=True, help="the folder that training used; held-out ones count")
     parser.add_argument(
-        "--dusty", type=Path, help="folder with real dusty frames and dust_labels.csv (never trained on)"
+        "--dusty", type=Path, nargs="+", default=[], help="folders of real dusty frames, each with a dust_labels.csv"
     )
     parser.add_argument("--model", default="default", help="id or folder of the model to judge")
     parser.add_argument("--pack", type=Path, metavar="RUN", help="first pack RUN/best.pt into the --model folder")
+    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="folder for figures and pictures")
     parser.add_argument("--frames", type=int, default=12, help="held-out photographs to judge, at most")
+    parser.add_argument(
+        "--tune-baseline", action="store_true", help="only tune the classical filters; writes baseline.csv"
+    )
     arguments = parser.parse_args(argv)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    paths = [p for p in photo_paths(arguments.photos) if is_validation(p)][: arguments.frames]
+    if arguments.tune_baseline:
+        tune_baseline(paths, arguments.out)
+        return 0
     if arguments.pack:
         pack(arguments.pack, Path(arguments.model))
-    detector = load_detector(arguments.model)
-    paths = [p for p in photo_paths(arguments.photos) if is_validation(p)][: arguments.frames]
-    clean, dusty = judge_photos(detector, paths)
-    scores = calibrate(clean)
-    figures = {
-        "held_out_photographs": len(paths),
-        "dust_free_megapixels": round(sum(j.megapixels for j in clean), 1),
-        "recall_by_fp_per_mp": {
-            rate: round(recall(dusty, threshold_for(clean, rate)), 3) for rate in (0.05, 0.1, 0.5, 2)
-        },
-        "synthetic_spots": int(sum(j.counts.sum() for j in dusty)),
-    }
-    if arguments.dusty:
-        figures["real_frames"] = judge_real(detector, arguments.dusty)
-    print(yaml.safe_dump({"false_positive_scores": scores, "figures": figures}, sort_keys=False))
-    if arguments.pack:
-        write_card(arguments.pack, Path(arguments.model), scores, figures)
+    evaluate(load_detector(arguments.model), paths, arguments)
     return 0
 
 
-def pack(run: Path, folder: Path) -> None:
-    """Write the run's best averaged weights into a model folder as float16, with a card still to be calibrated."""
-    folder.mkdir(parents=True, exist_ok=True)
-    best = torch.load(run / "best.pt", map_location="cpu", weights_only=True)
-    weights = {k: v.half() for k, v in best["ema"].items() if is_proposal_part(k)}
-    torch.save(weights, folder / "weights.pt")
-    write_card(run, folder, dict.fromkeys(CALIBRATED_RATES, 0.5), {})
-
-
-def write_card(run: Path, folder: Path, scores: dict[float, float], figures: dict[str, Any]) -> None:
-    """Write `model.yaml`: identity, shape, provenance, calibration, measured figures."""
-    state = torch.load(run / "best.pt", map_location="cpu", weights_only=True)["state"]
-    shape = Architecture()
-    card = {
-        "id": folder.name,
-        "preview": True,
-        "weights": "weights.pt",
-        "sha256": hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest(),
-        "licence": "Apache-2.0",
-        "encoding": ENCODING,
-        "tile_px": TILE_PX,
-        "max_spot_px": MAX_SPOT_PX,
-        "architecture": {
-            "encoder_layers": shape.encoder_layers,
-            "out_feature_indexes": list(shape.out_feature_indexes),
-            "decoder_layers": shape.decoder_layers,
-            "queries": shape.queries,
-            "query_groups": shape.query_groups,
-            "channels": CHANNELS,
-        },
-        "output": "proposals",
-        "training": {
-            "from": "random weights",
-            "data": "synthetic dust over photographs and procedural fields, drawn on the fly (dustd.train)",
-            "spots_seen": state["spots"],
-            "steps": state["step"],
-            "hours": round(state["elapsed_s"] / 3600, 2),
-            "device": "cpu, 2 cores shared with other work",
-            "best_mean_froc_on_validation_crops": round(state["best"], 4),
-        },
-        "calibration": {
-            "measured_on": "held-out photographs without dust, whole frames",
-            "threshold_by_fp_per_mp": scores,
-        },
-        "figures": figures,
+def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Namespace) -> None:
+    """Judge *detector*, write what was found into `arguments.out`, and its card if it was packed just now."""
+    out: Path = arguments.out
+    looked = [look(path, detector, out / "cache") for path in tqdm(paths, desc="held-out photographs", unit="frame")]
+    verdicts = judge_all(looked)
+    scores = thresholds(verdicts.clean) if arguments.pack else detector.false_positive_scores
+    limit = threshold(DEFAULT_SENSITIVITY, scores)
+    (out / "overlays").mkdir(exist_ok=True)
+    real = []
+    for folder in arguments.dusty:
+        for name, frame, labels in tqdm(labelled_frames(folder), desc=f"real frames in {folder.name}", unit="frame"):
+            megapixels = frame.width * frame.height / 1e6
+            ours = judge(detect(frame, detector).detections, labels, megapixels)
+            classical = baseline.find(testset.log_luminance(frame), baseline.TUNED[verdicts.baseline_name])
+            real.append(RealFrame(name=name, labels=labels, model=ours, baseline=judge(classical, labels, megapixels)))
+            draw_overlay(out / "overlays" / f"{Path(name).stem}.jpg", frame, ours, labels, limit)
+    measured = reliability(verdicts.clean, verdicts.dusty)
+    figures: dict[str, Any] = {
+        "model": {"id": detector.model_id, "sha256": detector.sha256},
+        **summarise(looked, verdicts, limit, real),
+        "reliability": measured and reliability_figures(measured),
     }
-    (folder / "model.yaml").write_text(yaml.safe_dump(card, sort_keys=False), encoding="utf-8")
-
-
-def calibrate(clean: Sequence[Judged]) -> dict[float, float]:
-    """Give the score threshold for each rate of false positives per megapixel.
-
-    Rates too low for the megapixels at hand continue the line of logit score over log rate, fitted to the measured
-    ones; that is an extrapolation and only as good as the line is straight.
-    """
-    megapixels = sum(j.megapixels for j in clean)
-    measured = {r: threshold_for(clean, r) for r in CALIBRATED_RATES if r * megapixels >= 3}
-    usable = {r: t for r, t in measured.items() if 0 < t < 1}
-    if len(usable) < 2:
-        return {r: round(measured.get(r, 0.5), 4) for r in CALIBRATED_RATES}
-    xs = [math.log(r) for r in usable]
-    ys = [math.log(t / (1 - t)) for t in usable.values()]
-    slope = min(float(np.polyfit(xs, ys, 1)[0]), -0.1)
-    lowest = min(usable)
-    anchor = math.log(usable[lowest] / (1 - usable[lowest]))
-    scores = {}
-    for rate in CALIBRATED_RATES:
-        if rate in usable:
-            scores[rate] = round(usable[rate], 4)
-        elif rate < lowest:
-            scores[rate] = round(1 / (1 + math.exp(-(anchor + slope * (math.log(rate) - math.log(lowest))))), 4)
-        else:
-            scores[rate] = round(min(usable.values()), 4)
-    return scores
-
-
-def judge_photos(detector: RfDetrDetector, paths: Sequence[Path]) -> tuple[list[Judged], list[Judged]]:
-    """Run the detector over each photograph as it is and once more with 25 synthetic shadows in it."""
-    clean, dusty = [], []
-    generator = torch.Generator().manual_seed(SEED)
-    for path in tqdm(paths, desc="held-out photographs", unit="frame"):
-        frame = photo_frame(path)
-        megapixels = frame.width * frame.height / 1e6
-        clean.append(judge(detect(frame, detector).detections, [], megapixels))
-        with_dust, truths = add_dust(frame, 25, generator)
-        found = detect(with_dust, detector).detections
-        dusty.append(judge(found, truths, megapixels))
-    return clean, dusty
-
-
-def photo_frame(path: Path) -> Frame:
-    """Read a photograph as a linear frame, 16 bits."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
-    light = SRGB_TO_LINEAR[picture]
-    return Frame(
-        raw=(light * 65535).round().astype(np.uint16),
-        visible=(0, 0, *picture.shape[:2]),
-        kind="linear",
-        cfa=((1,),),
-        black=np.zeros(3, np.float32),
-        white=65535,
-        wb=(1.0, 1.0, 1.0),
-        xyz_to_camera=None,
-        camera=Camera(),
+    (out / "evaluation.json").write_text(json.dumps(_finite(figures), indent=1), encoding="utf-8")
+    (out / "table.md").write_text(table(figures), encoding="utf-8")
+    masks = strata_masks(looked)[DEEP_SMOOTH]
+    detectors = {MODEL: verdicts.dusty, f"{BASELINE} ({verdicts.baseline_name})": verdicts.baseline}
+    draw_froc(
+        out / "froc.png",
+        {
+            "all spots that count": detectors,
+            DEEP_SMOOTH: {
+                name: [only(j, mask) for j, mask in zip(judged, masks, strict=True)]
+                for name, judged in detectors.items()
+            },
+        },
     )
+    if measured:
+        draw_reliability(out / "reliability.png", measured)
+    for path, seen, judged in zip(tqdm(paths, desc="overlays", unit="frame"), looked, verdicts.dusty, strict=True):
+        truths = [spot.truth() for spot in seen.spots]
+        draw_overlay(out / "overlays" / f"{path.stem}.jpg", testset.draw_twins(path).dusty, judged, truths, limit)
+    print(table(figures))
+    if arguments.pack:
+        write_card(arguments.pack, Path(arguments.model), card_calibration(scores, measured), card_figures(figures))
 
 
-def add_dust(frame: Frame, count: int, generator: torch.Generator) -> tuple[Frame, list[Truth]]:
-    """Multiply *count* shadows into a copy of *frame*; those under 1 % or in the dark count neither way."""
-    raw = frame.raw.astype(np.float32)
-    truths = []
-    half = PATCH_PX // 2
-    for shadow in draw_shadows(count, generator).numpy():
-        x = int(torch.randint(half, frame.width - half, (), generator=generator))
-        y = int(torch.randint(half, frame.height - half, (), generator=generator))
-        part = raw[y - half : y + half, x - half : x + half]
-        around = part.mean()
-        texture = float(np.std(cv2.GaussianBlur(part[..., 1], (0, 0), 2.0)) / max(around, 1.0))
-        part *= 1 - shadow.transpose(1, 2, 0)
-        area = float((shadow[1] > 0.5 * shadow[1].max()).sum())
-        depth = float(shadow[1].max())
-        ignore = depth < 0.01 or around < 300 or depth < 0.5 * texture
-        truths.append(Truth(x=x, y=y, diameter_px=2 * math.sqrt(area / math.pi), attenuation=depth, ignore=ignore))
-    return replace(frame, raw=raw.clip(0, 65535).round().astype(np.uint16)), truths
-
-
-def judge_real(detector: RfDetrDetector, folder: Path) -> dict[str, Any]:
-    """Recall on labelled real frames at 0.5, 1, 2 and 4 false positives per megapixel of the same frame."""
-    labels: dict[str, list[Truth]] = {}
-    with (folder / "dust_labels.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            side = max(float(row["x1"]) - float(row["x0"]), float(row["y1"]) - float(row["y0"]))
-            labels.setdefault(row["file"], []).append(
-                Truth(
-                    x=float(row["x"]), y=float(row["y"]), diameter_px=max(side, 16.0), attenuation=float(row["depth"])
-                )
-            )
-    figures = {}
-    for name, truths in labels.items():
-        frame = photo_frame(folder / name)
-        found: Sequence[Detection] = detect(frame, detector).detections
-        judged = judge(found, truths, frame.width * frame.height / 1e6)
-        figures[name] = {
-            "labels": len(truths),
-            "megapixels": round(judged.megapixels, 2),
-            "recall_by_fp_per_mp": {r: round(recall([judged], threshold_for([judged], r)), 3) for r in (0.5, 1, 2, 4)},
-        }
-    return figures
+def _finite(value: Any) -> Any:
+    """Replace what JSON has no number for by null: the recall of an empty stratum, a ratio to nothing."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -155,9 +155,18 @@ def recall_above(judged: Sequence[Judged], threshold: float) -> Interval:
     return _share(hits, np.array([j.counts.sum() for j in judged]))
 
 
-def false_per_mp_above(judged: Sequence[Judged], threshold: float) -> Interval:
-    """False positives per megapixel at a given score threshold, with their interval."""
-    return _share(np.array([(j.false >= threshold).sum() for j in judged]), np.array([j.megapixels for j in judged]))
+def false_per_mp_above(judged: Sequence[Judged], thresholds: Sequence[float]) -> Interval:
+    """False positives per megapixel, with their interval, at a given score threshold for each image."""
+    false = np.array([(j.false >= limit).sum() for j, limit in zip(judged, thresholds, strict=True)])
+    return _share(false, np.array([j.megapixels for j in judged]))
+
+
+def curve(judged: Sequence[Judged], rates: Sequence[float]) -> np.ndarray:
+    """Recall at each of *rates*, and the bounds of its 95 % interval at each: (3, len(rates)) float."""
+    drawn = recalls(judged, rates, resamples(len(judged)))
+    return np.stack(
+        [recalls(judged, rates, np.ones((1, len(judged)), int))[0], *np.nanpercentile(drawn, (2.5, 97.5), axis=0)]
+    )
 
 
 def _pooled(scores: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -24,8 +24,8 @@ import torch
 from dustd.frame import Camera, Frame
 from dustd.light import linear_rgb
 from dustd.tiles import Window
-from dustd.train.backgrounds import SRGB_TO_LINEAR
 from dustd.train.froc import Truth
+from dustd.train.pictures import read_picture, to_light
 from dustd.train.synth import draw_shadows
 
 SEED = 77
@@ -96,15 +96,9 @@ class Twins:
         return self.clean.width * self.clean.height / 1e6
 
 
-def photo_light(path: Path) -> np.ndarray:
-    """Read a photograph as linear light, (H, W, 3) float32, 1 = white, unrotated."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
-    return SRGB_TO_LINEAR[picture]
-
-
 def draw_twins(path: Path) -> Twins:
-    """Photograph the photograph *path* without and with dust, by its own seed."""
-    light = photo_light(path)
+    """Photograph the picture *path* without and with dust, by its own seed."""
+    light = to_light(read_picture(path))
     height, width = light.shape[:2]
     name = zlib.crc32(path.stem.encode())
     rng = np.random.default_rng((SEED, name))

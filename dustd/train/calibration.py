@@ -1,0 +1,162 @@
+"""What a detector's scores mean: false positives per megapixel at a threshold, and the probability of being dust.
+
+The first is what sensitivity (0 to 100) refers to and is measured on dust-free frames. The second depends on how much
+dust there is: a score of which one in two detections is true on a filthy sensor is right one time in fifty on a clean
+one. SPOTS_PER_MP, a body as photographers leave it, is therefore part of the figure.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dustd.detect import threshold
+from dustd.train.froc import Judged, threshold_for
+
+CALIBRATED_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+DEFAULT_SENSITIVITY = 50.0
+# Visible spots on a body in ordinary use: about 20 on 45 MP (facts §1.2: 22 and 19 on two uncleaned bodies; §4).
+SPOTS_PER_MP = 0.44
+# Scores that come up more often than this on dust-free frames are listed nowhere (`dustd.pipeline`).
+USED_FALSE_PER_MP = 0.5
+BINS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    """How far scores are probabilities at SPOTS_PER_MP, and the map that makes them so.
+
+    The map is Platt's: probability = sigmoid(*slope* · logit(score) + *intercept*). Errors are expected calibration
+    errors over BINS bins of equal weight: *error_before* of the scores as they are, *error_after* of mapped ones, each
+    image mapped by a fit to the others. *scores*, *mapped*, *true* and *weight* are the detections behind it, (n,).
+    """
+
+    slope: float
+    intercept: float
+    error_before: float
+    error_after: float
+    scores: np.ndarray
+    mapped: np.ndarray
+    true: np.ndarray
+    weight: np.ndarray
+
+
+def thresholds(clean: Sequence[Judged]) -> dict[float, float]:
+    """Give the score threshold for each of CALIBRATED_RATES of false positives per megapixel of dust-free frames.
+
+    Rates too low for the megapixels at hand continue the line of logit score over log rate, fitted to the measured
+    ones; that is an extrapolation and only as good as the line is straight.
+    """
+    megapixels = sum(j.megapixels for j in clean)
+    measured = {r: threshold_for(clean, r) for r in CALIBRATED_RATES if r * megapixels >= 3}
+    usable = {r: t for r, t in measured.items() if 0 < t < 1}
+    if len(usable) < 2:
+        return {r: round(measured.get(r, 0.5), 4) for r in CALIBRATED_RATES}
+    slope = min(float(np.polyfit(np.log(list(usable)), [_logit(t) for t in usable.values()], 1)[0]), -0.1)
+    lowest = min(usable)
+    scores = {}
+    for rate in CALIBRATED_RATES:
+        if rate in usable:
+            scores[rate] = round(usable[rate], 4)
+        elif rate < lowest:
+            scores[rate] = round(_sigmoid(_logit(usable[lowest]) + slope * math.log(rate / lowest)), 4)
+        else:
+            scores[rate] = round(min(usable.values()), 4)
+    return scores
+
+
+def thresholds_from_others(clean: Sequence[Judged]) -> list[float]:
+    """Give the threshold at the default sensitivity for each frame as measured on the other frames.
+
+    False positives counted at these are an honest forecast; at a threshold set on the same frames they are as many
+    as were asked for.
+    """
+    others = ([other for other in clean if other is not one] for one in clean)
+    return [threshold(DEFAULT_SENSITIVITY, thresholds(frames)) for frames in others]
+
+
+def reliability(clean: Sequence[Judged], dusty: Sequence[Judged]) -> Reliability | None:
+    """Compare scores with the share of true detections at SPOTS_PER_MP; None where there is too little to say.
+
+    Hits are those of *dusty*, weighed down to SPOTS_PER_MP; false positives those of *clean*, as the dust of *dusty* is
+    far too dense to count its duplicates. *clean* and *dusty* are the same images in the same order.
+    """
+    counted = sum(int(j.counts.sum()) for j in dusty)
+    least = threshold_for(clean, USED_FALSE_PER_MP)
+    share = SPOTS_PER_MP * sum(j.megapixels for j in dusty) / max(counted, 1)
+    scores, true, image = [], [], []
+    for number, (without, with_dust) in enumerate(zip(clean, dusty, strict=True)):
+        hits = with_dust.found[with_dust.counts & (np.nan_to_num(with_dust.found, nan=-1) >= least)]
+        false = without.false[without.false >= least]
+        scores += [*hits, *false]
+        true += [True] * len(hits) + [False] * len(false)
+        image += [number] * (len(hits) + len(false))
+    scores, true, image = np.array(scores, float).clip(1e-6, 1 - 1e-6), np.array(true, bool), np.array(image, int)
+    weight = np.where(true, share, 1.0)
+    if min(true.sum(), (~true).sum()) < BINS or len(clean) < 2:
+        return None
+    logits = np.log(scores / (1 - scores))
+    mapped = np.empty(len(scores))
+    for number in range(len(clean)):
+        others = image != number
+        slope, intercept = _platt(logits[others], true[others], weight[others])
+        mapped[~others] = 1 / (1 + np.exp(-(slope * logits[~others] + intercept)))
+    slope, intercept = _platt(logits, true, weight)
+    return Reliability(
+        slope=slope,
+        intercept=intercept,
+        error_before=expected_error(scores, true, weight),
+        error_after=expected_error(mapped, true, weight),
+        scores=scores,
+        mapped=mapped,
+        true=true,
+        weight=weight,
+    )
+
+
+def bins(said: np.ndarray, true: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sort detections into BINS bins of equal weight by what was *said* of them.
+
+    Returns (bins, 3): mean of what was said, share that is true, share of all weight.
+    """
+    order = np.argsort(said, kind="stable")
+    so_far = np.cumsum(weight[order])
+    number = np.minimum((BINS * (so_far - weight[order] / 2) / so_far[-1]).astype(int), BINS - 1)
+    total = np.bincount(number, weight[order], BINS)
+    filled = total > 0
+    sums = [np.bincount(number, weight[order] * values[order], BINS)[filled] for values in (said, true)]
+    return np.stack([sums[0] / total[filled], sums[1] / total[filled], total[filled] / so_far[-1]], 1)
+
+
+def expected_error(said: np.ndarray, true: np.ndarray, weight: np.ndarray) -> float:
+    """Mean distance of the probability said from the share that is true, over `bins`."""
+    mean, share, part = bins(said, true, weight).T
+    return float((part * np.abs(mean - share)).sum())
+
+
+def _platt(logits: np.ndarray, true: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Fit slope and intercept of a weighted logistic regression by Newton's method; the slope stays positive.
+
+    A slight pull of the slope towards 1 keeps separable data finite.
+    """
+    design = np.stack([logits, np.ones_like(logits)], 1)
+    pull, wanted = np.diag([1e-3 * weight.sum(), 1e-9]), np.array([1.0, 0.0])
+    p = np.array([1.0, math.log(weight[true].sum() / max(weight[~true].sum(), 1e-9) + 1e-9)])
+    for _ in range(50):
+        said = 1 / (1 + np.exp(-np.clip(design @ p, -40, 40)))
+        slope = design.T @ (weight * (said - true)) + pull @ (p - wanted)
+        curve = (design * (weight * np.maximum(said * (1 - said), 1e-9))[:, None]).T @ design + pull
+        step = np.clip(np.linalg.solve(curve, slope), -2, 2)
+        p -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    return max(float(p[0]), 1e-3), float(p[1])
+
+
+def _logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))

@@ -1,0 +1,62 @@
+"""Packing a training run as `models/<id>/`: averaged weights as float16, and `model.yaml`, which says what they are."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from dustd.network import TILE_PX, Architecture, is_part
+from dustd.train.calibration import CALIBRATED_RATES
+from dustd.train.checkpoint import BEST
+
+MAX_SPOT_PX = 80
+UNCALIBRATED: dict[str, Any] = {"threshold_by_fp_per_mp": dict.fromkeys(CALIBRATED_RATES, 0.5)}
+
+
+def pack(run: Path, folder: Path) -> None:
+    """Write the run's best averaged weights into a model folder as float16, with a card still to be calibrated."""
+    folder.mkdir(parents=True, exist_ok=True)
+    best = _best(run)
+    weights = {k: v.half() for k, v in best["ema"].items() if is_part(k, best["output"])}
+    torch.save(weights, folder / "weights.pt")
+    write_card(run, folder, UNCALIBRATED, {})
+
+
+def write_card(run: Path, folder: Path, calibration: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    """Write `model.yaml`: identity, shape, provenance, calibration, measured figures."""
+    best = _best(run)
+    state = best["state"]
+    card = {
+        "id": folder.resolve().name,
+        "preview": True,
+        "weights": "weights.pt",
+        "sha256": hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest(),
+        "licence": "Apache-2.0",
+        "encoding": best["encoding"],
+        "tile_px": TILE_PX,
+        "max_spot_px": MAX_SPOT_PX,
+        "architecture": {k: list(v) if isinstance(v, tuple) else v for k, v in best["architecture"].items()},
+        "output": best["output"],
+        "training": {
+            "from": "random weights",
+            "data": "synthetic dust over photographs and procedural fields, drawn on the fly (dustd.train)",
+            "spots_seen": state["spots"],
+            "steps": state["step"] + state.get("dense_steps", 0),
+            "hours": round((state["elapsed_s"] + state.get("dense_s", 0.0)) / 3600, 2),
+            "device": "cpu, 2 cores shared with other work",
+            "best_mean_froc_on_validation_crops": round(state["best"], 4),
+        },
+        "calibration": dict(calibration),
+        "figures": dict(figures),
+    }
+    (folder / "model.yaml").write_text(yaml.safe_dump(card, sort_keys=False), encoding="utf-8")
+
+
+def _best(run: Path) -> dict[str, Any]:
+    """Read a run's best checkpoint; the first runs noted neither shape nor output, which were these."""
+    best = torch.load(run / BEST, map_location="cpu", weights_only=True)
+    return {"architecture": dataclasses.asdict(Architecture()), "output": "proposals", **best}
