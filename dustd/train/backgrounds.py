@@ -18,13 +18,12 @@ from tqdm import tqdm
 
 from dustd.encoding import blur
 from dustd.errors import DustdError, FrameError
-from dustd.train.exposure import expose
 from dustd.train.fields import draw_field
 from dustd.train.lookalikes import add_lookalikes
 from dustd.train.mining import CELL_PX, CELLS
 from dustd.train.pictures import PHOTO_SUFFIXES, SRGB_TO_LINEAR, photo_paths, read_picture, to_light
 
-__all__ = ["PHOTO_SUFFIXES", "SRGB_TO_LINEAR", "Backgrounds", "expose", "is_validation", "photo_paths"]
+__all__ = ["PHOTO_SUFFIXES", "SRGB_TO_LINEAR", "Backgrounds", "is_validation", "photo_paths"]
 
 # Smaller pictures have been scaled down or cut too much to look like a camera's.
 LEAST_SIDE_PX = 900
