@@ -113,25 +113,63 @@ def draw_twins(path: Path) -> Twins:
         clean[row::2, column::2] = light[row::2, column::2, colour] * (exposure / gains[colour])
     dusty = clean.copy()
     count = max(1, round(SPOTS_PER_MP * height * width / 1e6))
-    spots = _lay_dust(dusty, _shadows(count, SEED + name), rng)
+    spots = lay_dust(dusty, _shadows(count, SEED + name), rng)
     noise = rng.standard_normal((height, width), np.float32)
 
-    def record(signal: np.ndarray, amount: float = 1.0) -> Frame:
-        samples = signal + amount * noise * np.sqrt(signal / electrons + read**2)
-        raw = np.round(BLACK + (WHITE - BLACK) * np.minimum(samples, 1.0)).clip(0, WHITE).astype(np.uint16)
-        return Frame(
-            raw=raw,
-            visible=(0, 0, height, width),
-            kind="bayer",
-            cfa=((0, 1), (1, 2)),
-            black=np.full((2, 2), BLACK, np.float32),
-            white=WHITE,
-            wb=gains,
-            xyz_to_camera=None,
-            camera=Camera(),
-        )
+    camera = {"electrons": electrons, "read": read, "gains": gains}
+    return Twins(
+        clean=record(clean, noise, **camera),
+        dusty=record(dusty, noise, **camera),
+        noiseless=record(clean, np.zeros_like(noise), **camera),
+        spots=spots,
+    )
 
-    return Twins(clean=record(clean), dusty=record(dusty), noiseless=record(clean, 0.0), spots=spots)
+
+def record(
+    signal: np.ndarray, noise: np.ndarray, *, electrons: float, read: float, gains: tuple[float, float, float]
+) -> Frame:
+    """Record a mosaic of light (H, W), 1 = white, as an RGGB frame of 14 bits.
+
+    *noise* (H, W) is standard normal; photons give it the deviation of *electrons* at white, the electronics add *read*
+    (share of white). *gains* are the white balance that undoes the mosaic's colours.
+    """
+    samples = signal + noise * np.sqrt(signal / electrons + read**2)
+    return Frame(
+        raw=np.round(BLACK + (WHITE - BLACK) * np.minimum(samples, 1.0)).clip(0, WHITE).astype(np.uint16),
+        visible=(0, 0, *signal.shape),
+        kind="bayer",
+        cfa=((0, 1), (1, 2)),
+        black=np.full((2, 2), BLACK, np.float32),
+        white=WHITE,
+        wb=gains,
+        xyz_to_camera=None,
+        camera=Camera(),
+    )
+
+
+def lay_dust(signal: np.ndarray, shadows: list[np.ndarray], rng: np.random.Generator) -> tuple[PlacedSpot, ...]:
+    """Multiply *shadows*, each (3, side, side) share of light lost, into an RGGB mosaic (H, W), in place.
+
+    They lie well apart; one that finds no room is left out.
+    """
+    height, width = signal.shape
+    placed: list[PlacedSpot] = []
+    for shadow in sorted(shadows, key=lambda s: -s.shape[-1]):
+        side = shadow.shape[-1]
+        dx, dy, diameter = _outline(shadow[1])
+        for _ in range(50):
+            left, top = int(rng.integers(width - side)), int(rng.integers(height - side))
+            x, y = left + dx, top + dy
+            if all(np.hypot(x - s.x, y - s.y) >= APART_DIAMETERS * max(diameter, s.diameter_px) for s in placed):
+                break
+        else:
+            continue
+        part = signal[top : top + side, left : left + side]
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            colour = (top + row) % 2 + (left + column) % 2
+            part[row::2, column::2] *= 1 - shadow[colour, row::2, column::2]
+        placed.append(PlacedSpot(x=x, y=y, diameter_px=diameter, attenuation=float(shadow[1].max())))
+    return tuple(placed)
 
 
 def measure_spots(twins: Twins) -> tuple[PlacedSpot, ...]:
@@ -199,28 +237,6 @@ def _shadows(count: int, seed: int) -> list[np.ndarray]:
         for shadow in drawn[:wide]
     ]
     return [*enlarged, *drawn[wide:]]
-
-
-def _lay_dust(signal: np.ndarray, shadows: list[np.ndarray], rng: np.random.Generator) -> tuple[PlacedSpot, ...]:
-    """Multiply *shadows* into a Bayer mosaic (RGGB), in place, well apart; a shadow that finds no room is left out."""
-    height, width = signal.shape
-    placed: list[PlacedSpot] = []
-    for shadow in sorted(shadows, key=lambda s: -s.shape[-1]):
-        side = shadow.shape[-1]
-        dx, dy, diameter = _outline(shadow[1])
-        for _ in range(50):
-            left, top = int(rng.integers(width - side)), int(rng.integers(height - side))
-            x, y = left + dx, top + dy
-            if all(np.hypot(x - s.x, y - s.y) >= APART_DIAMETERS * max(diameter, s.diameter_px) for s in placed):
-                break
-        else:
-            continue
-        part = signal[top : top + side, left : left + side]
-        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            colour = (top + row) % 2 + (left + column) % 2
-            part[row::2, column::2] *= 1 - shadow[colour, row::2, column::2]
-        placed.append(PlacedSpot(x=x, y=y, diameter_px=diameter, attenuation=float(shadow[1].max())))
-    return tuple(placed)
 
 
 def _outline(depth: np.ndarray) -> tuple[float, float, float]:
