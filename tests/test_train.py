@@ -10,21 +10,15 @@ import torch
 
 from dustd.encoding import CHANNELS, CONTEXT_PX, blur, encode
 from dustd.network import TOKEN_PX
-from dustd.spot import Detection
 from dustd.train import trainer
 from dustd.train.backgrounds import Backgrounds
 from dustd.train.data import draw_batch
 from dustd.train.dense import assign
-from dustd.train.froc import Truth, froc, judge, recall, threshold_for
 from dustd.train.synth import draw_dust, draw_shadows
 
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def box(x: float, y: float, score: float) -> Detection:
-    return Detection(x=x, y=y, width_px=12, height_px=12, score=score)
 
 
 def test_a_seed_draws_the_same_dust_again():
@@ -98,21 +92,6 @@ def test_an_invisible_spot_teaches_nothing():
     labels, _, positive = assign(torch.tensor([[64.0, 64.0, 20.0, 20.0]]), torch.tensor([False]), 8)
     assert not positive.any()
     assert (labels == -1).any()
-
-
-def test_a_duplicate_is_a_false_positive_and_an_ignored_spot_is_nothing():
-    truths = [Truth(x=50, y=50, diameter_px=12), Truth(x=150, y=50, diameter_px=12, ignore=True)]
-    judged = judge([box(50, 50, 0.9), box(51, 50, 0.8), box(150, 50, 0.7)], truths, 1.0)
-    assert judged.false.tolist() == [0.8]
-    assert recall([judged], 0.5) == 1.0
-
-
-def test_a_threshold_keeps_false_positives_at_the_asked_rate():
-    judged = [judge([box(10 * i, 500, 0.1 * i) for i in range(1, 10)], [], 10.0)]
-    for rate in (0.1, 0.5):
-        limit = threshold_for(judged, rate)
-        assert sum(float(s) >= limit for j in judged for s in j.false) <= rate * 10
-    assert set(froc(judged)) == {0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5}
 
 
 @pytest.mark.timeout(280)
