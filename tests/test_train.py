@@ -1,7 +1,6 @@
-"""Training: synthetic dust obeys the optics, labels say where it is, a run learns, resumes and counts."""
+"""Training: crops are encoded and labelled, a run learns, resumes and counts."""
 
 import csv
-import math
 
 import cv2
 import numpy as np
@@ -14,40 +13,10 @@ from dustd.train import trainer
 from dustd.train.backgrounds import Backgrounds
 from dustd.train.data import draw_batch
 from dustd.train.dense import assign
-from dustd.train.synth import draw_dust, draw_shadows
 
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def test_a_seed_draws_the_same_dust_again():
-    first, second = (draw_dust(2, 96, generator(5)) for _ in range(2))
-    assert torch.equal(first.transmission, second.transmission)
-
-
-def test_dust_takes_light_and_never_gives_more_than_a_halo():
-    shadows = draw_shadows(40, generator(1))
-    assert float(shadows.max()) <= 0.98
-    assert float(shadows.min()) >= -0.05
-    peaks = shadows[:, 1].amax((1, 2))
-    assert float(peaks.min()) >= 0.009
-
-
-def test_dust_is_nearly_grey():
-    shadows = draw_shadows(60, generator(2))
-    peaks = shadows.amax((2, 3))
-    assert float((peaks[:, 0] / peaks[:, 1] - 1).abs().max()) <= 0.16
-    assert float((peaks[:, 2] / peaks[:, 1] - 1).abs().max()) <= 0.16
-
-
-def test_a_label_lies_where_the_light_is_lost():
-    dust = draw_dust(6, 200, generator(3), empty_share=0.0)
-    for transmission, boxes in zip(dust.transmission, dust.boxes, strict=True):
-        for x, y, w, h in boxes.tolist():
-            x0, x1 = math.floor(x - w / 2), math.ceil(x + w / 2)
-            y0, y1 = math.floor(y - h / 2), math.ceil(y + h / 2)
-            assert float(transmission[1, y0:y1, x0:x1].min()) < 0.995
 
 
 def test_the_encoding_does_not_change_with_exposure():
