@@ -33,6 +33,7 @@ from dustd.train.curves import draw_curves, log_row
 from dustd.train.data import Batch, Crops, develop
 from dustd.train.dense import dense_loss
 from dustd.train.mining import new_hardness, note
+from dustd.train.preview import write_preview
 from dustd.train.validation import evaluate, fingerprint, validation_set
 
 EMA_DECAY = 0.998
@@ -51,7 +52,8 @@ def main(argv: list[str]) -> int:
     """Run `dustd train`; returns the exit code."""
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(prog="dustd train", description="Train a detector from scratch.")
-    parser.add_argument("--photos", type=Path, required=True, help="folder of dust-free photographs (backgrounds)")
+    parser.add_argument("--photos", type=Path, help="folder of dust-free photographs (backgrounds)")
+    parser.add_argument("--preview", type=Path, metavar="SHEET.png", help="only draw the dust, with or without photos")
     parser.add_argument("--labelled", type=Path, metavar="FOLDER", help="real dusty pictures with COCO labels")
     parser.add_argument("--model", choices=sorted(ARCHITECTURES), default="dust-small", help="the network's shape")
     parser.add_argument("--stage", choices=["dense", "set"], default="dense", help="set continues a dense run")
@@ -68,7 +70,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--validation-crops", type=int, help="default: as many as make 31.5 megapixels")
     parser.add_argument("--evaluate-every", type=float, default=12.0, metavar="MINUTES")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network: 90 s at first, then faster")
-    train(with_defaults(parser.parse_args(argv)))
+    options = parser.parse_args(argv)
+    if options.preview:
+        write_preview(options.preview, options.photos)
+        return 0
+    if options.photos is None:
+        parser.error("--photos FOLDER is needed to train")
+    train(with_defaults(options))
     return 0
 
 
