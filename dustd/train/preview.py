@@ -11,13 +11,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from dustd.encoding import blur
 from dustd.train.backgrounds import Backgrounds, photo_paths
 from dustd.train.exposure import expose
 from dustd.train.synth import KINDS, PATCH_PX, Spots, cast_shadows, draw_dust, draw_spots
 
 F_NUMBERS = (8.0, 11.0, 16.0, 22.0)
-SKIES, SKY_PX, CROP_PX = 12, 480, 320
+SKY_PX, CROP_PX = 480, 320
 CROPS, PHOTOS = 6, 16
 SHADOW_PX, ENLARGED = 96, 2
 GAP_PX, TEXT_PX = 8, 20
@@ -31,7 +30,7 @@ def write_preview(path: Path, photos: Path | None, *, seed: int = 1) -> None:
     backgrounds = Backgrounds(paths[:: max(1, len(paths) // PHOTOS)])
     rows = [
         _caption_row("One camera's dust (stack 1.8 mm, pixels 4.4 um) as the lens is stopped down"),
-        _row(_apertures(backgrounds, generator)),
+        _row(_apertures(generator)),
         _caption_row("Training crops, developed; below, the same with their labels and depths"),
         *(_row(crops) for crops in _training_crops(backgrounds, generator)),
         _caption_row(f"Shadows by kind, enlarged {ENLARGED} times"),
@@ -52,12 +51,11 @@ def develop(light: Tensor) -> Image.Image:
     return Image.fromarray((curve.permute(1, 2, 0) * 255).round().byte().numpy())
 
 
-def _apertures(backgrounds: Backgrounds, generator: torch.Generator) -> list[Image.Image]:
-    """Show the smoothest of some backgrounds through the same grains at each of F_NUMBERS."""
-    lights, _ = backgrounds.draw(SKIES, SKY_PX, generator)
-    fine = lights - blur(lights, 4.0)
-    rough = fine.std((1, 2, 3)) / lights.mean((1, 2, 3)) + (lights.mean((1, 2, 3)) < 0.1)
-    light = lights[int(rough.argmin())][None]
+def _apertures(generator: torch.Generator) -> list[Image.Image]:
+    """Show a clear evening sky through the same grains at each of F_NUMBERS."""
+    height = torch.linspace(0, 1, SKY_PX)[:, None].expand(SKY_PX, SKY_PX)
+    zenith, horizon = torch.tensor([[0.22, 0.33, 0.50], [0.50, 0.52, 0.52]])[:, :, None, None]
+    light = (zenith + (horizon - zenith) * height)[None]
     grains = _one_camera(draw_spots(24, generator), generator)
     corners = (torch.rand(len(grains.kind), 2, generator=generator) * SKY_PX).long() - PATCH_PX // 2
     pictures = []
