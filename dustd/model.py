@@ -35,6 +35,7 @@ class ModelCard:
     tile_px: int
     max_spot_px: int
     architecture: Mapping[str, Any]
+    output: str
     false_positive_scores: Mapping[float, float]
     preview: bool
 
@@ -65,6 +66,7 @@ def find_model(name: str) -> ModelCard:
             tile_px=card["tile_px"],
             max_spot_px=card["max_spot_px"],
             architecture=card["architecture"],
+            output=card.get("output", "proposals"),
             false_positive_scores={
                 float(k): float(v) for k, v in card["calibration"]["threshold_by_fp_per_mp"].items()
             },
@@ -115,13 +117,19 @@ def load_detector(
     import torch
 
     from dustd.encoding import ENCODING
-    from dustd.network import Architecture, build, is_proposal_part, set_crop
+    from dustd.network import OUTPUTS, Architecture, build, is_part, set_crop
 
     card = find_model(model)
     verify(card)
     if card.encoding != ENCODING:
         raise ModelError(
             f"it was trained on the encoding {card.encoding}, this dustd makes {ENCODING}",
+            remedy="Install the dustd version that came with the model",
+            path=card.folder,
+        )
+    if card.output not in OUTPUTS:
+        raise ModelError(
+            f"its model.yaml asks for the output {card.output!r}, this dustd knows {', '.join(OUTPUTS)}",
             remedy="Install the dustd version that came with the model",
             path=card.folder,
         )
@@ -133,8 +141,11 @@ def load_detector(
     shape = {k: tuple(v) if isinstance(v, list) else v for k, v in card.architecture.items()}
     network = build(Architecture(**shape))
     weights = torch.load(card.weights, map_location="cpu", weights_only=True)
-    missing, unexpected = network.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)
-    if unexpected or any(map(is_proposal_part, missing)):
+    try:
+        missing, unexpected = network.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)
+    except RuntimeError:  # torch's, for tensors of another shape
+        missing, unexpected = [], ["?"]
+    if unexpected or any(is_part(name, card.output) for name in missing):
         raise ModelError("the weights do not fit the network", remedy="Install dustd again", path=card.weights)
     set_crop(network, card.tile_px)
     network.eval().requires_grad_(False).to(device)
@@ -159,6 +170,7 @@ class RfDetrDetector:
         self.batch_tiles = batch_tiles
         self.false_positive_scores = card.false_positive_scores
         self._network = network
+        self._output = card.output
         self._pool = ThreadPoolExecutor(threads) if device == "cpu" and threads > 1 else None
 
     def warm_up(self) -> None:
@@ -176,18 +188,18 @@ class RfDetrDetector:
         import torch
 
         from dustd.encoding import encode
-        from dustd.network import proposals
+        from dustd.network import OUTPUTS
 
         context = self.context_px
         with torch.inference_mode():
             light = torch.from_numpy(tiles).permute(0, 3, 1, 2).to(self.device)
             image = encode(light)[..., context:-context, context:-context].contiguous()
-            logits, boxes = proposals(self._network, image)
+            logits, boxes = OUTPUTS[self._output](self._network, image)
             return [to_detections(logits[i].cpu(), boxes[i].cpu()) for i in range(len(tiles))]
 
 
 def to_detections(logits: Any, boxes: Any) -> tuple[Detection, ...]:
-    """Turn one tile's proposals, logits (n,) and boxes (n, 4) px as centre and size, into merged detections.
+    """Turn one tile's answers, logits (n,) and boxes (n, 4) px as centre and size, into merged detections.
 
     Token coordinates count from the tile's corner; detections count pixel centres from zero, half a pixel less.
     """

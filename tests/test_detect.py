@@ -1,14 +1,15 @@
 """Detection over tiles: the whole frame is looked at, nothing is reported twice, useless tiles are skipped."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dustd.detect import detect, threshold
+from dustd.detect import BLACK_LIGHT, detect, threshold
 from dustd.frame import Camera, Frame
 from dustd.spot import Detection
 
@@ -58,6 +59,7 @@ def painted(spots, *, width=400, height=300, level=30000) -> Frame:
     )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(x=st.integers(0, 380), y=st.integers(0, 280))
 def test_a_spot_is_found_once_wherever_it_lies(x, y):
     seen = detect(painted([(x, y, 20)]), DipFinder())
@@ -76,6 +78,21 @@ def test_black_and_clipped_tiles_are_skipped_and_counted():
     assert (seen.tiles, seen.detections) == (0, ())
     assert seen.skipped_tiles > 0
     assert detect(painted([], level=65535), DipFinder()).tiles == 0
+
+
+def test_a_black_tile_is_skipped_for_all_its_noise():
+    frame = painted([], level=0)
+    noise = np.random.default_rng(2).normal(0, 12, frame.raw.shape).clip(0).astype(np.uint16)
+    assert noise.max() > BLACK_LIGHT * frame.white
+    assert detect(replace(frame, raw=noise), DipFinder()).tiles == 0
+
+
+def test_a_tile_with_one_colour_left_below_clipping_is_looked_at():
+    light = np.full((300, 400, 3), 65535, np.uint16)
+    colours = replace(painted([]), raw=light, kind="linear", black=np.zeros(3, np.float32), wb=(2.0, 1.0, 1.5))
+    assert detect(colours, DipFinder()).tiles == 0
+    light[..., 0] = 40000  # red, with its gain of 2, is still above 1
+    assert detect(colours, DipFinder()).skipped_tiles == 0
 
 
 def test_the_caller_hears_from_every_batch():

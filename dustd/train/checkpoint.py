@@ -102,7 +102,7 @@ def load(path: Path, architecture: Architecture, device: str) -> dict[str, Any]:
     """Read a checkpoint and check whose it is. Raises ModelError if it cannot be used for *architecture*."""
     try:
         saved = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as exc:
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as exc:
         raise ModelError(
             "it cannot be read as a checkpoint", remedy="Delete it, or give --run another folder", path=path
         ) from exc

@@ -147,7 +147,7 @@ def train(options: argparse.Namespace) -> None:
     begun = time.monotonic() - state["elapsed_s"]
     evaluated = saved = told = state["elapsed_s"]
     sums: dict[str, Any] = {}
-    seen = seen_then = 0
+    seen, seen_then = 0, state["step"]
     bar = tqdm(
         total=budget_s / 60,
         initial=state["elapsed_s"] / 60,
