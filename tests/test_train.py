@@ -1,15 +1,11 @@
-"""Training: crops are encoded and labelled, a run learns, resumes and counts."""
-
-import csv
+"""Training: crops are encoded and labelled."""
 
 import cv2
 import numpy as np
-import pytest
 import torch
 
 from dustd.encoding import CHANNELS, CONTEXT_PX, blur, encode
 from dustd.network import TOKEN_PX
-from dustd.train import trainer
 from dustd.train.backgrounds import Backgrounds
 from dustd.train.data import draw_batch
 from dustd.train.dense import assign
@@ -61,24 +57,3 @@ def test_an_invisible_spot_teaches_nothing():
     labels, _, positive = assign(torch.tensor([[64.0, 64.0, 20.0, 20.0]]), torch.tensor([False]), 8)
     assert not positive.any()
     assert (labels == -1).any()
-
-
-@pytest.mark.timeout(280)
-def test_a_run_trains_counts_spots_and_continues_after_a_stop(tmp_path):
-    rng = np.random.default_rng(0)
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for index in range(6):
-        picture = cv2.GaussianBlur(rng.integers(0, 255, (1000, 1000, 3), np.uint8), (0, 0), 20)
-        cv2.imwrite(str(photos / f"p{index}.png"), picture)
-    run = tmp_path / "run"
-    # Workers 0: everything in this process. The time is up after the first step of each part.
-    options = ["--photos", str(photos), "--run", str(run), "--batch", "2", "--workers", "0", "--threads", "1"]
-    options += ["--validation-crops", "8"]
-    trainer.main([*options, "--hours", "0.00001"])
-    trainer.main([*options, "--hours", "0.1", "--steps", "2"])
-    with (run / "log.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows] == [1, 2]
-    assert int(rows[1]["spots"]) >= int(rows[0]["spots"])
-    assert (run / "best.pt").exists()
