@@ -37,6 +37,8 @@ class ModelCard:
     architecture: Mapping[str, Any]
     output: str
     false_positive_scores: Mapping[float, float]
+    slope: float
+    intercept: float
     preview: bool
 
 
@@ -57,6 +59,7 @@ def find_model(name: str) -> ModelCard:
         )
     try:
         card = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
+        probability = card["calibration"].get("probability", {})
         return ModelCard(
             folder=folder,
             id=card["id"],
@@ -70,6 +73,8 @@ def find_model(name: str) -> ModelCard:
             false_positive_scores={
                 float(k): float(v) for k, v in card["calibration"]["threshold_by_fp_per_mp"].items()
             },
+            slope=float(probability.get("slope", 1.0)),
+            intercept=float(probability.get("intercept", 0.0)),
             preview=bool(card.get("preview", False)),
         )
     except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError, OSError) as exc:
@@ -171,6 +176,7 @@ class RfDetrDetector:
         self.false_positive_scores = card.false_positive_scores
         self._network = network
         self._output = card.output
+        self._calibration = (card.slope, card.intercept)
         self._pool = ThreadPoolExecutor(threads) if device == "cpu" and threads > 1 else None
 
     def warm_up(self) -> None:
@@ -195,16 +201,19 @@ class RfDetrDetector:
             light = torch.from_numpy(tiles).permute(0, 3, 1, 2).to(self.device)
             image = encode(light)[..., context:-context, context:-context].contiguous()
             logits, boxes = OUTPUTS[self._output](self._network, image)
-            return [to_detections(logits[i].cpu(), boxes[i].cpu()) for i in range(len(tiles))]
+            return [to_detections(logits[i].cpu(), boxes[i].cpu(), self._calibration) for i in range(len(tiles))]
 
 
-def to_detections(logits: Any, boxes: Any) -> tuple[Detection, ...]:
+def to_detections(logits: Any, boxes: Any, calibration: tuple[float, float] = (1.0, 0.0)) -> tuple[Detection, ...]:
     """Turn one tile's answers, logits (n,) and boxes (n, 4) px as centre and size, into merged detections.
 
-    Token coordinates count from the tile's corner; detections count pixel centres from zero, half a pixel less.
+    *calibration* is Platt's slope and intercept, which turn logits into those of probabilities
+    (`dustd.train.calibration`); the floor below which nothing is kept is of the scores before. Token coordinates count
+    from the tile's corner; detections count pixel centres from zero, half a pixel less.
     """
-    scores = logits.sigmoid()
-    keep = scores > FLOOR_SCORE
+    slope, intercept = calibration
+    keep = logits.sigmoid() > FLOOR_SCORE
+    scores = (slope * logits + intercept).sigmoid()
     return merge(
         Detection(x=x - 0.5, y=y - 0.5, width_px=w, height_px=h, score=s)
         for (x, y, w, h), s in zip(boxes[keep].tolist(), scores[keep].tolist(), strict=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from dustd import model
@@ -89,3 +90,11 @@ def test_a_plain_grey_frame_holds_no_dust(detector, dusty_shot):
 def test_the_folder_of_a_model_holds_weights_and_card_alone():
     folder = Path(model.find_model("default").folder)
     assert sorted(p.name for p in folder.iterdir()) == ["model.yaml", "weights.pt"]
+
+
+def test_a_calibration_changes_the_scores_but_not_what_is_found():
+    logits, boxes = torch.tensor([2.0, -1.0]), torch.tensor([[100.0, 100, 20, 20], [300, 300, 30, 30]])
+    raw = model.to_detections(logits, boxes)
+    mapped = model.to_detections(logits, boxes, (2.0, -1.0))
+    assert [(d.x, d.y) for d in mapped] == [(d.x, d.y) for d in raw]
+    assert [d.score for d in mapped] == pytest.approx([torch.tensor(z).sigmoid().item() for z in (3.0, -3.0)])

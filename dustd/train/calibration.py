@@ -41,6 +41,10 @@ class Reliability:
     true: np.ndarray
     weight: np.ndarray
 
+    def probability(self, score: float) -> float:
+        """Map one score."""
+        return _sigmoid(self.slope * _logit(score) + self.intercept)
+
 
 def thresholds(clean: Sequence[Judged]) -> dict[float, float]:
     """Give the score threshold for each of CALIBRATED_RATES of false positives per megapixel of dust-free frames.

@@ -46,7 +46,9 @@ def save_last(
 
 def save_best(folder: Path, architecture: Architecture, ema: nn.Module, state: dict[str, float], output: str) -> None:
     """Write the averaged weights, and which of `network.OUTPUTS` they were judged by."""
-    _save(folder / BEST, architecture, {"ema": ema.state_dict(), "state": dict(state), "output": output})
+    device = str(next(ema.parameters()).device)
+    kept = {"ema": ema.state_dict(), "state": dict(state), "output": output, "device": device}
+    _save(folder / BEST, architecture, kept)
 
 
 def resume(

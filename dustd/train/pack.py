@@ -32,7 +32,7 @@ def write_card(run: Path, folder: Path, calibration: Mapping[str, Any], figures:
     state = best["state"]
     card = {
         "id": folder.resolve().name,
-        "preview": True,
+        "preview": not figures.get("reached_all_bars", False),
         "weights": "weights.pt",
         "sha256": hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest(),
         "licence": "Apache-2.0",
@@ -47,7 +47,7 @@ def write_card(run: Path, folder: Path, calibration: Mapping[str, Any], figures:
             "spots_seen": state["spots"],
             "steps": state["step"] + state.get("dense_steps", 0),
             "hours": round((state["elapsed_s"] + state.get("dense_s", 0.0)) / 3600, 2),
-            "device": "cpu, 2 cores shared with other work",
+            "device": best.get("device", "cpu"),  # the first runs did not note it
             "best_mean_froc_on_validation_crops": round(state["best"], 4),
         },
         "calibration": dict(calibration),
