@@ -22,7 +22,8 @@ SPECK, CLUMP, SHORT_FIBRE, LONG_FIBRE, RING = range(5)
 KIND_SHARES = (0.80, 0.10, 0.05, 0.02, 0.03)  # §7
 
 PATCH_PX = 128  # holds the widest shadow, grain and blur together
-SMALL_PX = 64  # three in four shadows fit into this, at a quarter of the cost
+# Patches that shadows are drawn in, the smallest that holds each; waves, drawn at half a pixel, need room to spread.
+SIDES_PX, WAVE_SIDES_PX = (32, 64, PATCH_PX), (48, 64)
 SPOTS_MEAN = 9.0  # beside the first; dense supervision wants many [J]
 BOX_LEVEL = 0.3  # a label's box holds what is deeper than this share of the peak
 DEEPEST = 0.98  # some light always finds its way round
@@ -91,9 +92,9 @@ class Spots:
         return torch.where(_is_fibre(self.kind), path_um, 2 * self.outline_um.amax(1)) / self.pitch_um
 
     @property
-    def small(self) -> Tensor:
-        """Whether the shadow fits into SMALL_PX, bool."""
-        return self.extent_px + 1.2 * self.blur_px < SMALL_PX - 6
+    def room_px(self) -> Tensor:
+        """Side of the patch that holds the shadow, tile px."""
+        return self.extent_px + 1.2 * self.blur_px + 6
 
 
 def draw_dust(batch: int, size_px: int, generator: Generator, *, empty_share: float = 0.25) -> Dust:
@@ -205,7 +206,8 @@ def draw_spots(count: int, generator: Generator, *, kind: int | None = None) -> 
         turn=uniform(0, 2 * math.pi),
     )
     # Waves where they show: a wide blur smears them out. Three quarters of all spots are small.
-    return replace(spots, wave=spots.small & (kinds != RING) & (uniform(0, 1) < WAVE_SHARE / 0.75))
+    small = spots.room_px <= WAVE_SIDES_PX[-1]
+    return replace(spots, wave=small & (kinds != RING) & (uniform(0, 1) < WAVE_SHARE / 0.75))
 
 
 def _pick(kinds: Tensor, generator: Generator) -> dict[str, Tensor]:
@@ -412,17 +414,19 @@ def _normal(generator: Generator, *shape: int) -> Tensor:
 
 
 def _cast_in_groups(spots: Spots) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield indices (k,) of spots and their shadows (k, 3, S, S), S being SMALL_PX where that is enough."""
-    small = spots.small
-    for chosen, draw in (
-        (~spots.wave & small, functools.partial(_geometric, side=SMALL_PX)),
-        (~spots.wave & ~small, functools.partial(_geometric, side=PATCH_PX)),
-        (spots.wave, _diffracted),
-    ):
-        for index in torch.nonzero(chosen).flatten().split(_CHUNK if spots.kind.device.type == "cpu" else 1024):
-            if len(index):
-                part = Spots(**{field.name: getattr(spots, field.name)[index] for field in fields(spots)})
-                yield index, _finish(draw(part), part)
+    """Yield indices (k,) of spots and their shadows (k, 3, S, S), S being the smallest side that holds them."""
+    room_px = spots.room_px
+    most = _CHUNK if spots.kind.device.type == "cpu" else 1024
+    for wanted, sides, draw in ((~spots.wave, SIDES_PX, _geometric), (spots.wave, WAVE_SIDES_PX, _diffracted)):
+        smaller = 0
+        for side in sides:
+            # What is too wide for the widest ends softly at its border.
+            chosen = wanted & (room_px > smaller) & ((room_px <= side) | (side == sides[-1]))
+            smaller = side
+            for index in torch.nonzero(chosen).flatten().split(most):
+                if len(index):
+                    part = Spots(**{field.name: getattr(spots, field.name)[index] for field in fields(spots)})
+                    yield index, _finish(draw(part, side), part)
 
 
 def _geometric(spots: Spots, side: int) -> Tensor:
@@ -438,13 +442,13 @@ def _geometric(spots: Spots, side: int) -> Tensor:
     return (shadow * spots.opacity[:, None, None])[:, None]
 
 
-def _diffracted(spots: Spots) -> Tensor:
-    """Propagate light past the silhouette to the photodiodes, then blur as before: (n, 3, SMALL_PX, SMALL_PX).
+def _diffracted(spots: Spots, side_px: int) -> Tensor:
+    """Propagate light past the silhouette to the photodiodes, then blur as before: (n, 3, side_px, side_px).
 
     T = mean over λ of |Fresnel{1 - m}|² ⊗ pupil ⊗ pixel (§1.1), sampled at half a pixel and then averaged over pixels.
     A translucent grain of opacity κ leaves an amplitude of √(1 - κ), so that it stops κ of the light.
     """
-    side = 2 * SMALL_PX
+    side = 2 * side_px
     step_um = spots.pitch_um / 2
     blurred = torch.fft.rfft2(_pupil_images(spots, side, step_um)) * _gaussian(side, 2 * spots.psf_px)
     silhouette = torch.fft.fft2(_silhouettes(spots, side, step_um).to(torch.complex64))
