@@ -68,7 +68,7 @@ def prepared(network: nn.Module) -> nn.Module:
 def in_all_numbers(name: str, channels: int, network: nn.Module, look: Callable[[nn.Module, Tensor], object]) -> list:
     """Make a case each of float32, bfloat16 where torch thinks it safe, and linear layers in 8-bit integers."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")  # torch has announced that these will move
         small = torch.ao.quantization.quantize_dynamic(network, {nn.Linear}, dtype=torch.qint8)
 
     def halved(x: Tensor) -> object:
@@ -83,9 +83,9 @@ def in_all_numbers(name: str, channels: int, network: nn.Module, look: Callable[
 
 
 def seconds(case: Case, batch: int, *, side_by_side: bool, pool: ThreadPoolExecutor) -> float:
-    """Time one look at *batch* tiles by all threads, or at as many batches side by side as there are threads; per tile.
+    """Time one look at *batch* tiles by all threads, or at as many batches *side_by_side* as there are threads.
 
-    Threads come first in the name of speed: torch counts those of the calling thread.
+    Returns seconds per tile.
     """
     torch.set_num_threads(1 if side_by_side else THREADS)
     jobs = THREADS if side_by_side else 1
