@@ -199,7 +199,15 @@ def _resized(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 # Found by `dustd evaluate --tune-baseline`.
-TUNED = {
-    "dog": Settings(family="dog", texture="around", texture_px=48),
-    "disc": Settings(family="disc", texture="around", texture_px=48),
+_BOTH = {
+    "step": 1.6,
+    "texture": "mean",
+    "texture_px": 48,
+    "floor": 0.0001,
+    "both_scales": True,
+    "apart": 1.5,
+    "pairs": True,
+    "ring": 3.0,
+    "edge_ratio": 2.0,
 }
+TUNED = {"dog": Settings(family="dog", **_BOTH), "disc": Settings(family="disc", **_BOTH)}

@@ -52,7 +52,9 @@ def look(path: Path, detector: Detector, cache: Path) -> Looked:
 
     spot_names = PlacedSpot.__dataclass_fields__
     spots = remembered("spots", f"{clean} {dusty} {_code(testset)}", lambda: testset.measure_spots(twins))
-    model = detector.sha256[:12]
+    # A model's card may map its scores, and says so by other thresholds.
+    thresholds = sorted(detector.false_positive_scores.items())
+    model = hashlib.sha256(f"{detector.sha256} {thresholds}".encode()).hexdigest()[:12]
     found = {
         name: remembered(f"{name}-{model}", digest, lambda frame=frame: detect(frame, detector).detections)
         for name, digest, frame in (("clean", clean, twins.clean), ("dusty", dusty, twins.dusty))

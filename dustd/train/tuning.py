@@ -24,18 +24,21 @@ _BOTH = {
     "pairs": (False, True),
     "texture": ("rms", "mean", "median", "around"),
     "texture_px": (12, 24, 48, 80),
-    "floor": (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008),
+    "floor": (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004),
     "both_scales": (False, True),
-    "ring": (1.2, 1.5, 2.0, 2.5, 3.0),
-    "edge_ratio": (math.inf, 8.0, 4.0, 2.0),
-    "apart": (0.7, 1.0, 1.5, 2.0),
-    "step": (1.25, 1.4, 1.6),
+    "ring": (1.5, 2.0, 2.5, 3.0, 4.0, 5.0),
+    "edge_ratio": (math.inf, 8.0, 4.0, 2.0, 1.5),
+    "apart": (1.0, 1.5, 2.0),
+    "step": (1.25, 1.4, 1.6, 2.0),
 }
 GRID: dict[str, dict[str, tuple]] = {"dog": _BOTH, "disc": {**_BOTH, "edge": (0.2, 0.4, 0.8)}}
 
 
 def tune_baseline(paths: Sequence[Path], out: Path) -> None:
-    """Tune both classical filters on windows of the test set; write every setting tried, and print the best."""
+    """Tune both classical filters on windows of the test set; write every setting tried, and print the best.
+
+    It starts from the settings in use, so that another run can only find better ones.
+    """
     cut = []
     rng = np.random.default_rng(SEED)
     for path in tqdm(paths, desc="windows of the test set", unit="frame"):
@@ -47,7 +50,7 @@ def tune_baseline(paths: Sequence[Path], out: Path) -> None:
 
     rows: list[dict[str, Any]] = []
     for family in TUNED:
-        progress = tqdm(tune(value, Settings(family=family)), desc=family, unit="setting")
+        progress = tqdm(tune(value, TUNED[family]), desc=family, unit="setting")
         for settings, score in progress:
             rows.append({**asdict(settings), "mean_froc": round(score, 4)})
             with (out / "baseline.csv").open("w", newline="") as file:
