@@ -65,12 +65,12 @@ def test_pairs_do_not_answer_to_edges():
 
 def test_tuning_never_tries_a_setting_twice_and_keeps_the_best():
     def value(settings: Settings) -> float:
-        return -abs(settings.floor - 0.008) - abs(settings.apart - 1.5) + settings.pairs * 0.1
+        return -abs(settings.floor - 0.002) - abs(settings.apart - 1.5) + settings.pairs * 0.1
 
     tried = list(tune(value, Settings(family="disc")))
     assert len({settings for settings, _ in tried}) == len(tried) < 80
     best = max(tried, key=lambda t: t[1])[0]
-    assert (best.floor, best.apart, best.pairs) == (0.008, 1.5, True)
+    assert (best.floor, best.apart, best.pairs) == (0.002, 1.5, True)
 
 
 def test_every_setting_is_tuned():
