@@ -12,11 +12,14 @@ from dustd.encoding import CONTEXT_PX, encode
 from dustd.train.backgrounds import Backgrounds
 from dustd.train.exposure import expose
 from dustd.train.labelled import Labelled, mix_in, read_labelled
+from dustd.train.looks import finish
 from dustd.train.synth import Dust, draw_dust
 
 # A spot that stands out of its surroundings by less than this many texture deviations at every scale is beyond
 # anyone's eye: asking the network for it teaches it to guess.
 VISIBLE_DEVIATIONS = 2.0
+# Share of crops that reach the detector as a camera's JPEG; the rest come straight off the sensor.
+FINISHED_SHARE = 0.2
 
 # Light (B, 3, S, S), cells (B,), and per crop the boxes of real dust in it.
 Drawn = tuple[Tensor, Tensor, list[Tensor | None]]
@@ -63,7 +66,7 @@ def develop(light: Tensor, cells: Tensor, real: list[Tensor | None], generator: 
     size = light.shape[-1]
     crop_px = size - 2 * CONTEXT_PX
     dust = _leave_real(draw_dust(len(light), size, generator), real)
-    image = encode(expose(light, dust.transmission, generator))
+    image = encode(_finish_some(expose(light, dust.transmission, generator), generator))
     image = image[..., CONTEXT_PX:-CONTEXT_PX, CONTEXT_PX:-CONTEXT_PX].contiguous()
     boxes, depths, whole, clear = [], [], [], []
     for index, (found, depth) in enumerate(zip(dust.boxes, dust.attenuations, strict=True)):
@@ -78,6 +81,13 @@ def develop(light: Tensor, cells: Tensor, real: list[Tensor | None], generator: 
     clear = torch.cat(clear).cpu().split([len(b) for b in boxes])  # one wait for the device, not one per crop
     visible = tuple(w & (c | d.isnan()) for w, c, d in zip(whole, clear, depths, strict=True))
     return Batch(image=image, boxes=tuple(boxes), attenuations=tuple(depths), visible=visible, cells=cells)
+
+
+def _finish_some(light: Tensor, generator: torch.Generator) -> Tensor:
+    chosen = torch.rand(len(light), generator=generator, device=light.device) < FINISHED_SHARE
+    if chosen.any():
+        light[chosen] = finish(light[chosen], generator)
+    return light
 
 
 def _leave_real(dust: Dust, real: list[Tensor | None]) -> Dust:
