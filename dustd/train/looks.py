@@ -2,8 +2,8 @@
 
 dustd cleans RAW files, but light also reaches the detector through pictures that a camera or a developer has finished:
 dusty JPEG frames with labels, finished linear files. There the shadow of a grey grain is no longer grey, and deeper
-than the grain made it: on a blue sky the tone curve is steeper for red, which is dark there, than for blue. A detector that has
-only seen untouched light takes such dust for coloured things.
+than the grain made it: on a blue sky the tone curve is steeper for red, which is dark there, than for blue. A detector
+that has only seen untouched light takes such dust for coloured things.
 """
 
 import torch
