@@ -5,7 +5,8 @@ how beliefs change: that is `dustd.dustmap`.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from dustd import optics
 from dustd.evidence import Evidence, visible_from
@@ -116,6 +117,10 @@ class DustMap:
     """All particles of one body in one epoch, and the body's history as far as the report needs it.
 
     *frames* and *frames_stopped_down* (f/8 and narrower) count the epoch's frames; *cleanings* are ISO dates.
+    *before* are the particles that were confirmed when the last cleaning ended their epoch; *cleaning_noticed* says
+    that nobody declared it. *recent_frames* counts the latest frames looked at for how many of them were touched,
+    that is, showed more confirmed particles than a good cleaning leaves. *frame_names* gives the source names of the
+    frames that sightings refer to, by frame_id.
     """
 
     body_id: str
@@ -129,6 +134,11 @@ class DustMap:
     last_frame_at: str | None
     cleanings: tuple[str, ...]
     particles: tuple[Particle, ...]
+    before: tuple[Particle, ...] = ()
+    cleaning_noticed: bool = False
+    recent_frames: int = 0
+    recent_touched: int = 0
+    frame_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def view_of(camera: Camera, *, frame_id: str, width: int, height: int, evidence: Evidence, score: float | None) -> View:
