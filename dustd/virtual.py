@@ -6,7 +6,7 @@ multiplied, then counted. An exposure comes with its clean twin, the same light 
 that a correction can be judged. Nothing here knows how dustd finds or corrects dust.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -39,9 +39,11 @@ class Lens:
 class Grain:
     """A dust grain on the filter: place in mm from the optical axis, *outline* (n, 2) µm around it, light it stops.
 
-    *opacity* is the share of light stopped in red, green and blue.
+    *number* is its name for life, whatever else settles or is wiped off. *opacity* is the share of light stopped in
+    red, green and blue.
     """
 
+    number: int
     x_mm: float
     y_mm: float
     outline_um: np.ndarray
@@ -50,19 +52,26 @@ class Grain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualBody:
-    """A body: serial number, sensor of *width* × *height* px, filter distance (air-equivalent) and its dust."""
+    """A body: serial number, sensor of *width* × *height* px, filter distance (air-equivalent) and its dust.
+
+    *grains_ever* counts the grains that ever settled on it, so that no number is given twice.
+    """
 
     serial: str
     width: int
     height: int
     pitch_um: float
     filter_distance_um: float
-    grains: tuple[Grain, ...]
+    grains: tuple[Grain, ...] = ()
+    grains_ever: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shadow:
-    """What a grain did to one exposure: place and width at half depth in frame px, green light lost at its centre."""
+    """What a grain did to one exposure: place and width at half depth in frame px, green light lost at its centre.
+
+    *grain* is the grain's number.
+    """
 
     grain: int
     x: float
@@ -89,21 +98,28 @@ def make_body(
     Grain sizes are log-normal, median 32 µm (`facts/optics-and-evidence.md` §7); centres keep 1 mm apart where there
     is room for it, so that each shadow can be judged by itself.
     """
+    clean = VirtualBody(serial=serial, width=width, height=height, pitch_um=pitch_um, filter_distance_um=1800.0)
+    return dusted(clean, grains, seed=seed)
+
+
+def dusted(body: VirtualBody, grains: int, *, seed: int) -> VirtualBody:
+    """Let *grains* more settle on the sensor, as far as there is room."""
     rng = np.random.default_rng(seed)
-    half = np.array([width, height]) * pitch_um / 2000
-    places: list[np.ndarray] = []
+    half = np.array([body.width, body.height]) * body.pitch_um / 2000
+    places = [np.array([grain.x_mm, grain.y_mm]) for grain in body.grains]
+    room = len(places) + grains
     for _ in range(100 * grains):
         place = rng.uniform(-0.96, 0.96, 2) * half
-        if len(places) < grains and all(np.hypot(*(place - other)) > 1.0 for other in places):
+        if len(places) < room and all(np.hypot(*(place - other)) > 1.0 for other in places):
             places.append(place)
-    return VirtualBody(
-        serial=serial,
-        width=width,
-        height=height,
-        pitch_um=pitch_um,
-        filter_distance_um=1800.0,
-        grains=tuple(_grain(rng, *place) for place in places),
-    )
+    settled = tuple(_grain(rng, body.grains_ever + i, *place) for i, place in enumerate(places[len(body.grains) :]))
+    return replace(body, grains=body.grains + settled, grains_ever=body.grains_ever + len(settled))
+
+
+def wiped(body: VirtualBody, share: float, *, seed: int) -> VirtualBody:
+    """Clean the sensor: *share* of its grains, 0 to 1, go."""
+    stay = np.random.default_rng(seed).permutation(len(body.grains))[round(share * len(body.grains)) :]
+    return replace(body, grains=tuple(body.grains[i] for i in sorted(stay)))
 
 
 def expose(
@@ -117,7 +133,7 @@ def expose(
     rng = np.random.default_rng(seed)
     light = _focus(scene)
     dusty = light.copy()
-    shadows = tuple(_cast(body, number, dusty, f_number, lens) for number in range(len(body.grains)))
+    shadows = tuple(_cast(body, grain, dusty, f_number, lens) for grain in body.grains)
     draw = rng.standard_normal(light.shape, dtype=np.float32)
     camera = Camera(
         make=MAKE,
@@ -174,9 +190,8 @@ def shadow_of(body: VirtualBody, grain: Grain, *, f_number: float, lens: Lens) -
     return cv2.resize(covered, (2 * reach + 1,) * 2, interpolation=cv2.INTER_AREA).clip(0, 1), top, left
 
 
-def _cast(body: VirtualBody, number: int, light: np.ndarray, f_number: float, lens: Lens) -> Shadow:
-    """Multiply grain *number*'s shadow into the mosaic *light* and say what it did."""
-    grain = body.grains[number]
+def _cast(body: VirtualBody, grain: Grain, light: np.ndarray, f_number: float, lens: Lens) -> Shadow:
+    """Multiply a grain's shadow into the mosaic *light* and say what it did."""
     covered, top, left = shadow_of(body, grain, f_number=f_number, lens=lens)
     y0, x0 = max(top, 0), max(left, 0)
     window = light[y0 : top + covered.shape[0], x0 : left + covered.shape[1]]
@@ -186,7 +201,7 @@ def _cast(body: VirtualBody, number: int, light: np.ndarray, f_number: float, le
     window *= 1 - inside * np.float32(grain.opacity)[colour]
     x, y = _place(body, grain, lens)
     return Shadow(
-        grain=number,
+        grain=grain.number,
         x=x,
         y=y,
         diameter_px=float(2 * np.sqrt((covered > covered.max() / 2).sum() / np.pi)),
@@ -203,7 +218,7 @@ def _place(body: VirtualBody, grain: Grain, lens: Lens) -> tuple[float, float]:
     )
 
 
-def _grain(rng: np.random.Generator, x_mm: float, y_mm: float) -> Grain:
+def _grain(rng: np.random.Generator, number: int, x_mm: float, y_mm: float) -> Grain:
     """Draw a grain: irregular outline, nearly grey."""
     diameter_um = float(np.clip(rng.lognormal(np.log(32), 0.6), 8, 150))
     angle = np.linspace(0, 2 * np.pi, 180, endpoint=False)
@@ -219,6 +234,7 @@ def _grain(rng: np.random.Generator, x_mm: float, y_mm: float) -> Grain:
     opacity = rng.uniform(0.85, 1.0)
     red, blue = 1 + rng.normal(0.01, 0.04), 1 + rng.normal(-0.01, 0.06)
     return Grain(
+        number=number,
         x_mm=float(x_mm),
         y_mm=float(y_mm),
         outline_um=outline * diameter_um / 2 * np.sqrt(np.pi / area),
