@@ -176,7 +176,7 @@ def shadow_of(body: VirtualBody, grain: Grain, *, f_number: float, lens: Lens) -
     silhouette, drawn at FINE samples per pixel and averaged over each pixel; (n, n) float32, 0 to 1. Its place is the
     grain's, moved outwards by the lens: r = ρ(1 + t/P).
     """
-    x, y = _place(body, grain, lens)
+    x, y = place_px(body, grain, lens)
     fine_um = body.pitch_um / FINE
     pupil_um = body.filter_distance_um / f_number
     reach = int(np.ceil((pupil_um / 2 + np.abs(grain.outline_um).max()) / body.pitch_um)) + 2
@@ -190,6 +190,15 @@ def shadow_of(body: VirtualBody, grain: Grain, *, f_number: float, lens: Lens) -
     return cv2.resize(covered, (2 * reach + 1,) * 2, interpolation=cv2.INTER_AREA).clip(0, 1), top, left
 
 
+def place_px(body: VirtualBody, grain: Grain, lens: Lens) -> tuple[float, float]:
+    """Return where a grain's shadow falls through a lens, in frame px."""
+    outwards = 1 + body.filter_distance_um / 1000 / lens.exit_pupil_mm
+    return (
+        (body.width - 1) / 2 + outwards * grain.x_mm * 1000 / body.pitch_um,
+        (body.height - 1) / 2 + outwards * grain.y_mm * 1000 / body.pitch_um,
+    )
+
+
 def _cast(body: VirtualBody, grain: Grain, light: np.ndarray, f_number: float, lens: Lens) -> Shadow:
     """Multiply a grain's shadow into the mosaic *light* and say what it did."""
     covered, top, left = shadow_of(body, grain, f_number=f_number, lens=lens)
@@ -199,22 +208,13 @@ def _cast(body: VirtualBody, grain: Grain, light: np.ndarray, f_number: float, l
     rows, cols = np.ogrid[y0 : y0 + window.shape[0], x0 : x0 + window.shape[1]]
     colour = np.array(CFA)[rows % 2, cols % 2]
     window *= 1 - inside * np.float32(grain.opacity)[colour]
-    x, y = _place(body, grain, lens)
+    x, y = place_px(body, grain, lens)
     return Shadow(
         grain=grain.number,
         x=x,
         y=y,
         diameter_px=float(2 * np.sqrt((covered > covered.max() / 2).sum() / np.pi)),
         attenuation=float(covered.max() * grain.opacity[1]),
-    )
-
-
-def _place(body: VirtualBody, grain: Grain, lens: Lens) -> tuple[float, float]:
-    """Return where a grain's shadow falls, in frame px."""
-    outwards = 1 + body.filter_distance_um / 1000 / lens.exit_pupil_mm
-    return (
-        (body.width - 1) / 2 + outwards * grain.x_mm * 1000 / body.pitch_um,
-        (body.height - 1) / 2 + outwards * grain.y_mm * 1000 / body.pitch_um,
     )
 
 

@@ -54,7 +54,7 @@ def test_the_truth_says_where_the_shadow_is(body):
     for grain in body.grains[:4]:
         covered, top, left = shadow_of(body, grain, f_number=11, lens=NEAR)
         rows, cols = np.mgrid[: covered.shape[0], : covered.shape[1]]
-        x, y = virtual._place(body, grain, NEAR)
+        x, y = virtual.place_px(body, grain, NEAR)
         assert left + (cols * covered).sum() / covered.sum() == pytest.approx(x, abs=0.15)
         assert top + (rows * covered).sum() / covered.sum() == pytest.approx(y, abs=0.15)
 
