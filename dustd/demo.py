@@ -207,7 +207,7 @@ def _record(shot: Shot) -> Record | None:
 def _map_line(home: Path, body: VirtualBody, shots: Sequence[Shot], verdicts: Sequence[Verdict]) -> str:
     """Say how much of the dust the map has learnt."""
     with Store.open(home / STORE) as store:
-        particles = store.particles(shots[0].exposure.camera.body_id)
+        particles = store.state(shots[0].exposure.camera.body_id).particles
     places = [from_centre(p.mx, p.my, width=body.width, height=body.height) for p in particles if p.confirmed]
     learnt = judge_map(places, verdicts, [shadow for shot in shots for shadow in shot.exposure.shadows])
     return (

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dustd import optics
+from dustd.cleaning import Cleaning
 from dustd.evidence import independence
 from dustd.frame import centred
-from dustd.particle import Particle, Prediction, Scene, Sighting, View, predict, visibility
+from dustd.lenses import BodyOptics
+from dustd.particle import Particle, Prediction, Scene, Sighting, View, places_of, predict, visibility, with_sighting
 from dustd.spot import Spot
 
 # Facts §4 unless said otherwise.
@@ -30,6 +32,7 @@ PROVES_NOTHING = 0.3  # Pd below which neither a sighting nor a miss counts
 FORGOTTEN = -4.0  # our choice: a suspicion never confirmed and contradicted this far (p < .02) leaves the map
 STRENGTH_RATIO = 5.0  # our choice: measured strengths of one particle agree within this factor
 NARROWEST_F_NUMBER = 32.0  # that lenses have
+SURVIVES = math.log(0.15 / 0.85)  # log-odds that a cleaning leaves a particle: two swabs took .79 and .91 (facts §1.2)
 SCENES_KEPT = 8  # of sightings and of misses, per particle
 
 
@@ -39,6 +42,15 @@ class Thresholds:
 
     lone: float
     known: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """All that is known of one body in one epoch; `State()` is the empty map. *particles* are in order of their ids."""
+
+    particles: tuple[Particle, ...] = ()
+    optics: BodyOptics = BodyOptics()
+    cleaning: Cleaning = Cleaning()
 
 
 def match(
@@ -61,28 +73,43 @@ def match(
     return matched
 
 
-def reconcile(
-    spots: Sequence[Spot], particles: Sequence[Particle], view: View, thresholds: Thresholds
-) -> tuple[Spot, ...]:
+def reconcile(spots: Sequence[Spot], state: State, view: View, thresholds: Thresholds) -> tuple[Spot, ...]:
     """Decide which spots to correct, from their scores and what the map knows, and say why."""
-    predictions = {particle.id: predict(particle, view) for particle in particles}
-    matched = match(spots, particles, predictions)
+    predictions = {particle.id: predict(particle, view, state.optics) for particle in state.particles}
+    matched = match(spots, state.particles, predictions)
     return tuple(_decided(spot, matched.get(index), predictions, thresholds) for index, spot in enumerate(spots))
 
 
-def observe(particles: Iterable[Particle], view: View, spots: Sequence[Spot]) -> tuple[Particle, ...]:
-    """Fold one frame into the map: sightings, misses, new suspicions. Returns the particles in the order of their ids.
+def observe(state: State, view: View, spots: Sequence[Spot]) -> State:
+    """Fold one frame into the map: sightings, misses, new suspicions.
 
     A spot below the evidence score speaks neither for its particle nor against it, and begins nothing.
     """
-    particles = tuple(particles)
-    predictions = {particle.id: predict(particle, view) for particle in particles}
-    matched = match(spots, particles, predictions)
+    predictions = {particle.id: predict(particle, view, state.optics) for particle in state.particles}
+    matched = match(spots, state.particles, predictions)
     spot_of = {particle.id: spots[index] for index, particle in matched.items()}
-    updated = [_updated(particle, predictions[particle.id], spot_of.get(particle.id), view) for particle in particles]
+    updated = [
+        _updated(particle, predictions[particle.id], spot_of.get(particle.id), view) for particle in state.particles
+    ]
     kept = [particle for particle in updated if particle.ever_confirmed or particle.log_odds > FORGOTTEN]
     born = [_suspicion(spot, view) for i, spot in enumerate(spots) if i not in matched and _credible(spot, view)]
-    return tuple(sorted(kept + born, key=lambda particle: particle.id))
+    return dataclasses.replace(state, particles=tuple(sorted(kept + born, key=lambda particle: particle.id)))
+
+
+def after_cleaning(state: State) -> State:
+    """Begin the next epoch: the optics stay, and dust once confirmed is remembered, to be confirmed when it is seen."""
+    remembered = (
+        dataclasses.replace(
+            particle,
+            log_odds=min(particle.log_odds, SURVIVES),
+            confirmed=False,
+            remembered=True,
+            missed_in=(),
+        )
+        for particle in state.particles
+        if particle.ever_confirmed
+    )
+    return State(particles=tuple(remembered), optics=state.optics)
 
 
 def _updated(particle: Particle, at: Prediction, spot: Spot | None, view: View) -> Particle:
@@ -163,6 +190,7 @@ def _suspicion(spot: Spot, view: View) -> Particle:
         first_seen=view.taken_at,
         last_seen=view.taken_at,
         f_numbers=_with((), view.f_number),
+        places=places_of((_sighting(spot, view),)),
         sightings=(_sighting(spot, view),),
     )
 
@@ -187,6 +215,7 @@ def _refined(particle: Particle, spot: Spot, view: View) -> Particle:
         strength_px2=towards(particle.strength_px2, optics.strength_px2(spot.attenuation, spot.diameter_px)),
         blur_constant=blur,
         opacity=opacity,
+        places=with_sighting(particle.places, sightings[-1]),
         sightings=sightings,
     )
 

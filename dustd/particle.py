@@ -5,12 +5,13 @@ how beliefs change: that is `dustd.dustmap`.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from dustd import optics
 from dustd.evidence import Evidence, visible_from
 from dustd.frame import Camera, from_centre
+from dustd.lenses import BodyOptics, focal_bin_mm
 
 EVIDENCE_SCORE = 0.2  # score at which false spots are .1 per megapixel, for models that do not say
 BEST_DETECTION = 0.8  # Pd of a spot far above its visibility limit (facts §4)
@@ -56,12 +57,24 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one lens at one focal length (bin) has shown a particle: the mean of *count* sightings, map coordinates."""
+
+    lens: str | None
+    focal_mm: float | None
+    mx: float
+    my: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Particle:
-    """Dust on the sensor, as far as we know; positions in px from the centre of the visible area.
+    """Dust on the sensor, as far as we know; *mx*, *my* where the body's reference lens shows it (`dustd.lenses`).
 
     *strength_px2* is the light it takes at any aperture, *blur_constant* its blur at f/1, *opacity* the deepest it can
     get (all `dustd.optics`). *frames_seen* counts sightings, *frames_eligible* the frames in which it would have been
-    visible, *independent_frames* the sightings in new surroundings. *sightings* and *missed_in* keep the latest scenes.
+    visible, *independent_frames* the sightings in new surroundings. *sightings* and *missed_in* keep the latest scenes,
+    *places* where each lens has shown it. *remembered* marks dust known from before the last cleaning.
     """
 
     id: str
@@ -73,12 +86,14 @@ class Particle:
     log_odds: float
     confirmed: bool = False
     ever_confirmed: bool = False
+    remembered: bool = False
     first_seen: str | None
     last_seen: str | None
     frames_seen: int = 1
     frames_eligible: int = 1
     independent_frames: int = 1
     f_numbers: tuple[float, ...] = ()
+    places: tuple[Place, ...] = ()
     sightings: tuple[Sighting, ...]
     missed_in: tuple[Scene, ...] = ()
 
@@ -163,8 +178,27 @@ def visibility(attenuation: float, view: View, x: float, y: float) -> float:
     return BEST_DETECTION * clearness / (1 + clearness)
 
 
-def predict(particle: Particle, view: View) -> Prediction:
-    """Predict where, how wide, how deep and how surely a particle shows in a frame."""
+def places_of(sightings: Sequence[Sighting]) -> tuple[Place, ...]:
+    """Average sightings by lens and focal length."""
+    places: tuple[Place, ...] = ()
+    for sighting in sightings:
+        places = with_sighting(places, sighting)
+    return places
+
+
+def with_sighting(places: tuple[Place, ...], sighting: Sighting) -> tuple[Place, ...]:
+    """Average one more sighting into the place of its lens and focal length."""
+    key = (sighting.lens, focal_bin_mm(sighting.focal_length_mm))
+    for index, place in enumerate(places):
+        if (place.lens, place.focal_mm) == key:
+            count = place.count + 1
+            mx, my = place.mx + (sighting.mx - place.mx) / count, place.my + (sighting.my - place.my) / count
+            return (*places[:index], replace(place, mx=mx, my=my, count=count), *places[index + 1 :])
+    return (*places, Place(lens=key[0], focal_mm=key[1], mx=sighting.mx, my=sighting.my, count=1))
+
+
+def predict(particle: Particle, view: View, body: BodyOptics) -> Prediction:
+    """Predict where, how wide, how deep and how surely a particle shows in a frame of a body with these optics."""
     mx, my, same_lens = _place(particle, view)
     x, y = from_centre(mx, my, width=view.width, height=view.height)
     inside = -0.5 <= x < view.width - 0.5 and -0.5 <= y < view.height - 0.5

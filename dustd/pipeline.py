@@ -165,9 +165,9 @@ class Pipeline:
             evidence=proof,
             score=evidence_score,
         )
-        particles = self.store.particles(frame.camera.body_id, frame.camera.taken_at)
+        state = self.store.state(frame.camera.body_id, frame.camera.taken_at)
         return Judgement(
-            spots=reconcile(spots, particles, view, limits),
+            spots=reconcile(spots, state, view, limits),
             detector=DetectorInfo(
                 model_id=self.detector.model_id,
                 sha256=self.detector.sha256,

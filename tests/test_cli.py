@@ -368,8 +368,8 @@ def test_map_cleaned_starts_afresh_and_shows_the_day(store, capsys):
     dustd("map", "list", "--store", store)
     assert datetime.datetime.now().astimezone().date().isoformat() in capsys.readouterr().out
     with Store.open(store) as maps:
-        assert maps.particles("Canon A 11") == ()
-        assert maps.particles("Canon A 11", "2026-01-05") != ()
+        assert maps.state("Canon A 11").particles == ()
+        assert maps.state("Canon A 11", "2026-01-05").particles != ()
 
 
 def test_map_forget_deletes_one_body_only(store, capsys):

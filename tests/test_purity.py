@@ -12,9 +12,10 @@ PACKAGE = Path(dustd.__file__).parent
 HEAVY = ("torch", "torchvision", "rfdetr", "rawpy", "watchdog", "structlog", "yaml", "matplotlib", "PIL", "tqdm")
 # fmt: off
 CORE = (
-    "body", "containers", "correct", "detect", "dustmap", "errors", "evidence", "exif", "frame", "light", "ljpeg",
-    "makernotes", "measure", "optics", "page", "particle", "patch", "report", "scenes", "settle", "sidecar", "spot",
-    "strict", "tiff", "tiffwrite", "tiles", "verdict", "virtual",
+    "advice", "body", "cleaning", "containers", "correct", "detect", "dustmap", "errors", "evidence", "exif",
+    "frame", "lenses", "light", "ljpeg", "makernotes", "mapjson", "measure", "optics", "page", "particle", "patch",
+    "picture", "report", "report_text", "scenes", "settle", "sidecar", "spot", "strict", "tiff", "tiffwrite",
+    "tiles", "verdict", "virtual",
 )
 # fmt: on
 # One importer each (style §3.3); rfdetr's network needs torch around it.

@@ -80,7 +80,7 @@ def test_a_frame_is_counted_once(store):
 def test_independent_frames_confirm_through_the_store_as_well(store):
     for n in range(3):
         store.observe(record(n))
-    (particle,) = store.particles(BODY)
+    (particle,) = store.state(BODY).particles
     assert particle.confirmed
     assert particle.frames_seen == 3
 
@@ -139,11 +139,11 @@ def test_a_cleaning_opens_an_epoch_and_keeps_the_old_one(store):
     for n in range(3):
         store.observe(record(n))
     assert store.cleaned(BODY, "2026-11-10T09:00:00")
-    assert store.particles(BODY) == ()
+    assert store.state(BODY).particles == ()
     assert store.body(BODY).cleanings == ("2026-11-10T09:00:00",)
-    assert len(store.particles(BODY, at="2026-11-02T10:00:00")) == 1
+    assert len(store.state(BODY, at="2026-11-02T10:00:00").particles) == 1
     store.observe(record(14))
-    assert store.particles(BODY)[0].frames_seen == 1
+    assert store.state(BODY).particles[0].frames_seen == 1
 
 
 def test_a_late_frame_from_before_a_cleaning_belongs_to_the_old_epoch(store):
@@ -151,8 +151,8 @@ def test_a_late_frame_from_before_a_cleaning_belongs_to_the_old_epoch(store):
         store.observe(record(n))
     store.cleaned(BODY, "2026-11-10T09:00:00+01:00")
     store.observe(record(3))
-    assert store.particles(BODY) == ()
-    assert store.particles(BODY, at="2026-11-04T10:00:00")[0].frames_seen == 3
+    assert store.state(BODY).particles == ()
+    assert store.state(BODY, at="2026-11-04T10:00:00").particles[0].frames_seen == 3
 
 
 def test_a_cleaning_told_twice_is_one(store):
@@ -171,10 +171,10 @@ def test_a_rebuild_keeps_the_cleanings_and_sorts_frames_into_their_epochs(store)
     for each in records:
         store.observe(each)
     store.cleaned(BODY, "2026-11-10T09:00:00")
-    assert store.particles(BODY) == ()
+    assert store.state(BODY).particles == ()
     assert store.rebuild(records) == 5
-    assert store.particles(BODY)[0].frames_seen == 2
-    assert store.particles(BODY, at="2026-11-02T00:00:00")[0].frames_seen == 3
+    assert store.state(BODY).particles[0].frames_seen == 2
+    assert store.state(BODY, at="2026-11-02T00:00:00").particles[0].frames_seen == 3
 
 
 def test_a_rebuild_leaves_other_bodies_alone(store):
@@ -227,7 +227,7 @@ def test_observations_tell_sightings_from_misses(store):
     for n in range(3):
         store.observe(record(n))
     store.observe(record(3, spots=()))
-    (particle,) = store.particles(BODY)
+    (particle,) = store.state(BODY).particles
     told = store.observations(particle)
     assert [each.seen for each in told] == [True, True, True, False]
     assert [each.frame_id for each in told] == ["frame0", "frame1", "frame2", "frame3"]
