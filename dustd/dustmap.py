@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dustd import optics
 from dustd.cleaning import Cleaning
@@ -49,8 +49,8 @@ class State:
     """All that is known of one body in one epoch; `State()` is the empty map. *particles* are in order of their ids."""
 
     particles: tuple[Particle, ...] = ()
-    optics: BodyOptics = BodyOptics()
-    cleaning: Cleaning = Cleaning()
+    optics: BodyOptics = field(default_factory=BodyOptics)
+    cleaning: Cleaning = field(default_factory=Cleaning)
 
 
 def match(

@@ -1,18 +1,14 @@
 """What is learnt about one body's optics: how thick its filter stack is, and how far each lens moves the dust outwards.
 
 Dust is seen at r = ρ·(1 + t/P) from the optical axis, where P is the distance of the lens's exit pupil
-(facts/optics-and-evidence.md §1.1). Only ratios of such scales can be seen, so one lens, the first that the body had, is
-the reference: places on the map are where that lens shows them, and every other lens and focal length has one scale
+(facts/optics-and-evidence.md §1.1). Only ratios of such scales can be seen, so one lens, the first that the body had,
+is the reference: places on the map are where that lens shows them, and every other lens and focal length has one scale
 relative to it. The optical axis is taken to pass through the sensor's centre. Lengths are full-resolution pixels from
 there. Values and functions of them; knows nothing of particles.
 """
 
-import dataclasses
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from dustd import optics
 
@@ -79,7 +75,7 @@ class BodyOptics:
     def place(
         self, mx: float, my: float, lens: str | None, focal_length_mm: float | None
     ) -> tuple[float, float, float]:
-        """Say where a lens shows a place of the map: x, y from the sensor's centre, and σ of the radial distance, px."""
+        """Say where a lens shows a place of the map: x and y from the centre, and σ of that distance; px."""
         log_scale, sigma = self.scale(lens, focal_length_mm)
         scale = math.exp(log_scale)
         return mx * scale, my * scale, sigma * math.hypot(mx, my) * scale

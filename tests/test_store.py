@@ -111,7 +111,7 @@ def test_bodies_share_nothing(store):
     assert [body.body_id for body in store.bodies()] == ["A", "B (no serial)"]
     assert store.forget("A")
     assert [body.body_id for body in store.bodies()] == ["B (no serial)"]
-    assert len(store.particles("B (no serial)")) == 1
+    assert len(store.state("B (no serial)").particles) == 1
 
 
 def test_forgetting_leaves_nothing(store):
