@@ -1,8 +1,8 @@
 """The configuration: what it may say, its defaults, and a strict reader for the YAML file.
 
-The dataclasses below are the only truth: fields are the keys, defaults the defaults, annotations the types and
-ranges. `load` reports every problem of a file at once. It reads that one file and looks at no folder it names:
-whether they exist is a matter for `dustd check` and the daemon.
+The dataclasses below (and `dustd.advice.Rules`) are the only truth: fields are the keys, defaults the defaults,
+annotations the types and ranges. `load` reports every problem of a file at once. It reads that one file and looks at no
+folder it names: whether they exist is a matter for `dustd check` and the daemon.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
+from dustd.advice import Rules
 from dustd.errors import ConfigError
 from dustd.strict import Between, Note, read_group
 
@@ -95,6 +96,7 @@ class Config:
     map: MapSettings = field(default_factory=MapSettings)
     model: ModelSettings = ModelSettings()
     watch: WatchSettings = WatchSettings()
+    report: Rules = field(default_factory=Rules)
     log: LogSettings = LogSettings()
 
     def output_folder(self, folder: FolderSettings) -> Path:
@@ -198,6 +200,10 @@ def _cross_check(config: Config, note: Note) -> None:
     """Note settings that are fine one by one but not together."""
     if config.watch.give_up_s <= config.watch.quiet_s:
         note("watch.give_up_s", "is not longer than watch.quiet_s", "make it at least ten times as long")
+    for entry in dataclasses.fields(config.report.now):
+        soon, now = getattr(config.report.soon, entry.name), getattr(config.report.now, entry.name)
+        if 0 < now < soon:
+            note(f"report.now.{entry.name}", f"is less than report.soon.{entry.name}", "make it the larger of the two")
 
 
 def _check_folders(config: Config, note: Note, *, watching: bool) -> None:

@@ -188,21 +188,23 @@ def map_rebuild(args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace) -> int:
     """Say how dusty the sensors are, in words, JSON or HTML."""
-    from dustd import page, report
+    from dustd import page, report, report_text
 
     if args.html and args.html.suffix.lower() not in (".html", ".htm"):
         raise UsageError("the page's name must end in .html", remedy="Name another file", path=args.html)
+    settings = _settings(args)
     with _store(args) as store:
         maps = [store.body(_body(store, args.body))] if args.body else store.bodies()
+    summaries = report.ranked(maps, settings.report)
     if args.html:
         try:
-            args.html.write_text(page.html_report(maps), encoding="utf-8")
+            args.html.write_text(page.html_report(summaries), encoding="utf-8")
         except OSError as exc:
             raise UsageError(f"cannot be written ({exc.strerror})", remedy="Name another file", path=args.html) from exc
     if args.json:
-        print(json.dumps([report.to_dict(each) for each in maps], indent=2))
+        print(json.dumps([report.to_dict(each) for each in summaries], indent=2))
     elif not args.html:
-        print(report.text_report(maps), end="")
+        print(report_text.text_report(summaries), end="")
     return FINE
 
 

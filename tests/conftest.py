@@ -49,3 +49,54 @@ def dusty_shot():
         frame_of(exposure), exposure.mosaic, SourceMetadata(), preview_rgb=preview, original_name="SHOT.DNG"
     )
     return exposure, data
+
+
+@pytest.fixture(scope="session")
+def particle():
+    """Make a particle that takes *at_16* of the light at f/16; its shadow there is 25.6 px wide."""
+    from dustd import optics
+    from dustd.particle import Particle
+
+    def make(number=0, *, at_16=0.1, first_seen="2026-11-01T10:00:00", **changes):
+        usual = {
+            "id": f"p{number:012x}",
+            "mx": 0.0,
+            "my": 0.0,
+            "strength_px2": optics.strength_px2(at_16, 409 / 16),
+            "blur_constant": 409.0,
+            "opacity": 1.0,
+            "log_odds": 4.0,
+            "confirmed": True,
+            "first_seen": first_seen,
+            "last_seen": first_seen,
+            "frames_seen": 3,
+            "f_numbers": (8.0, 16.0),
+            "sightings": (),
+        }
+        return Particle(**{**usual, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def dust():
+    """Make a body's map: three weeks of use, never cleaned."""
+    from dustd.particle import DustMap
+
+    def make(*particles, **changes):
+        usual = {
+            "body_id": "Nikon Z 8 #123",
+            "make": "Nikon",
+            "model": "Z 8",
+            "width": 6000,
+            "height": 4000,
+            "frames": 30,
+            "frames_stopped_down": 20,
+            "first_frame_at": "2026-11-01T10:00:00+01:00",
+            "last_frame_at": "2026-11-20T18:30:00+01:00",
+            "cleanings": (),
+            "particles": particles,
+        }
+        return DustMap(**{**usual, **changes})
+
+    return make

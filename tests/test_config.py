@@ -71,6 +71,13 @@ def test_every_key_of_the_example_has_a_comment_above_it():
             assert above.strip().startswith("#"), line
 
 
+def test_advice_to_clean_now_must_not_come_before_soon(write):
+    path = write("folders: [{path: in}]\nreport: {soon: {visible_at_f11: 12}, now: {visible_at_f11: 10}}")
+    (problem,) = problems_of(path)
+    assert "report.now.visible_at_f11" in problem and "make it the larger" in problem
+    assert load(write("folders: [{path: in}]\nreport: {soon: {visible_at_f11: 12}, now: {visible_at_f11: 0}}"))
+
+
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
