@@ -89,7 +89,14 @@ def build_parser() -> argparse.ArgumentParser:
         commands, "report", verbs.report, "say how dusty each sensor is, since when, and whether to clean it"
     )
     report.add_argument("body", metavar="BODY", nargs="?", help="this body only; default: all")
-    report.add_argument("--html", metavar="FILE", type=Path, help="write a page with a picture of the map")
+    report.add_argument("--html", metavar="FILE", type=Path, help="write a page with pictures of the dust")
+    report.add_argument(
+        "--frames",
+        metavar="FOLDER",
+        type=Path,
+        action="append",
+        help="where to look for frames to cut the pictures from; default: the watched folders",
+    )
     report.add_argument("--json", action="store_true", help="print JSON for programs")
     _add_store(report)
     _add_config(report)

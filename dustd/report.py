@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
-from dustd import optics
 from dustd.advice import (
     FINEST_F_NUMBER,
     FRAMES_NEEDED,
@@ -185,8 +184,7 @@ def _cleaning_verdict(gone: int, before: int, frames: int) -> str:
 
 def _same(old: Particle, new: Particle) -> bool:
     """Ask whether two epochs speak of one particle: by its id, else by its place."""
-    radius = optics.match_radius_px(old.diameter_px_at(FINEST_F_NUMBER), math.hypot(old.mx, old.my), same_lens=False)
-    return old.id == new.id or math.hypot(old.mx - new.mx, old.my - new.my) <= radius
+    return old.id == new.id or math.hypot(old.mx - new.mx, old.my - new.my) <= old.diameter_px_at(FINEST_F_NUMBER)
 
 
 def _particle_dict(particle: Particle, dust: DustMap) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def _body_text(summary: Summary) -> str:
         f"Taken        {period_text(dust)}",
         *_wrapped("Last cleaned", cleaning_text(summary)),
         "",
-        f"{'Figure':36}{'now':>8}{'soon from':>12}{'now from':>12}",
+        f"{'Figure':36}{'value':>8}{'soon from':>12}{'now from':>12}",
         *(f"{name:36}{value:>8}{soon:>12}{now:>12}" for name, value, soon, now in figure_rows(summary)),
     ]
     if summary.confirmed:
@@ -109,8 +109,8 @@ def _body_text(summary: Summary) -> str:
         lines += ["", "Growth", *_growth_lines(steps(summary.growth))] if summary.growth else []
         lines += ["", braille_picture(summary.confirmed, dust.width, dust.height, from_front=True)]
         lines += [
-            "The sensor as you look into the camera, camera upright; in photographs top",
-            "and bottom are swapped.",
+            "The sensor as you look into the camera, top of the camera up; in",
+            "photographs top and bottom are swapped.",
         ]
         lines += ["", *_worst_lines(summary)]
     return "\n".join(lines) + "\n"

@@ -188,7 +188,7 @@ def map_rebuild(args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace) -> int:
     """Say how dusty the sensors are, in words, JSON or HTML."""
-    from dustd import page, report, report_text
+    from dustd import crops, page, report, report_text
 
     if args.html and args.html.suffix.lower() not in (".html", ".htm"):
         raise UsageError("the page's name must end in .html", remedy="Name another file", path=args.html)
@@ -197,8 +197,9 @@ def report(args: argparse.Namespace) -> int:
         maps = [store.body(_body(store, args.body))] if args.body else store.bodies()
     summaries = report.ranked(maps, settings.report)
     if args.html:
+        cut = crops.cut(summaries, args.frames or [folder.path for folder in settings.folders])
         try:
-            args.html.write_text(page.html_report(summaries), encoding="utf-8")
+            args.html.write_text(page.html_report(summaries, cut), encoding="utf-8")
         except OSError as exc:
             raise UsageError(f"cannot be written ({exc.strerror})", remedy="Name another file", path=args.html) from exc
     if args.json:
