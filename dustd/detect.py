@@ -13,6 +13,7 @@ import numpy as np
 
 from dustd.frame import Frame
 from dustd.light import linear_rgb
+from dustd.probability import Calibration
 from dustd.spot import Detection
 from dustd.tiles import Window, merge, sees_whole, to_frame, windows
 
@@ -26,7 +27,8 @@ class Detector(Protocol):
     """What `detect` needs of a model.
 
     *tile_px* is the side it sees, *context_px* what it wants around it for its encoding, *max_spot_px* the largest
-    box it was trained on, *false_positive_scores* its calibration: score threshold by false positives per megapixel.
+    box it was trained on. *calibration* turns its scores and the measured light into probabilities (`dustd.measure`),
+    *false_positive_scores* gives thresholds of these by false positives per megapixel.
     """
 
     model_id: str
@@ -36,6 +38,7 @@ class Detector(Protocol):
     context_px: int
     max_spot_px: int
     batch_tiles: int
+    calibration: Calibration
     false_positive_scores: Mapping[float, float]
 
     def __call__(self, tiles: np.ndarray) -> Sequence[Sequence[Detection]]:

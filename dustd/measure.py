@@ -17,12 +17,14 @@ import numpy as np
 
 from dustd.frame import Frame
 from dustd.patch import Patch, cut, fill
+from dustd.probability import Calibration
 from dustd.spot import Detection, Spot
 
 DIAMETER_LIMITS_PX = (3.0, 160.0)
 EDGE_SHARE = 0.6084  # 10 to 90 % of a smoothstep, as a share of its whole width
 MARGIN_PX = 16
 HUBER = 2.0  # in standard deviations of the whitened surroundings
+AS_IT_IS = Calibration()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +55,29 @@ class Shadow:
         return 1 - t * t * (3 - 2 * t)
 
 
-def measure(frame: Frame, detection: Detection, spot_id: int) -> Spot:
+def measure(frame: Frame, detection: Detection, spot_id: int, calibration: Calibration = AS_IT_IS) -> Spot:
     """Measure the spot inside a detector's box: centre, width at half depth, 10-90 % edge, attenuation.
 
-    Where no shadow can be fitted (clipped, too dark, no room around it) the box gives position and size, and the
-    mean light inside over the mean around it the attenuation.
+    Its score is the probability that *calibration* makes of the detection's score and of how much better a shadow
+    explains the light than texture does; by default the detection's score as it is.
+    """
+    shadow = shadow_in(frame, detection)
+    return Spot(
+        id=spot_id,
+        x=float(shadow.x),
+        y=float(shadow.y),
+        diameter_px=float(shadow.diameter_px),
+        edge_px=float(EDGE_SHARE * shadow.ramp_px),
+        attenuation=float(shadow.attenuation),
+        score=calibration.probability(detection.score, shadow.gain),
+    )
+
+
+def shadow_in(frame: Frame, detection: Detection) -> Shadow:
+    """Fit a shadow to the light inside a detector's box.
+
+    Where none can be fitted (clipped, too dark, no room around it) the box gives position and size, the mean light
+    inside over the mean around it the attenuation, and the gain is zero.
     """
     half = max(detection.width_px, detection.height_px) / 2
     patch = cut(frame, detection.x, detection.y, max(2.5 * half, half + MARGIN_PX))
@@ -69,17 +89,7 @@ def measure(frame: Frame, detection: Detection, spot_id: int) -> Spot:
         shadow = fit(
             patch, start, whitener(patch.log, patch.known & ~hole(patch, start, 1.3)), slack_px=slack, search=True
         )
-    if shadow is None:
-        shadow = _from_box(patch, start, size)
-    return Spot(
-        id=spot_id,
-        x=float(shadow.x),
-        y=float(shadow.y),
-        diameter_px=float(shadow.diameter_px),
-        edge_px=float(EDGE_SHARE * shadow.ramp_px),
-        attenuation=float(shadow.attenuation),
-        score=detection.score,
-    )
+    return _from_box(patch, start, size) if shadow is None else shadow
 
 
 def hole(patch: Patch, shadow: Shadow, widen: float) -> np.ndarray:

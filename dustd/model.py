@@ -15,12 +15,14 @@ import numpy as np
 import yaml
 
 from dustd.errors import ModelError
+from dustd.probability import Calibration
 from dustd.spot import Detection
 from dustd.tiles import merge
 
 # Below this score a proposal is never dust, whatever else is known.
 FLOOR_SCORE = 0.02
 DEFAULT_MODEL = "dust-small"
+CALIBRATION = ("slope", "light", "intercept", "measured_from")  # keys of `calibration.probability` on a card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +39,7 @@ class ModelCard:
     architecture: Mapping[str, Any]
     output: str
     false_positive_scores: Mapping[float, float]
-    slope: float
-    intercept: float
+    calibration: Calibration
     preview: bool
 
 
@@ -73,8 +74,7 @@ def find_model(name: str) -> ModelCard:
             false_positive_scores={
                 float(k): float(v) for k, v in card["calibration"]["threshold_by_fp_per_mp"].items()
             },
-            slope=float(probability.get("slope", 1.0)),
-            intercept=float(probability.get("intercept", 0.0)),
+            calibration=Calibration(**{k: float(probability[k]) for k in CALIBRATION if k in probability}),
             preview=bool(card.get("preview", False)),
         )
     except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError, OSError) as exc:
@@ -174,9 +174,9 @@ class RfDetrDetector:
         self.max_spot_px = card.max_spot_px
         self.batch_tiles = batch_tiles
         self.false_positive_scores = card.false_positive_scores
+        self.calibration = card.calibration
         self._network = network
         self._output = card.output
-        self._calibration = (card.slope, card.intercept)
         self._pool = ThreadPoolExecutor(threads) if device == "cpu" and threads > 1 else None
 
     def warm_up(self) -> None:
@@ -201,19 +201,16 @@ class RfDetrDetector:
             light = torch.from_numpy(tiles).permute(0, 3, 1, 2).to(self.device)
             image = encode(light)[..., context:-context, context:-context].contiguous()
             logits, boxes = OUTPUTS[self._output](self._network, image)
-            return [to_detections(logits[i].cpu(), boxes[i].cpu(), self._calibration) for i in range(len(tiles))]
+            return [to_detections(logits[i].cpu(), boxes[i].cpu()) for i in range(len(tiles))]
 
 
-def to_detections(logits: Any, boxes: Any, calibration: tuple[float, float] = (1.0, 0.0)) -> tuple[Detection, ...]:
+def to_detections(logits: Any, boxes: Any) -> tuple[Detection, ...]:
     """Turn one tile's answers, logits (n,) and boxes (n, 4) px as centre and size, into merged detections.
 
-    *calibration* is Platt's slope and intercept, which turn logits into those of probabilities
-    (`dustd.train.calibration`); the floor below which nothing is kept is of the scores before. Token coordinates count
-    from the tile's corner; detections count pixel centres from zero, half a pixel less.
+    Token coordinates count from the tile's corner; detections count pixel centres from zero, half a pixel less.
     """
-    slope, intercept = calibration
-    keep = logits.sigmoid() > FLOOR_SCORE
-    scores = (slope * logits + intercept).sigmoid()
+    scores = logits.sigmoid()
+    keep = scores > FLOOR_SCORE
     return merge(
         Detection(x=x - 0.5, y=y - 0.5, width_px=w, height_px=h, score=s)
         for (x, y, w, h), s in zip(boxes[keep].tolist(), scores[keep].tolist(), strict=True)

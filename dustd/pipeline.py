@@ -152,8 +152,11 @@ class Pipeline:
         )
         evidence_score = _score_at(EVIDENCE_FALSE_PER_MP, scores)
         listed = min(limits.lone, limits.known, _score_at(LISTED_FALSE_PER_MP, scores))
-        worthy = [d for d in seen.detections if d.score >= listed]
-        spots = [measure(frame, detection, spot_id) for spot_id, detection in enumerate(worthy, start=1)]
+        calibration = self.detector.calibration
+        worthy = [d for d in seen.detections if d.score >= calibration.measured_from]
+        measured = (measure(frame, detection, 0, calibration) for detection in worthy)
+        likely = sorted((spot for spot in measured if spot.score >= listed), key=lambda spot: -spot.score)
+        spots = [replace(spot, id=number) for number, spot in enumerate(likely, start=1)]
         step = OVERVIEW_STEP_PX[frame.kind]
         proof = evidence.look(overview(frame, step), step)
         frame_id = frame_identity(frame)

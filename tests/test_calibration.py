@@ -23,7 +23,14 @@ def judged(found, false, megapixels=100.0) -> Judged:
         false=false,
         false_places=np.zeros((len(false), 2)),
         megapixels=megapixels,
+        found_by=np.arange(len(found)),
+        false_by=np.arange(len(false)),
     )
+
+
+def silent(clean, dusty):
+    """Gains of light that says nothing."""
+    return [np.zeros(300)] * len(clean), [np.zeros(300)] * len(dusty)
 
 
 def sigmoid(x):
@@ -60,17 +67,29 @@ def test_a_frame_is_forecast_from_the_others_only(clean):
 def test_overconfident_scores_become_probabilities(clean):
     rng = np.random.default_rng(6)
     dusty = [judged([*sigmoid(rng.normal(1.5, 1.5, 150)), *[np.nan] * 50], j.false) for j in clean]
-    measured = reliability(clean, dusty)
+    measured = reliability(clean, dusty, *silent(clean, dusty))
     assert measured.error_after < 0.5 * measured.error_before
     assert measured.error_after < 0.1
-    assert measured.slope > 0
+    assert measured.calibration.slope > 0
+    assert measured.calibration.light == 0
     # Each hit stands for as many spots per megapixel as a body really has.
     assert measured.weight[measured.true][0] == pytest.approx(SPOTS_PER_MP * 800 / (8 * 200))
 
 
 def test_too_little_data_say_nothing(clean):
-    assert reliability(clean[:1], [judged([0.9] * 30, [])]) is None
-    assert reliability(clean, [judged([], []) for _ in clean]) is None
+    lone, nothing = [judged([0.9] * 30, [])], [judged([], []) for _ in clean]
+    assert reliability(clean[:1], lone, *silent(clean[:1], lone)) is None
+    assert reliability(clean, nothing, *silent(clean, nothing)) is None
+
+
+def test_light_that_tells_dust_from_others_counts(clean):
+    rng = np.random.default_rng(8)
+    dusty = [judged(sigmoid(rng.normal(-1, 1.2, 150)), j.false) for j in clean]
+    of_clean = [rng.uniform(0, 3, 300) for _ in clean]
+    of_dusty = [rng.uniform(2, 40, 300) for _ in clean]
+    deaf, told = (reliability(clean, dusty, *gains) for gains in (silent(clean, dusty), (of_clean, of_dusty)))
+    assert told.calibration.light > 0.5
+    assert told.mapped[told.true].mean() > deaf.mapped[deaf.true].mean() + 0.1
 
 
 def test_true_probabilities_have_no_error_and_bins_hold_equal_weight():

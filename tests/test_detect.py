@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dustd.detect import BLACK_LIGHT, detect, threshold
 from dustd.frame import Camera, Frame
+from dustd.probability import Calibration
 from dustd.spot import Detection
 
 
@@ -24,6 +25,7 @@ class DipFinder:
     context_px = 16
     max_spot_px = 24
     batch_tiles = 3
+    calibration = Calibration()
     false_positive_scores = MappingProxyType({0.001: 0.9, 0.02: 0.5, 0.5: 0.1})
 
     def __call__(self, tiles: np.ndarray) -> Sequence[Sequence[Detection]]:

@@ -11,11 +11,12 @@ import yaml
 
 from dustd.errors import UsageError
 from dustd.model import find_model
+from dustd.probability import Calibration
 from dustd.spot import Detection
 from dustd.train import evaluate
 from dustd.train.backgrounds import is_validation
 from dustd.train.judgement import summarise, table
-from dustd.train.looking import look
+from dustd.train.looking import look, measured, rescored
 from dustd.train.pack import pack
 from dustd.train.realframes import labelled_frames
 
@@ -48,6 +49,7 @@ class FindsNothing:
 
     model_id, sha256, device = "finds-nothing", "0123456789abcdef", "cpu"
     tile_px, context_px, max_spot_px, batch_tiles = 256, 32, 80, 4
+    calibration = Calibration()
     false_positive_scores = MappingProxyType({0.001: 0.9, 0.02: 0.5, 0.5: 0.1})
 
     def __init__(self):
@@ -121,6 +123,16 @@ def test_a_packed_run_says_what_it_is(tmp_path):
     packed = torch.load(tmp_path / "model" / "weights.pt", weights_only=True)
     assert list(packed) == ["backbone.a"]
     assert packed["backbone.a"].dtype == torch.float16
+
+
+def test_what_is_measured_becomes_a_probability_and_the_rest_is_dropped(photos, tmp_path):
+    path = photos / "d.png"
+    seen = look(path, FindsNothing(), tmp_path)
+    assert measured(path, seen, 0.31, tmp_path).clean == ()
+    weighed = measured(path, seen, 0.29, tmp_path)
+    assert len(weighed.dusty) == len(weighed.dusty_gains) == len(seen.dusty) > 0
+    surer = rescored(weighed, Calibration(intercept=2.0))
+    assert all(a.score < b.score for a, b in zip(weighed.dusty, surer.dusty, strict=True))
 
 
 def test_the_table_can_be_made_of_nothing_found(photos, tmp_path):

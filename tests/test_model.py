@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from dustd import model
 from dustd.detect import detect, threshold
 from dustd.errors import ModelError
+from dustd.measure import measure
 from dustd.virtual import frame_of
 
 
@@ -65,11 +65,15 @@ def test_calibrated_thresholds_fall_with_the_rate_of_false_positives(detector):
     assert all(0 < score < 1 for score in scores)
 
 
+def spots_in(frame, seen, detector):
+    return [measure(frame, d, 0, detector.calibration) for d in seen.detections if d.score > 0.3]
+
+
 def test_most_clear_dust_on_a_plain_backdrop_is_found(detector, dusty_shot):
     exposure, _ = dusty_shot
     seen = detect(frame_of(exposure), detector)
     limit = threshold(100, detector.false_positive_scores)
-    found = [d for d in seen.detections if d.score >= limit]
+    found = [s for s in spots_in(frame_of(exposure), seen, detector) if s.score >= limit]
     clear = [s for s in exposure.shadows if 0.08 <= s.attenuation <= 0.6]
     hits = [s for s in clear if any(np.hypot(d.x - s.x, d.y - s.y) < max(8, s.diameter_px / 2) for d in found)]
     assert len(clear) >= 5
@@ -82,9 +86,10 @@ def test_a_plain_grey_frame_holds_no_dust(detector, dusty_shot):
     frame = frame_of(dusty_shot[0])
     rng = np.random.default_rng(1)
     grey = rng.normal(4000, 40, frame.raw.shape).round().astype(np.uint16)
-    seen = detect(replace(frame, raw=grey), detector)
+    grey_frame = replace(frame, raw=grey)
     limit = threshold(50, detector.false_positive_scores)
-    assert [d for d in seen.detections if d.score >= limit] == []
+    spots = spots_in(grey_frame, detect(grey_frame, detector), detector)
+    assert [spot for spot in spots if spot.score >= limit] == []
 
 
 def test_the_folder_of_a_model_holds_weights_and_card_alone():
@@ -92,9 +97,7 @@ def test_the_folder_of_a_model_holds_weights_and_card_alone():
     assert sorted(p.name for p in folder.iterdir()) == ["model.yaml", "weights.pt"]
 
 
-def test_a_calibration_changes_the_scores_but_not_what_is_found():
-    logits, boxes = torch.tensor([2.0, -1.0]), torch.tensor([[100.0, 100, 20, 20], [300, 300, 30, 30]])
-    raw = model.to_detections(logits, boxes)
-    mapped = model.to_detections(logits, boxes, (2.0, -1.0))
-    assert [(d.x, d.y) for d in mapped] == [(d.x, d.y) for d in raw]
-    assert [d.score for d in mapped] == pytest.approx([torch.tensor(z).sigmoid().item() for z in (3.0, -3.0)])
+def test_a_card_says_how_scores_become_probabilities(detector):
+    calibration = detector.calibration
+    assert 0 < calibration.measured_from < 1
+    assert calibration.probability(0.9, 50.0) > calibration.probability(0.9, 0.0) > calibration.probability(0.5, 0.0)

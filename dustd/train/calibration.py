@@ -2,7 +2,8 @@
 
 The first is what sensitivity (0 to 100) refers to and is measured on dust-free frames. The second depends on how much
 dust there is: a score of which one in two detections is true on a filthy sensor is right one time in fifty on a clean
-one. SPOTS_PER_MP, a body as photographers leave it, is therefore part of the figure.
+one. SPOTS_PER_MP, a body as photographers leave it, is therefore part of the figure. What the light says of a detection
+(`dustd.measure`) goes into the probability with the score.
 """
 
 import math
@@ -12,38 +13,36 @@ from dataclasses import dataclass
 import numpy as np
 
 from dustd.detect import threshold
+from dustd.probability import Calibration
 from dustd.train.froc import Judged, threshold_for
 
 CALIBRATED_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 DEFAULT_SENSITIVITY = 50.0
 # Visible spots on a body in ordinary use: about 20 on 45 MP (facts §1.2: 22 and 19 on two uncleaned bodies; §4).
 SPOTS_PER_MP = 0.44
-# Scores that come up more often than this on dust-free frames are listed nowhere (`dustd.pipeline`).
-USED_FALSE_PER_MP = 0.5
+# Detections whose scores come up more often than this on dust-free frames are not measured: sensitivity ends at half of
+# it.
+MEASURED_FALSE_PER_MP = 1.0
 BINS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reliability:
-    """How far scores are probabilities at SPOTS_PER_MP, and the map that makes them so.
+    """How far scores are probabilities at SPOTS_PER_MP, and the *calibration* that makes them so.
 
-    The map is Platt's: probability = sigmoid(*slope* · logit(score) + *intercept*). Errors are expected calibration
-    errors over BINS bins of equal weight: *error_before* of the scores as they are, *error_after* of mapped ones, each
-    image mapped by a fit to the others. *scores*, *mapped*, *true* and *weight* are the detections behind it, (n,).
+    *of_others* has for each image the calibration that the others give. Errors are expected calibration errors over
+    BINS bins of equal weight: *error_before* of the scores as they are, *error_after* of probabilities, each image's by
+    the others' calibration. *scores*, *mapped*, *true* and *weight* are the detections behind it, (n,).
     """
 
-    slope: float
-    intercept: float
+    calibration: Calibration
+    of_others: tuple[Calibration, ...]
     error_before: float
     error_after: float
     scores: np.ndarray
     mapped: np.ndarray
     true: np.ndarray
     weight: np.ndarray
-
-    def probability(self, score: float) -> float:
-        """Map one score."""
-        return _sigmoid(self.slope * _logit(score) + self.intercept)
 
 
 def thresholds(clean: Sequence[Judged]) -> dict[float, float]:
@@ -80,36 +79,52 @@ def thresholds_from_others(clean: Sequence[Judged]) -> list[float]:
     return [threshold(DEFAULT_SENSITIVITY, thresholds(frames)) for frames in others]
 
 
-def reliability(clean: Sequence[Judged], dusty: Sequence[Judged]) -> Reliability | None:
-    """Compare scores with the share of true detections at SPOTS_PER_MP; None where there is too little to say.
+def measured_from(clean: Sequence[Judged]) -> float:
+    """Give the least score of detections worth measuring, from dust-free frames."""
+    return threshold_for(clean, MEASURED_FALSE_PER_MP)
+
+
+def reliability(
+    clean: Sequence[Judged],
+    dusty: Sequence[Judged],
+    clean_gains: Sequence[Sequence[float]],
+    dusty_gains: Sequence[Sequence[float]],
+) -> Reliability | None:
+    """Compare scores and gains with the share of true detections at SPOTS_PER_MP; None where there is too little.
 
     Hits are those of *dusty*, weighed down to SPOTS_PER_MP; false positives those of *clean*, as the dust of *dusty* is
-    far too dense to count its duplicates. *clean* and *dusty* are the same images in the same order.
+    far too dense to count its duplicates. *clean* and *dusty* are the same images in the same order, the gains those of
+    their detections (`Shadow.gain`).
     """
-    counted = sum(int(j.counts.sum()) for j in dusty)
-    least = threshold_for(clean, USED_FALSE_PER_MP)
-    share = SPOTS_PER_MP * sum(j.megapixels for j in dusty) / max(counted, 1)
-    scores, true, image = [], [], []
+    least = measured_from(clean)
+    share = SPOTS_PER_MP * sum(j.megapixels for j in dusty) / max(sum(int(j.counts.sum()) for j in dusty), 1)
+    rows: list[tuple[float, float, bool, int]] = []
     for number, (without, with_dust) in enumerate(zip(clean, dusty, strict=True)):
-        hits = with_dust.found[with_dust.counts & (np.nan_to_num(with_dust.found, nan=-1) >= least)]
-        false = without.false[without.false >= least]
-        scores += [*hits, *false]
-        true += [True] * len(hits) + [False] * len(false)
-        image += [number] * (len(hits) + len(false))
-    scores, true, image = np.array(scores, float).clip(1e-6, 1 - 1e-6), np.array(true, bool), np.array(image, int)
-    weight = np.where(true, share, 1.0)
+        hits = with_dust.counts & (np.nan_to_num(with_dust.found, nan=-1) >= least)
+        for score, by in zip(with_dust.found[hits], with_dust.found_by[hits], strict=True):
+            rows.append((score, dusty_gains[number][by], True, number))
+        false = without.false >= least
+        for score, by in zip(without.false[false], without.false_by[false], strict=True):
+            rows.append((score, clean_gains[number][by], False, number))
+    scores, gains, true, image = (np.array(column) for column in zip(*rows, strict=True)) if rows else np.zeros((4, 0))
+    true = true.astype(bool)
     if min(true.sum(), (~true).sum()) < BINS or len(clean) < 2:
         return None
-    logits = np.log(scores / (1 - scores))
-    mapped = np.empty(len(scores))
-    for number in range(len(clean)):
-        others = image != number
-        slope, intercept = _platt(logits[others], true[others], weight[others])
-        mapped[~others] = 1 / (1 + np.exp(-(slope * logits[~others] + intercept)))
-    slope, intercept = _platt(logits, true, weight)
+    scores = scores.clip(1e-6, 1 - 1e-6)
+    weight = np.where(true, share, 1.0)
+    signs = np.stack([np.log(scores / (1 - scores)), np.log1p(gains)], 1)
+
+    def fitted(chosen: np.ndarray) -> Calibration:
+        slope, light, intercept = _logistic(signs[chosen], true[chosen], weight[chosen])
+        return Calibration(slope=slope, light=light, intercept=intercept, measured_from=least)
+
+    of_others = tuple(fitted(image != number) for number in range(len(clean)))
+    mapped = np.array(
+        [of_others[int(n)].probability(s, g) for s, g, n in zip(scores, gains, image, strict=True)], float
+    )
     return Reliability(
-        slope=slope,
-        intercept=intercept,
+        calibration=fitted(np.ones(len(true), bool)),
+        of_others=of_others,
         error_before=expected_error(scores, true, weight),
         error_after=expected_error(mapped, true, weight),
         scores=scores,
@@ -139,14 +154,15 @@ def expected_error(said: np.ndarray, true: np.ndarray, weight: np.ndarray) -> fl
     return float((part * np.abs(mean - share)).sum())
 
 
-def _platt(logits: np.ndarray, true: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    """Fit slope and intercept of a weighted logistic regression by Newton's method; the slope stays positive.
+def _logistic(signs: np.ndarray, true: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
+    """Fit a weighted logistic regression on *signs* (n, 2) by Newton's method: both slopes, never negative, intercept.
 
-    A slight pull of the slope towards 1 keeps separable data finite.
+    A slight pull of the slopes towards 1 and 0 keeps separable data finite.
     """
-    design = np.stack([logits, np.ones_like(logits)], 1)
-    pull, wanted = np.diag([1e-3 * weight.sum(), 1e-9]), np.array([1.0, 0.0])
-    p = np.array([1.0, math.log(weight[true].sum() / max(weight[~true].sum(), 1e-9) + 1e-9)])
+    design = np.concatenate([signs, np.ones((len(signs), 1))], 1)
+    pull = np.diag([1e-3 * weight.sum(), 1e-3 * weight.sum(), 1e-9])
+    wanted = np.array([1.0, 0.0, 0.0])
+    p = np.array([1.0, 0.0, math.log(weight[true].sum() / max(weight[~true].sum(), 1e-9) + 1e-9)])
     for _ in range(50):
         said = 1 / (1 + np.exp(-np.clip(design @ p, -40, 40)))
         slope = design.T @ (weight * (said - true)) + pull @ (p - wanted)
@@ -155,7 +171,7 @@ def _platt(logits: np.ndarray, true: np.ndarray, weight: np.ndarray) -> tuple[fl
         p -= step
         if np.abs(step).max() < 1e-9:
             break
-    return max(float(p[0]), 1e-3), float(p[1])
+    return max(float(p[0]), 1e-3), max(float(p[1]), 0.0), float(p[2])
 
 
 def _logit(p: float) -> float:

@@ -1,7 +1,8 @@
 """`dustd evaluate`: judge a detector beside the classical ones, calibrate it, and on request pack it as `models/<id>/`.
 
 Held-out photographs without dust give false positives per megapixel, which is what sensitivity means; the same with
-synthetic dust give recall; real dusty frames with labels give the recall that nobody tuned for. The output folder holds
+synthetic dust give recall; what is judged are probabilities, score and light together, each photograph's by the others'
+calibration; real dusty frames with labels give the recall that nobody tuned for. The output folder holds
 `evaluation.json`, `table.md`, `froc.png`, `reliability.png`, `overlays/`, and `cache/`, from which a killed evaluation
 goes on.
 """
@@ -10,16 +11,18 @@ import argparse
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from dustd.detect import Detector, detect, threshold
+from dustd.measure import shadow_in
 from dustd.model import load_detector
 from dustd.train import baseline, testset
 from dustd.train.backgrounds import is_validation
-from dustd.train.calibration import DEFAULT_SENSITIVITY, reliability, thresholds
+from dustd.train.calibration import DEFAULT_SENSITIVITY, Reliability, measured_from, reliability, thresholds
 from dustd.train.figures import draw_froc, draw_overlay, draw_reliability
 from dustd.train.froc import judge, only
 from dustd.train.judgement import (
@@ -35,7 +38,7 @@ from dustd.train.judgement import (
     summarise,
     table,
 )
-from dustd.train.looking import look
+from dustd.train.looking import Looked, look, measured, rescored
 from dustd.train.pack import pack, write_card
 from dustd.train.pictures import photo_paths
 from dustd.train.realframes import labelled_frames
@@ -71,7 +74,18 @@ def main(argv: list[str]) -> int:
 def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Namespace) -> None:
     """Judge *detector*, write what was found into `arguments.out`, and its card if it was packed just now."""
     out: Path = arguments.out
-    looked = [look(path, detector, out / "cache") for path in tqdm(paths, desc="held-out photographs", unit="frame")]
+    cache = out / "cache"
+    looked = [look(path, detector, cache) for path in tqdm(paths, desc="held-out photographs", unit="frame")]
+    least = measured_from(judge_all(looked).clean) if arguments.pack else detector.calibration.measured_from
+    looked = [
+        measured(path, seen, least, cache)
+        for path, seen in zip(tqdm(paths, desc="measured", unit="frame"), looked, strict=True)
+    ]
+    reliable = _reliability(looked)
+    calibration, of_others = detector.calibration, [detector.calibration] * len(looked)
+    if arguments.pack and reliable:
+        calibration, of_others = reliable.calibration, reliable.of_others
+    looked = [rescored(seen, other) for seen, other in zip(looked, of_others, strict=True)]
     verdicts = judge_all(looked)
     scores = thresholds(verdicts.clean) if arguments.pack else detector.false_positive_scores
     limit = threshold(DEFAULT_SENSITIVITY, scores)
@@ -80,15 +94,19 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
     for folder in arguments.dusty:
         for name, frame, labels in tqdm(labelled_frames(folder), desc=f"real frames in {folder.name}", unit="frame"):
             megapixels = frame.width * frame.height / 1e6
-            ours = judge(detect(frame, detector).detections, labels, megapixels)
+            worthy = (d for d in detect(frame, detector).detections if d.score >= least)
+            ours = judge(
+                [replace(d, score=calibration.probability(d.score, shadow_in(frame, d).gain)) for d in worthy],
+                labels,
+                megapixels,
+            )
             classical = baseline.find(testset.log_luminance(frame), baseline.TUNED[verdicts.baseline_name])
             real.append(RealFrame(name=name, labels=labels, model=ours, baseline=judge(classical, labels, megapixels)))
             draw_overlay(out / "overlays" / f"{Path(name).stem}.jpg", frame, ours, labels, limit)
-    measured = reliability(verdicts.clean, verdicts.dusty)
     figures: dict[str, Any] = {
         "model": {"id": detector.model_id, "sha256": detector.sha256},
         **summarise(looked, verdicts, limit, real),
-        "reliability": measured and reliability_figures(measured),
+        "reliability": reliable and reliability_figures(reliable),
     }
     (out / "evaluation.json").write_text(json.dumps(_finite(figures), indent=1), encoding="utf-8")
     (out / "table.md").write_text(table(figures), encoding="utf-8")
@@ -104,14 +122,22 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
             },
         },
     )
-    if measured:
-        draw_reliability(out / "reliability.png", measured)
+    if reliable:
+        draw_reliability(out / "reliability.png", reliable)
     for path, seen, judged in zip(tqdm(paths, desc="overlays", unit="frame"), looked, verdicts.dusty, strict=True):
         truths = [spot.truth() for spot in seen.spots]
         draw_overlay(out / "overlays" / f"{path.stem}.jpg", testset.draw_twins(path).dusty, judged, truths, limit)
     print(table(figures))
     if arguments.pack:
-        write_card(arguments.pack, Path(arguments.model), card_calibration(scores, measured), card_figures(figures))
+        write_card(arguments.pack, Path(arguments.model), card_calibration(scores, reliable), card_figures(figures))
+
+
+def _reliability(looked: Sequence[Looked]) -> Reliability | None:
+    """Fit the map from scores and light to probabilities; None where there is too little to fit it to."""
+    verdicts = judge_all(looked)
+    return reliability(
+        verdicts.clean, verdicts.dusty, [seen.clean_gains for seen in looked], [seen.dusty_gains for seen in looked]
+    )
 
 
 def _finite(value: Any) -> Any:

@@ -5,7 +5,7 @@ Intervals are percentile bootstraps over images, the score thresholds found anew
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,7 +32,8 @@ class Judged:
     """One image judged: the score that found each truth, the false positives, and the image's size.
 
     *found* is (len(truths),) float, NaN where missed, *counts* (len(truths),) bool: which truths count,
-    *false* (k,) float the scores of false positives, best first, *false_places* (k, 2) float their x and y.
+    *false* (k,) float the scores of false positives, best first, *false_places* (k, 2) float their x and y. *found_by*
+    (len(truths),) int and *false_by* (k,) int are the indices of the detections that did so, -1 where none did.
     """
 
     found: np.ndarray
@@ -40,6 +41,8 @@ class Judged:
     false: np.ndarray
     false_places: np.ndarray
     megapixels: float
+    found_by: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    false_by: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +62,27 @@ def judge(detections: Sequence[Detection], truths: Sequence[Truth], megapixels: 
     xs, ys = np.array([t.x for t in truths]), np.array([t.y for t in truths])
     reach = np.maximum(np.array([t.diameter_px for t in truths]) / 2, 4.0)
     counts = np.array([not t.ignore for t in truths], bool)
-    found = np.full(len(truths), np.nan)
-    false: list[Detection] = []
-    for detection in sorted(detections, key=lambda d: -d.score):
+    found, found_by = np.full(len(truths), np.nan), np.full(len(truths), -1)
+    false_by: list[int] = []
+    for index in sorted(range(len(detections)), key=lambda i: -detections[i].score):
+        detection = detections[index]
         away = np.hypot(xs - detection.x, ys - detection.y)
         near = away <= reach
         free = near & counts & np.isnan(found)
         if free.any():
-            found[np.argmin(np.where(free, away, np.inf))] = detection.score
+            truth = np.argmin(np.where(free, away, np.inf))
+            found[truth], found_by[truth] = detection.score, index
         elif not (near & ~counts).any():
-            false.append(detection)
+            false_by.append(index)
+    false = [detections[index] for index in false_by]
     return Judged(
         found=found,
         counts=counts,
         false=np.array([d.score for d in false], float),
         false_places=np.array([(d.x, d.y) for d in false], float).reshape(-1, 2),
         megapixels=megapixels,
+        found_by=found_by,
+        false_by=np.array(false_by, int),
     )
 
 

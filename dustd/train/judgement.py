@@ -12,8 +12,8 @@ from dustd.spot import Detection
 from dustd.train import testset
 from dustd.train.calibration import (
     DEFAULT_SENSITIVITY,
+    MEASURED_FALSE_PER_MP,
     SPOTS_PER_MP,
-    USED_FALSE_PER_MP,
     Reliability,
     thresholds_from_others,
 )
@@ -162,28 +162,23 @@ def strata_masks(looked: Sequence[Looked]) -> dict[str, list[np.ndarray]]:
 
 
 def card_calibration(scores: Mapping[float, float], measured: Reliability | None) -> dict[str, Any]:
-    """Lay out `calibration` of `model.yaml`; the map of scores is there only where it makes them truer.
-
-    Thresholds are of the scores that users of the model see, which are mapped ones.
-    """
+    """Lay out `calibration` of `model.yaml`: thresholds of probabilities, and how scores and light become these."""
     calibration: dict[str, Any] = {
         "measured_on": "held-out photographs without dust, whole frames",
         "threshold_by_fp_per_mp": dict(scores),
     }
-    if measured is not None and measured.error_after < measured.error_before:
-        calibration["threshold_by_fp_per_mp"] = {r: round(measured.probability(s), 5) for r, s in scores.items()}
+    if measured is not None:
         calibration["probability"] = reliability_figures(measured)
     return calibration
 
 
 def reliability_figures(measured: Reliability) -> dict[str, Any]:
-    """Lay out the map from scores to probabilities and what it is worth."""
+    """Lay out the map from scores and gains to probabilities, and what it is worth."""
     return {
-        "map": "sigmoid(slope * logit(score) + intercept)",
-        "slope": round(measured.slope, 4),
-        "intercept": round(measured.intercept, 4),
+        "map": "sigmoid(slope * logit(score) + light * ln(1 + gain) + intercept)",
+        **{name: round(value, 4) for name, value in asdict(measured.calibration).items()},
         "spots_per_mp": SPOTS_PER_MP,
-        "detections": f"scores up to {USED_FALSE_PER_MP:g} false positives per megapixel",
+        "detections": f"scores up to {MEASURED_FALSE_PER_MP:g} false positives per megapixel",
         "expected_calibration_error_before": round(measured.error_before, 4),
         "expected_calibration_error_after": round(measured.error_after, 4),
     }
@@ -364,7 +359,8 @@ def _probability_lines(measured: Mapping[str, Any] | None) -> list[str]:
         f"At {measured['spots_per_mp']:g} visible spots per megapixel, for {measured['detections']}: expected "
         f"calibration error {measured['expected_calibration_error_before']:.3f} as they are, "
         f"{measured['expected_calibration_error_after']:.3f} mapped by {measured['map']} with slope "
-        f"{measured['slope']:.2f} and intercept {measured['intercept']:.2f} (each photograph by a fit to the others).",
+        f"{measured['slope']:.2f}, light {measured['light']:.2f} and intercept {measured['intercept']:.2f} (each "
+        "photograph by a fit to the others).",
     ]
 
 

@@ -1,14 +1,20 @@
-"""Looking at the photographs of the test set, with the model and the classical filters, and remembering the answers."""
+"""Looking at the photographs of the test set, with the model and the classical filters, and remembering the answers.
+
+What the model finds is then measured in the light, as the pipeline does, and both together make a probability.
+"""
 
 import hashlib
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dustd import measure
 from dustd.detect import Detector, detect
+from dustd.frame import Frame
+from dustd.probability import Calibration
 from dustd.spot import Detection
 from dustd.train import baseline, testset
 from dustd.train.testset import PlacedSpot
@@ -17,7 +23,10 @@ from dustd.train.testset import PlacedSpot
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
     """One photograph of the test set and what was found on it: by the model without and with dust (*clean*, *dusty*),
-    and by each classical filter with dust."""
+    and by each classical filter with dust.
+
+    The gains say what the light adds to each of the model's detections (`Shadow.gain`), once they are measured.
+    """
 
     name: str
     megapixels: float
@@ -25,24 +34,19 @@ class Looked:
     clean: tuple[Detection, ...]
     dusty: tuple[Detection, ...]
     classical: Mapping[str, tuple[Detection, ...]]
+    clean_gains: tuple[float, ...] = ()
+    dusty_gains: tuple[float, ...] = ()
 
 
 def look(path: Path, detector: Detector, cache: Path) -> Looked:
     """Let the model look at a photograph of the test set without and with dust, and the classical filters with dust."""
     cache.mkdir(exist_ok=True)
     twins = testset.draw_twins(path)
-    clean, dusty = (hashlib.sha256(frame.raw.tobytes()).hexdigest()[:16] for frame in (twins.clean, twins.dusty))
+    clean, dusty = (_fingerprint(frame) for frame in (twins.clean, twins.dusty))
 
     def remembered(part: str, key: str, compute: Callable[[], Sequence[Any]]) -> list[list[float]]:
-        """Keep what *compute* says (dataclasses of numbers) beside the key of what it was computed from."""
-        file = cache / f"{path.stem}.{part}.json"
-        if file.exists() and (kept := json.loads(file.read_text()))["key"] == key:
-            return kept["rows"]
-        rows = [list(astuple(row)) for row in compute()]
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"key": key, "rows": rows}))
-        temporary.replace(file)
-        return rows
+        """Remember dataclasses of numbers."""
+        return _remembered(cache / f"{path.stem}.{part}.json", key, lambda: [list(astuple(row)) for row in compute()])
 
     def classical(family: str) -> list[list[float]]:
         key = f"{dusty} {_code(baseline)}"
@@ -52,11 +56,10 @@ def look(path: Path, detector: Detector, cache: Path) -> Looked:
 
     spot_names = PlacedSpot.__dataclass_fields__
     spots = remembered("spots", f"{clean} {dusty} {_code(testset)}", lambda: testset.measure_spots(twins))
-    # A model's card may map its scores, and says so by other thresholds.
-    thresholds = sorted(detector.false_positive_scores.items())
-    model = hashlib.sha256(f"{detector.sha256} {thresholds}".encode()).hexdigest()[:12]
     found = {
-        name: remembered(f"{name}-{model}", digest, lambda frame=frame: detect(frame, detector).detections)
+        name: remembered(
+            f"{name}-{detector.sha256[:12]}", digest, lambda frame=frame: detect(frame, detector).detections
+        )
         for name, digest, frame in (("clean", clean, twins.clean), ("dusty", dusty, twins.dusty))
     }
     return Looked(
@@ -67,6 +70,63 @@ def look(path: Path, detector: Detector, cache: Path) -> Looked:
         dusty=_detections(found["dusty"]),
         classical={family: _detections(classical(family)) for family in baseline.TUNED},
     )
+
+
+def measured(path: Path, seen: Looked, least_score: float, cache: Path) -> Looked:
+    """Measure the model's detections on a photograph that score at least *least_score*; the others are dropped."""
+    clean = tuple(d for d in seen.clean if d.score >= least_score)
+    dusty = tuple(d for d in seen.dusty if d.score >= least_score)
+    twins = testset.draw_twins(path)
+
+    def gains(frame: Frame, detections: Sequence[Detection]) -> list[list[float]]:
+        key = f"{_fingerprint(frame)} {_code(measure)} {hashlib.sha256(repr(detections).encode()).hexdigest()[:16]}"
+        name = "clean" if frame is twins.clean else "dusty"
+        return _remembered(
+            cache / f"{path.stem}.{name}-gains.json",
+            key,
+            lambda: [[measure.shadow_in(frame, d).gain] for d in detections],
+        )
+
+    return replace(
+        seen,
+        clean=clean,
+        dusty=dusty,
+        clean_gains=tuple(gain for (gain,) in gains(twins.clean, clean)),
+        dusty_gains=tuple(gain for (gain,) in gains(twins.dusty, dusty)),
+    )
+
+
+def rescored(seen: Looked, calibration: Calibration) -> Looked:
+    """Put probabilities in the place of the model's scores."""
+
+    def best_first(
+        detections: Sequence[Detection], gains: Sequence[float]
+    ) -> tuple[tuple[Detection, ...], tuple[float, ...]]:
+        pairs = [
+            (replace(d, score=calibration.probability(d.score, gain)), gain)
+            for d, gain in zip(detections, gains, strict=True)
+        ]
+        pairs.sort(key=lambda pair: -pair[0].score)
+        return tuple(d for d, _ in pairs), tuple(gain for _, gain in pairs)
+
+    clean, clean_gains = best_first(seen.clean, seen.clean_gains)
+    dusty, dusty_gains = best_first(seen.dusty, seen.dusty_gains)
+    return replace(seen, clean=clean, dusty=dusty, clean_gains=clean_gains, dusty_gains=dusty_gains)
+
+
+def _remembered(file: Path, key: str, compute: Callable[[], list[list[float]]]) -> list[list[float]]:
+    """Keep the rows that *compute* gives beside the *key* of what they were computed from."""
+    if file.exists() and (kept := json.loads(file.read_text()))["key"] == key:
+        return kept["rows"]
+    rows = compute()
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"key": key, "rows": rows}))
+    temporary.replace(file)
+    return rows
+
+
+def _fingerprint(frame: Frame) -> str:
+    return hashlib.sha256(frame.raw.tobytes()).hexdigest()[:16]
 
 
 def _detections(rows: Sequence[Sequence[float]]) -> tuple[Detection, ...]:
