@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from dustd.dustmap import PROVES_NOTHING, State
+from dustd.dustmap import PROVES_NOTHING, SPOTS_PER_PX2, State, align
 from dustd.frame import Frame
 from dustd.measure import DIAMETER_LIMITS_PX, EDGE_SHARE, Shadow, filtered, hole, whitener
 from dustd.particle import Particle, Prediction, View, predict
@@ -27,7 +27,6 @@ ENOUGH = 16  # cells to compare with
 OUTLIER = 3.0  # standard deviations of the whitened light at which edges are cut off
 SOFTEST_EDGE = 0.25  # least width of the edge, as a share of the diameter: irises are no circles, pixels no points
 LEAST_SNR = 3.0
-SPOTS_PER_MP = 0.44  # of a body in ordinary use (facts §4); the model's scores are probabilities at that, too
 SUREST = 7.0  # bound of the log ratio: no false signal in a thousand looks is the most that was ever measured
 UNSURE_DEPTH = 0.4  # how far the predicted depth may be off, as a share of it: texture, wave optics (facts §1.1)
 
@@ -45,20 +44,32 @@ class Look:
     log_ratio: float
 
 
-def look(frame: Frame, expected: Shadow, *, radius_px: float, avoid: np.ndarray | None = None) -> Look | None:
-    """Look for the *expected* shadow within *radius_px* of its place; *avoid* (n, 3) are x, y, radius of other spots.
+def look(
+    frame: Frame,
+    expected: Shadow,
+    *,
+    radius_px: float,
+    radial_px: tuple[float, float] = (0.0, 0.0),
+    avoid: np.ndarray | None = None,
+) -> Look | None:
+    """Look for the *expected* shadow within *radius_px* of its place, and farther by *radial_px* (x, y) either way.
 
-    Returns None where the light says nothing: clipped, black, or hardly in the frame.
+    *avoid* (n, 3) are x, y, radius of other spots. Returns None where the light says nothing: clipped, black, or hardly
+    in the frame.
     """
-    patch = cut(frame, expected.x, expected.y, radius_px + AROUND * expected.diameter_px, avoid=avoid)
+    farther_px = math.hypot(*radial_px)
+    patch = cut(frame, expected.x, expected.y, radius_px + farther_px + AROUND * expected.diameter_px, avoid=avoid)
     if patch is None:
         return None
     inside = hole(patch, expected, 1.0)
     if not inside.any() or patch.known[inside].mean() < 0.7:
         return None
-    away = np.hypot(patch.xs - expected.x, patch.ys - expected.y)
-    around = away > radius_px + expected.diameter_px
-    here = away <= max(radius_px, 0.75 * patch.step)
+    reach_px = max(radius_px, 0.75 * patch.step)
+    ux, uy = (radial_px[0] / farther_px, radial_px[1] / farther_px) if farther_px else (1.0, 0.0)
+    dx, dy = patch.xs - expected.x, patch.ys - expected.y
+    along, aside = np.abs(dx * ux + dy * uy), np.abs(dx * uy - dy * ux)
+    here = np.hypot(along / (reach_px + farther_px), aside / reach_px) <= 1
+    around = np.hypot(np.maximum(along - farther_px, 0), aside) > reach_px + expected.diameter_px
     weights = whitener(patch.log, patch.known & around)
     light = filtered(fill(patch.log, patch.known), weights)
     depths, least_error = _depths(patch, expected, weights, np.clip(light, -OUTLIER, OUTLIER))
@@ -117,8 +128,9 @@ def look_again(frame: Frame, spots: Sequence[Spot], state: State, view: View, li
 
     The map's confidence is the prior, the light's SNR the evidence: a place is corrected from a probability of *limit*
     (the score that a lone spot needs) and LEAST_SNR, below which there is nothing to give back whatever is believed.
-    The score is that of the same light without the map's belief, as for a detection: at SPOTS_PER_MP.
+    The score is that of the same light without the map's belief, at SPOTS_PER_PX2, as a detection's.
     """
+    body = align(spots, state, view)
     found = {spot.particle_id for spot in spots}
     circles = np.array([(s.x, s.y, s.diameter_px / 2 + s.edge_px) for s in spots], np.float32).reshape(-1, 3)
     first_id = max((spot.id for spot in spots), default=0) + 1
@@ -126,10 +138,12 @@ def look_again(frame: Frame, spots: Sequence[Spot], state: State, view: View, li
     for particle in state.particles:
         if not particle.confirmed or particle.id in found:
             continue
-        at = predict(particle, view, state.optics)
+        at = predict(particle, view, body)
         if at.attenuation is None or at.p_visible < PROVES_NOTHING:
             continue
-        seen = look(frame, expected_shadow(at), radius_px=at.radius_px, avoid=_apart(circles, at))
+        radial_px = (at.radial_px * at.outwards[0], at.radial_px * at.outwards[1])
+        apart = _apart(circles, at)
+        seen = look(frame, expected_shadow(at), radius_px=at.radius_px, radial_px=radial_px, avoid=apart)
         if seen is None or seen.snr < LEAST_SNR or _probability(particle.log_odds + seen.log_ratio) < limit:
             continue
         seen_again.append(_spot(first_id + len(seen_again), particle, at, seen))
@@ -152,7 +166,6 @@ def _apart(circles: np.ndarray, at: Prediction) -> np.ndarray:
 
 def _spot(spot_id: int, particle: Particle, at: Prediction, seen: Look) -> Spot:
     """Turn what was seen at a particle's place into a spot that is to be corrected."""
-    places = SPOTS_PER_MP * 1e-6 * math.pi * at.radius_px**2
     frames = f"{particle.frames_seen} frame{'s' if particle.frames_seen != 1 else ''}"
     return Spot(
         id=spot_id,
@@ -161,7 +174,7 @@ def _spot(spot_id: int, particle: Particle, at: Prediction, seen: Look) -> Spot:
         diameter_px=seen.shadow.diameter_px,
         edge_px=EDGE_SHARE * seen.shadow.ramp_px,
         attenuation=seen.shadow.attenuation,
-        score=_probability(math.log(places) + seen.log_ratio),
+        score=_probability(math.log(SPOTS_PER_PX2 * at.area_px2) + seen.log_ratio),
         particle_id=particle.id,
         confidence=particle.confidence,
         frames_seen=particle.frames_seen,

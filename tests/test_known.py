@@ -12,7 +12,7 @@ from dustd.frame import Camera, Frame, centred
 from dustd.known import LEAST_SNR, SUREST, look, look_again
 from dustd.light import overview
 from dustd.measure import Shadow
-from dustd.particle import Particle, Scene, Sighting, predict, view_of
+from dustd.particle import Particle, Scene, Sighting, places_of, predict, view_of
 from dustd.spot import Spot
 
 BLACK, WHITE, SIDE = 512, 16383, 480
@@ -57,6 +57,7 @@ def particle(frame, attenuation=0.02, **changes):
         "id": "p1", "mx": mx, "my": my, "strength_px2": attenuation * np.pi * DIAMETER**2 / 4,
         "blur_constant": DIAMETER * F_NUMBER, "opacity": 1.0, "log_odds": 4.0, "confirmed": True, "first_seen": None,
         "last_seen": None, "frames_seen": 3, "sightings": (before,),
+        "places": places_of((before,)),
     }  # fmt: skip
     return Particle(**values | changes)
 
@@ -146,3 +147,13 @@ def test_the_place_looked_at_is_the_predicted_one():
     (spot,) = again(frame, particle(frame))
     at = predict(particle(frame), view_in(frame), State().optics)
     assert np.hypot(spot.x - at.x, spot.y - at.y) <= at.radius_px
+
+
+def test_a_lens_that_moves_dust_unforeseeably_widens_the_search_outwards_only():
+    frame = frame_with(0.03)
+    far = dataclasses.replace(HERE, x=200.0, y=240.0, attenuation=0.03)
+    assert look(frame, far, radius_px=11).log_ratio < 0
+    assert look(frame, far, radius_px=11, radial_px=(0.0, 40.0)).log_ratio < 0
+    outwards = look(frame, far, radius_px=11, radial_px=(40.0, 0.0))
+    assert abs(outwards.shadow.x - 240) < 6
+    assert outwards.snr > LEAST_SNR
