@@ -13,10 +13,10 @@ import structlog
 from dustd import files, walk
 from dustd.errors import DustdError, FrameError, SurroundingsError, UsageError
 from dustd.frame import Camera
+from dustd.history import wall_time
 from dustd.integrity import holds_samples
 from dustd.metadata import read_camera
 from dustd.sidecar import Problem, Record, Source
-from dustd.store import wall_time
 
 log = structlog.get_logger()
 

@@ -1,23 +1,35 @@
 """The dust map: what dustd believes about the particles on one sensor, and how each frame changes it.
 
-A particle is a hypothesis with log-odds. A frame in which it should be visible raises them by ln(Pd/Pf) when a spot
-lies where it is predicted and lowers them by ln((1−Pd)/(1−Pf)) when none does; any other frame proves nothing
-(facts/optics-and-evidence.md §4). Sightings count only as far as the surroundings differ from those of earlier ones,
+A particle is a hypothesis with log-odds (facts/optics-and-evidence.md §4). A spot where it is predicted raises them by
+how much likelier such a spot is with the particle than without; none there, where it should be visible, lowers them;
+any other frame proves nothing. Sightings count only as far as they could not be the same piece of the scene again,
 misses likewise. Everything here is a pure step over values: the map is a fold over frames in capture order.
 """
 
-import dataclasses
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from dustd import optics
+import numpy as np
+
+from dustd import cleaning, lenses, optics
 from dustd.cleaning import Cleaning
-from dustd.evidence import independence
+from dustd.evidence import independence, visible_from
 from dustd.frame import centred
-from dustd.lenses import BodyOptics
-from dustd.particle import Particle, Prediction, Scene, Sighting, View, places_of, predict, visibility, with_sighting
+from dustd.lenses import BodyOptics, focal_bin_mm
+from dustd.particle import (
+    Particle,
+    Prediction,
+    Scene,
+    Sighting,
+    View,
+    places_of,
+    predict,
+    reference_place,
+    visibility,
+    with_sighting,
+)
 from dustd.spot import Spot
 
 # Facts §4 unless said otherwise.
@@ -26,14 +38,32 @@ CONFIRM, RETIRE = 2.2, -1.0  # becomes confirmed at p ≥ .9, stays so down to p
 ONE_SCENE_MAX = 1.3  # what one sighting is worth at best (prior .44 spots/MP, .1 false), however often repeated
 INDEPENDENT = 0.5  # weight from which a sighting counts as an independent frame
 FRAMES_TO_CONFIRM = 2
+WEAK_FRAME = 0.5  # our choice: what a sighting below the evidence score counts among those frames
 HIT_RATE = 0.25  # our choice (LSST .7 of visits): sightings per eligible frame without which nothing is confirmed
 FALSE_PER_PX2 = 0.1e-6  # false spots: .1 per megapixel at the evidence score
-PROVES_NOTHING = 0.3  # Pd below which neither a sighting nor a miss counts
+SPOTS_PER_PX2 = 0.44e-6  # dust at which a calibrated score is the probability that it is dust (`dustd.model`)
+TYPICAL_DETECTION = 0.6  # Pd of such dust on average: recall at .05 to .1 false spots per megapixel (model.yaml)
+PROVES_NOTHING = 0.3  # Pd below which a miss does not count
+UNBELIEVABLE = 0.05  # our choice: Pd below which a spot is not taken for the particle showing
 FORGOTTEN = -4.0  # our choice: a suspicion never confirmed and contradicted this far (p < .02) leaves the map
 STRENGTH_RATIO = 5.0  # our choice: measured strengths of one particle agree within this factor
+# How far ln E of one particle differs between frames, and that of any two spots: the first agrees to within .5 (facts).
+STRENGTH_ERROR, STRENGTH_SPREAD = 0.4, 1.2
+# Of the change of ln A and ln width between two sightings of one thing: each measured to some 25 % and 20 %.
+DEPTH_CHANGE_ERROR, WIDTH_CHANGE_ERROR = 0.35, 0.28
+# Log-likelihood ratio of dust against a repeated speck at which a change of aperture begins to tell, and at which it
+# tells as much as it can; our choice: two thirds of a stop say nothing, two stops nearly all. Even then a speck far out
+# of focus could do the same.
+TELLS_FROM, TELLS_ALL, TELLS_MOST = 4.0, 8.0, 0.8
+BLUR_DOMINATES = 0.5  # attenuation below which a spot's width is its blur, not the particle's own size
 NARROWEST_F_NUMBER = 32.0  # that lenses have
+REPLACED_PX = 0.25  # a particle's place follows better-known lenses in steps no finer than this
+SAME_PLACE_PX = 6.0  # our choice: two particles this near for the reference lens are one, if never seen side by side
 SURVIVES = math.log(0.15 / 0.85)  # log-odds that a cleaning leaves a particle: two swabs took .79 and .91 (facts §1.2)
 SCENES_KEPT = 8  # of sightings and of misses, per particle
+# Where texture hides spots shallower than BUSY_FROM, the odds that an unknown spot must show grow with the excess to
+# this power. In 16 generated frames 38 of 40 false spots lay where .13 and more was hidden, of 220 true ones a third.
+BUSY_FROM, BUSY_POWER = 0.05, 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,20 +83,51 @@ class State:
     cleaning: Cleaning = field(default_factory=Cleaning)
 
 
+def align(spots: Sequence[Spot], state: State, view: View) -> BodyOptics:
+    """Give the body's optics for this frame: where its lens's scale is not known well, as most of the spots tell it.
+
+    For a lens that was never used, dust may lie 100 px from where others show it; so the scale is sought that explains
+    most of the known particles at once, before anything is taken for new.
+    """
+    body, key = state.optics, (view.lens, focal_bin_mm(view.focal_length_mm))
+    log_scale, sigma = body.scale(*key)
+    if sigma <= lenses.FOCUS_SPREAD:
+        return body
+    known = [p for p in state.particles if view.lens is None or key not in {(q.lens, q.focal_mm) for q in p.places}]
+    at = [predict(particle, view, body) for particle in known]
+    at = [place for place in at if place.p_visible >= UNBELIEVABLE]
+    found, scale_sigma, particles = lenses.vote(
+        log_scale,
+        sigma,
+        np.array([centred(p.x, p.y, width=view.width, height=view.height) for p in at]),
+        np.array([p.radius_px for p in at]),
+        np.array([p.p_visible for p in at]),
+        np.array([centred(s.x, s.y, width=view.width, height=view.height) for s in spots if _speaks(s, view)]),
+    )
+    if not particles:
+        return body
+    return body.with_scale(*key, log_scale=found, sigma=scale_sigma, particles=particles)
+
+
 def match(
-    spots: Sequence[Spot], particles: Sequence[Particle], predictions: Mapping[str, Prediction]
+    spots: Sequence[Spot], particles: Sequence[Particle], predictions: Mapping[str, Prediction], view: View
 ) -> dict[int, Particle]:
     """Pair spots with particles one to one, nearest first: {index of the spot: particle}."""
+    if not spots or not particles:
+        return {}
+    # Most particles are far from most spots.
+    where = np.array([(at.x, at.y, at.radius_px + at.radial_px) for at in (predictions[p.id] for p in particles)])
+    seen = np.array([(spot.x, spot.y) for spot in spots])
+    near = np.hypot(*(seen[:, None, :] - where[None, :, :2]).transpose(2, 0, 1)) <= where[:, 2]
     pairs = []
-    for particle in particles:
-        at = predictions[particle.id]
-        for index, spot in enumerate(spots):
-            away = math.hypot(spot.x - at.x, spot.y - at.y)
-            if away <= at.radius_px and _as_strong(spot, particle):
-                pairs.append((away / at.radius_px, index, particle.id, particle))
+    for index, number in np.argwhere(near).tolist():
+        spot, particle = spots[index], particles[number]
+        away = predictions[particle.id].away(spot.x, spot.y)
+        if away <= 1 and abs(_strength_residual(spot, particle, view)) <= math.log(STRENGTH_RATIO):
+            pairs.append((away, -spot.score, spot.x, spot.y, particle.id, index, particle))
     matched: dict[int, Particle] = {}
     taken: set[str] = set()
-    for _, index, particle_id, particle in sorted(pairs, key=lambda pair: pair[:3]):
+    for *_, particle_id, index, particle in sorted(pairs, key=lambda pair: pair[:-1]):
         if index not in matched and particle_id not in taken:
             matched[index] = particle
             taken.add(particle_id)
@@ -75,83 +136,95 @@ def match(
 
 def reconcile(spots: Sequence[Spot], state: State, view: View, thresholds: Thresholds) -> tuple[Spot, ...]:
     """Decide which spots to correct, from their scores and what the map knows, and say why."""
-    predictions = {particle.id: predict(particle, view, state.optics) for particle in state.particles}
-    matched = match(spots, state.particles, predictions)
-    return tuple(_decided(spot, matched.get(index), predictions, thresholds) for index, spot in enumerate(spots))
+    body = align(spots, state, view)
+    predictions = {particle.id: predict(particle, view, body) for particle in state.particles}
+    matched = match(spots, state.particles, predictions, view)
+    return tuple(_decided(spot, matched.get(index), predictions, view, thresholds) for index, spot in enumerate(spots))
 
 
 def observe(state: State, view: View, spots: Sequence[Spot]) -> State:
-    """Fold one frame into the map: sightings, misses, new suspicions.
+    """Fold one frame into the map: sightings, misses, new suspicions, what they teach of the optics, a cleaning.
 
-    A spot below the evidence score speaks neither for its particle nor against it, and begins nothing.
+    Neither the order of *spots* matters nor, for any but the ids of new suspicions, their own ids.
     """
-    predictions = {particle.id: predict(particle, view, state.optics) for particle in state.particles}
-    matched = match(spots, state.particles, predictions)
+    state = replace(state, optics=_with_reference(state.optics, view))
+    body = align(spots, state, view)
+    predictions = {particle.id: predict(particle, view, body) for particle in state.particles}
+    matched = match(spots, state.particles, predictions, view)
     spot_of = {particle.id: spots[index] for index, particle in matched.items()}
-    updated = [
-        _updated(particle, predictions[particle.id], spot_of.get(particle.id), view) for particle in state.particles
+    noticed = cleaning.step(state.cleaning, state.particles, predictions, spot_of.keys(), view)
+    updated = [_updated(p, predictions[p.id], spot_of.get(p.id), view, body) for p in state.particles]
+    kept = [particle for particle in updated if _worth_keeping(particle)]
+    born = [
+        _suspicion(spot, view, body) for i, spot in enumerate(spots) if i not in matched and _credible(spot, view, body)
     ]
-    kept = [particle for particle in updated if particle.ever_confirmed or particle.log_odds > FORGOTTEN]
-    born = [_suspicion(spot, view) for i, spot in enumerate(spots) if i not in matched and _credible(spot, view)]
-    return dataclasses.replace(state, particles=tuple(sorted(kept + born, key=lambda particle: particle.id)))
+    learnt = _learnt(state.optics, kept, view)
+    placed = [_placed(particle, learnt) for particle in kept]
+    together = frozenset(particle.id for particle in born) | spot_of.keys()
+    particles = _merged([*placed, *(_placed(particle, learnt) for particle in born)], together, learnt)
+    return State(particles=tuple(sorted(particles, key=lambda particle: particle.id)), optics=learnt, cleaning=noticed)
 
 
 def after_cleaning(state: State) -> State:
     """Begin the next epoch: the optics stay, and dust once confirmed is remembered, to be confirmed when it is seen."""
     remembered = (
-        dataclasses.replace(
-            particle,
-            log_odds=min(particle.log_odds, SURVIVES),
-            confirmed=False,
-            remembered=True,
-            missed_in=(),
-        )
+        replace(particle, log_odds=min(particle.log_odds, SURVIVES), confirmed=False, remembered=True, missed_in=())
         for particle in state.particles
         if particle.ever_confirmed
     )
     return State(particles=tuple(remembered), optics=state.optics)
 
 
-def _updated(particle: Particle, at: Prediction, spot: Spot | None, view: View) -> Particle:
-    if at.p_visible < PROVES_NOTHING:
-        return particle
-    if spot is None:
-        return _missed(particle, at, view) if at.attenuation is not None else particle
-    return _seen(particle, at, spot, view) if spot.score >= view.evidence_score else particle
+def _with_reference(body: BodyOptics, view: View) -> BodyOptics:
+    """Let the first lens that is known by name be the reference."""
+    if body.lenses or view.lens is None:
+        return body
+    return body.with_scale(view.lens, focal_bin_mm(view.focal_length_mm))
 
 
-def _seen(particle: Particle, at: Prediction, spot: Spot, view: View) -> Particle:
-    """Count a sighting, as far as its surroundings are new; only an independent one refines the particle."""
-    weight = _weight((sighting.scene for sighting in particle.sightings), at, view)
+def _updated(particle: Particle, at: Prediction, spot: Spot | None, view: View, body: BodyOptics) -> Particle:
+    if spot is not None:
+        return _seen(particle, at, spot, view, body) if at.p_visible >= UNBELIEVABLE else particle
+    return _missed(particle, at, view) if at.p_visible >= PROVES_NOTHING and at.attenuation is not None else particle
+
+
+def _seen(particle: Particle, at: Prediction, spot: Spot, view: View, body: BodyOptics) -> Particle:
+    """Count a sighting, as far as it is not the scene again; only an independent one refines the particle."""
+    weight = min((_newness(particle, each, at, spot, view) for each in particle.sightings), default=1.0)
     independent = weight >= INDEPENDENT
     count = particle.independent_frames + independent
     ceiling = LOG_ODDS_MAX if count >= FRAMES_TO_CONFIRM else max(ONE_SCENE_MAX, particle.log_odds)
-    gain = weight * math.log(at.p_visible / _false_alarm(at))
-    log_odds = min(particle.log_odds + max(gain, 0.0), ceiling)
+    log_odds = min(particle.log_odds + weight * max(_hit(particle, at, spot, view), 0.0), ceiling)
+    sightings = (*particle.sightings, _sighting(spot, view))[-SCENES_KEPT:] if independent else particle.sightings
     often_enough = particle.frames_seen + 1 >= HIT_RATE * (particle.frames_eligible + 1)
-    seen = dataclasses.replace(
+    sure = sum(1.0 if each.score >= view.evidence_score else WEAK_FRAME for each in sightings)
+    seen = replace(
         particle,
         log_odds=log_odds,
-        confirmed=particle.confirmed or (log_odds >= CONFIRM and count >= FRAMES_TO_CONFIRM and often_enough),
+        confirmed=particle.confirmed or (log_odds >= CONFIRM and sure >= FRAMES_TO_CONFIRM and often_enough),
         last_seen=_latest(particle.last_seen, view.taken_at),
         frames_seen=particle.frames_seen + 1,
         frames_eligible=particle.frames_eligible + 1,
         independent_frames=count,
         f_numbers=_with(particle.f_numbers, view.f_number),
     )
-    seen = dataclasses.replace(seen, ever_confirmed=seen.ever_confirmed or seen.confirmed)
-    return _refined(seen, spot, view) if independent else seen
+    seen = replace(seen, ever_confirmed=seen.ever_confirmed or seen.confirmed)
+    if not independent:
+        return seen
+    known_lens = view.lens is not None or not particle.places
+    places = with_sighting(particle.places, sightings[-1]) if known_lens else particle.places
+    return _refined(replace(seen, sightings=sightings, places=places), body, view.pixel_pitch_um)
 
 
 def _missed(particle: Particle, at: Prediction, view: View) -> Particle:
     """Count a miss: it would have been visible. What hid it from the detector may repeat, so scenes count here too."""
-    weight = _weight(particle.missed_in, at, view)
-    loss = weight * math.log((1 - at.p_visible) / (1 - _false_alarm(at)))
+    weight = min((_otherness(scene, at, view) for scene in particle.missed_in), default=1.0)
+    loss = weight * math.log((1 - at.p_visible) / (1 - min(FALSE_PER_PX2 * at.area_px2, 0.5)))
     log_odds = max(particle.log_odds + min(loss, 0.0), LOG_ODDS_MIN)
     missed_in = particle.missed_in
     if weight >= INDEPENDENT:
         missed_in = (*missed_in, Scene(frame_id=view.frame_id, evidence=view.evidence))[-SCENES_KEPT:]
-    return dataclasses.replace(
+    return replace(
         particle,
         log_odds=log_odds,
         confirmed=particle.confirmed and log_odds > RETIRE,
@@ -160,63 +233,221 @@ def _missed(particle: Particle, at: Prediction, view: View) -> Particle:
     )
 
 
-def _credible(spot: Spot, view: View) -> bool:
-    """Ask whether a spot may begin a particle: sure enough, visible where it lies, as wide as dust must be."""
-    if spot.score < view.evidence_score or spot.attenuation <= 0 or spot.diameter_px <= 0:
-        return False
-    if visibility(spot.attenuation, view, spot.x, spot.y) < PROVES_NOTHING:
-        return False
-    prior = optics.blur_constant_px(view.pixel_pitch_um)
-    return optics.wide_enough(spot.diameter_px, view.f_number or NARROWEST_F_NUMBER, prior)
+def _hit(particle: Particle, at: Prediction, spot: Spot, view: View) -> float:
+    """Say how much likelier this spot is with the particle than without, as a natural logarithm.
 
-
-def _suspicion(spot: Spot, view: View) -> Particle:
-    """Begin a particle with a first sighting, worth what the detector's score says."""
-    mx, my = centred(spot.x, spot.y, width=view.width, height=view.height)
-    prior = optics.blur_constant_px(view.pixel_pitch_um)
+    A calibrated score is the probability of dust where it lies SPOTS_PER_PX2 thick (on ground as busy as it was
+    calibrated on; more on that in `lone_limit`); its odds over what that density
+    puts into the area of the prediction are the likelihood ratio. Dust that shows well here is found more often than
+    the average that is in the score, and its strength repeats.
+    """
     score = min(max(spot.score, 1e-3), 1 - 1e-3)
-    opacity, blur_constant = 1.0, prior
-    if view.f_number:
-        opacity = optics.observed_opacity(spot.attenuation, spot.diameter_px, view.f_number, prior)
-        blur_constant = optics.observed_blur_constant(spot.diameter_px, view.f_number, prior)
-    return Particle(
+    odds = math.log(score / (1 - score)) - math.log(SPOTS_PER_PX2 * at.area_px2)
+    residual = _strength_residual(spot, particle, view)
+    agreement = math.log(STRENGTH_SPREAD / STRENGTH_ERROR) - residual**2 / 2 * (
+        STRENGTH_ERROR**-2 - STRENGTH_SPREAD**-2
+    )
+    return odds + math.log(at.p_visible / TYPICAL_DETECTION) + min(agreement, 0.0)
+
+
+def _newness(particle: Particle, earlier: Sighting, at: Prediction, spot: Spot, view: View) -> float:
+    """Weigh a sighting after an earlier one: 1 if it cannot be the same piece of the scene, towards 0 if it may be.
+
+    Either the surroundings are others; or another focal length would have moved a thing, and did not move the spot; or
+    the spot changed with the aperture as a shadow does and a thing does not.
+    """
+    weight = _otherness(earlier.scene, at, view)
+    if view.focal_length_mm and earlier.focal_length_mm:
+        moved_px = math.hypot(earlier.mx, earlier.my) * abs(math.log(view.focal_length_mm / earlier.focal_length_mm))
+        weight = max(weight, min(max(moved_px / (at.radius_px + at.radial_px) - 1.0, 0.0), 1.0))
+    if weight >= 1 or not (view.f_number and earlier.f_number):
+        return weight
+
+    def tells(change: float, foretold: float, error: float) -> float:
+        return (change**2 - (change - foretold) ** 2) / (2 * error**2)
+
+    depth = math.log(particle.attenuation_at(view.f_number) / particle.attenuation_at(earlier.f_number))
+    width = math.log(particle.diameter_px_at(view.f_number) / particle.diameter_px_at(earlier.f_number))
+    ratio = tells(math.log(spot.attenuation / earlier.attenuation), depth, DEPTH_CHANGE_ERROR)
+    ratio += tells(math.log(spot.diameter_px / earlier.diameter_px), width, WIDTH_CHANGE_ERROR)
+    return max(weight, TELLS_MOST * min(max((ratio - TELLS_FROM) / (TELLS_ALL - TELLS_FROM), 0.0), 1.0))
+
+
+def _otherness(scene: Scene, at: Prediction, view: View) -> float:
+    """Weigh a frame by how far the surroundings of the predicted place differ from those of an earlier frame."""
+    return independence(view.evidence, scene.evidence, at.x, at.y, at.diameter_px)
+
+
+def _speaks(spot: Spot, view: View) -> bool:
+    """Ask whether a spot speaks by itself: sure enough for the ground it lies on, and measured to be there."""
+    sure = spot.score >= lone_limit(view.evidence_score, view, spot.x, spot.y)
+    return sure and spot.attenuation > 0 and spot.diameter_px > 0
+
+
+def _credible(spot: Spot, view: View, body: BodyOptics) -> bool:
+    """Ask whether a spot may begin a particle: sure enough, visible where it lies, as wide as dust must be."""
+    if not _speaks(spot, view) or visibility(spot.attenuation, view, spot.x, spot.y) < UNBELIEVABLE:
+        return False
+    narrowest = optics.STACK_RANGE[0] * optics.blur_constant_px(view.pixel_pitch_um)
+    if body.blur_constant:
+        slack = 2 * math.hypot(body.blur_sigma, lenses.BLUR_SCATTER, lenses.BLUR_ERROR)
+        narrowest = max(narrowest, body.blur_constant * math.exp(-slack))
+    return spot.diameter_px >= optics.blur_px(view.f_number or NARROWEST_F_NUMBER, narrowest)
+
+
+def _suspicion(spot: Spot, view: View, body: BodyOptics) -> Particle:
+    """Begin a particle with a first sighting, worth what the detector's score says."""
+    score = min(max(spot.score, 1e-3), 1 - 1e-3)
+    sighting = _sighting(spot, view)
+    begun = Particle(
         id="p" + hashlib.sha256(f"{view.frame_id}:{spot.id}".encode()).hexdigest()[:12],
-        mx=mx,
-        my=my,
+        mx=sighting.mx,
+        my=sighting.my,
         strength_px2=optics.strength_px2(spot.attenuation, spot.diameter_px),
-        blur_constant=blur_constant,
-        opacity=opacity,
+        blur_constant=body.blur(view.pixel_pitch_um),
+        opacity=1.0,
         log_odds=min(math.log(score / (1 - score)), ONE_SCENE_MAX),
         first_seen=view.taken_at,
         last_seen=view.taken_at,
         f_numbers=_with((), view.f_number),
-        places=places_of((_sighting(spot, view),)),
-        sightings=(_sighting(spot, view),),
+        places=places_of((sighting,)),
+        sightings=(sighting,),
     )
+    return _refined(begun, body, view.pixel_pitch_um)
 
 
-def _refined(particle: Particle, spot: Spot, view: View) -> Particle:
-    """Average place, strength and blur over the latest independent sightings (strength and blur by their logarithm)."""
-    sightings = (*particle.sightings, _sighting(spot, view))[-SCENES_KEPT:]
-    share = 1 / min(particle.independent_frames, SCENES_KEPT)
+def _refined(particle: Particle, body: BodyOptics, pixel_pitch_um: float | None) -> Particle:
+    """Take strength, blur and opacity from the latest independent sightings and from what is known of the body."""
+    known = [each for each in particle.sightings if each.f_number]
+    prior, opacity = optics.blur_constant_px(pixel_pitch_um), 1.0
+    blur = body.blur(pixel_pitch_um)
+    for each in known:
+        opacity = min(opacity, optics.observed_opacity(each.attenuation, each.diameter_px, each.f_number, prior))
+    log_blurs = _log_blurs(particle.sightings)
+    if log_blurs:
+        spread = math.hypot(body.blur_sigma, lenses.BLUR_SCATTER)
+        mean = float(np.median(log_blurs))
+        own = math.exp(lenses.shrink(mean, len(log_blurs), lenses.BLUR_ERROR, math.log(blur), spread))
+        low, high = optics.STACK_RANGE
+        blur = min(max(own, low * prior), high * prior)
+    strengths = [math.log(_strength(e.attenuation, e.diameter_px, e.f_number, blur)) for e in particle.sightings]
+    return replace(particle, strength_px2=math.exp(float(np.median(strengths))), blur_constant=blur, opacity=opacity)
 
-    def towards(old: float, new: float) -> float:
-        return old * (new / old) ** share
 
-    prior = optics.blur_constant_px(view.pixel_pitch_um)
-    opacity, blur = particle.opacity, particle.blur_constant
-    if view.f_number:
-        opacity = min(opacity, optics.observed_opacity(spot.attenuation, spot.diameter_px, view.f_number, prior))
-        blur = towards(blur, optics.observed_blur_constant(spot.diameter_px, view.f_number, prior))
-    return dataclasses.replace(
-        particle,
-        mx=particle.mx + share * (sightings[-1].mx - particle.mx),
-        my=particle.my + share * (sightings[-1].my - particle.my),
-        strength_px2=towards(particle.strength_px2, optics.strength_px2(spot.attenuation, spot.diameter_px)),
-        blur_constant=blur,
-        opacity=opacity,
-        places=with_sighting(particle.places, sightings[-1]),
-        sightings=sightings,
+def _strength(attenuation: float, diameter_px: float, f_number: float | None, blur_constant: float) -> float:
+    """Measure the light that a spot takes; where its width is its blur, by what is known of that, too."""
+    if f_number and attenuation < BLUR_DOMINATES:
+        foretold = optics.blur_px(f_number, blur_constant)
+        # Half and half: the spot's own width errs by a fifth, but a large grain is wider than its blur.
+        diameter_px = math.sqrt(diameter_px * foretold)
+    return optics.strength_px2(attenuation, diameter_px)
+
+
+def _strength_residual(spot: Spot, particle: Particle, view: View) -> float:
+    """Compare a spot's strength with the particle's: ln(E of the frame / E of the map)."""
+    if spot.attenuation <= 0 or spot.diameter_px <= 0:
+        return math.inf
+    strength = _strength(spot.attenuation, spot.diameter_px, view.f_number, particle.blur_constant)
+    return math.log(strength / particle.strength_px2)
+
+
+def _log_blurs(sightings: Iterable[Sighting]) -> list[float]:
+    """Read ln k off the spots whose width is their blur."""
+    return [math.log(e.diameter_px * e.f_number) for e in sightings if e.f_number and e.attenuation < BLUR_DOMINATES]
+
+
+def _learnt(body: BodyOptics, particles: Sequence[Particle], view: View) -> BodyOptics:
+    """Fit what this frame can teach: the scale of its lens, from particles seen through others too, and the blur."""
+    key = (view.lens, focal_bin_mm(view.focal_length_mm))
+    if view.lens is not None and key != (body.lenses[0].lens, body.lenses[0].focal_mm):
+        body = _with_fitted_scale(body, particles, key)
+    told = [_log_blurs(p.sightings) for p in particles if p.independent_frames >= FRAMES_TO_CONFIRM]
+    told = [each for each in told if each]
+    if len(told) < lenses.ENOUGH:
+        return body
+    means, counts = np.array([np.median(each) for each in told]), np.array([len(each) for each in told])
+    blur, sigma = lenses.fit_blur(means, counts, optics.blur_constant_px(view.pixel_pitch_um))
+    return replace(body, blur_constant=blur, blur_sigma=sigma)
+
+
+def _with_fitted_scale(
+    body: BodyOptics, particles: Sequence[Particle], key: tuple[str | None, float | None]
+) -> BodyOptics:
+    """Fit one lens's scale again, unless fewer particles than before could tell it."""
+    rows = []
+    for particle in particles:
+        here = [place for place in particle.places if (place.lens, place.focal_mm) == key]
+        others = [place for place in particle.places if (place.lens, place.focal_mm) != key and place.lens is not None]
+        if here and others and particle.independent_frames >= FRAMES_TO_CONFIRM:
+            mx, my, _ = reference_place(others, body)
+            count = sum(place.count for place in others)
+            chain = min(body.scale(place.lens, place.focal_mm)[1] for place in others)
+            rows.append((here[0].mx, here[0].my, here[0].count, mx, my, count, chain))
+    known = max((e.particles for e in body.lenses if (e.lens, e.focal_mm) == key), default=0)
+    if len(rows) < max(lenses.ENOUGH, known):
+        return body
+    data = np.array(rows)
+    error = lenses.PLACE_ERROR_PX**2
+    log_scale, sigma = lenses.fit_scale(
+        data[:, 0:2], error / data[:, 2], data[:, 3:5], error / data[:, 5], data[:, 6] ** 2
+    )
+    return body.with_scale(*key, log_scale=log_scale, sigma=sigma, particles=len(rows))
+
+
+def _placed(particle: Particle, body: BodyOptics) -> Particle:
+    """Move a particle to where its places put it, now that the lenses are known better."""
+    mx, my, _ = reference_place(particle.places, body)
+    if math.hypot(mx - particle.mx, my - particle.my) < REPLACED_PX:
+        return particle
+    return replace(particle, mx=mx, my=my)
+
+
+def _merged(particles: Sequence[Particle], together: frozenset[str], body: BodyOptics) -> list[Particle]:
+    """Join particles that turn out to be one: in the same place, as strong, and never both seen in one frame.
+
+    *together* are those seen in the present frame.
+    """
+    where = np.array([(p.mx, p.my) for p in particles]).reshape(-1, 2)
+    distance = np.hypot(*(where[:, None] - where[None]).transpose(2, 0, 1))
+    left = {particle.id: particle for particle in particles}
+    for one, other in np.argwhere(np.triu(distance <= SAME_PLACE_PX, 1)).tolist():
+        ids = sorted((particles[one].id, particles[other].id))
+        if not all(each in left for each in ids) or all(each in together for each in ids):
+            continue
+        a, b = (left[each] for each in ids)
+        if _may_be_one(a, b, body):
+            del left[ids[0]], left[ids[1]]
+            joined = _joined(a, b)
+            left[joined.id] = joined
+    return list(left.values())
+
+
+def _may_be_one(a: Particle, b: Particle, body: BodyOptics) -> bool:
+    frames_a, frames_b = ({each.scene.frame_id for each in p.sightings} for p in (a, b))
+    sure = all(reference_place(p.places, body)[2] <= SAME_PLACE_PX**2 for p in (a, b))
+    alike = abs(math.log(a.strength_px2 / b.strength_px2)) <= math.log(STRENGTH_RATIO)
+    return sure and alike and frames_a.isdisjoint(frames_b)
+
+
+def _joined(a: Particle, b: Particle) -> Particle:
+    """Make one particle of two; the one that more frames speak for keeps its name and its looks."""
+    main, rest = sorted((a, b), key=lambda p: (-p.independent_frames, -p.frames_seen, p.id))
+    places = main.places
+    for place in rest.places:
+        if (place.lens, place.focal_mm) not in {(each.lens, each.focal_mm) for each in places}:
+            places = (*places, place)
+    return replace(
+        main,
+        log_odds=max(main.log_odds, rest.log_odds),
+        confirmed=main.confirmed or rest.confirmed,
+        ever_confirmed=main.ever_confirmed or rest.ever_confirmed,
+        remembered=main.remembered or rest.remembered,
+        first_seen=_earliest(main.first_seen, rest.first_seen),
+        last_seen=_latest(main.last_seen, rest.last_seen),
+        frames_seen=main.frames_seen + rest.frames_seen,
+        frames_eligible=max(main.frames_eligible, rest.frames_eligible, main.frames_seen + rest.frames_seen),
+        f_numbers=tuple(sorted({*main.f_numbers, *rest.f_numbers})),
+        places=places,
     )
 
 
@@ -231,33 +462,28 @@ def _sighting(spot: Spot, view: View) -> Sighting:
         f_number=view.f_number,
         focal_length_mm=view.focal_length_mm,
         lens=view.lens,
+        score=spot.score,
     )
 
 
-def _weight(scenes: Iterable[Scene], at: Prediction, view: View) -> float:
-    """Weigh a frame by the most similar of the scenes that have already spoken; 1 if none has."""
-    return min((independence(view.evidence, s.evidence, at.x, at.y, at.diameter_px) for s in scenes), default=1.0)
+def _worth_keeping(particle: Particle) -> bool:
+    """Ask whether a particle may stay: once confirmed always; what a cleaning may have left, as long as it may."""
+    return (particle.ever_confirmed and not particle.remembered) or particle.confirmed or particle.log_odds > FORGOTTEN
 
 
-def _false_alarm(at: Prediction) -> float:
-    """Probability Pf that a false spot lies within the match radius by chance."""
-    return min(FALSE_PER_PX2 * math.pi * at.radius_px**2, 0.5)
-
-
-def _as_strong(spot: Spot, particle: Particle) -> bool:
-    strength = optics.strength_px2(spot.attenuation, spot.diameter_px)
-    return 1 / STRENGTH_RATIO <= strength / particle.strength_px2 <= STRENGTH_RATIO
-
-
-def _decided(spot: Spot, particle: Particle | None, predictions: Mapping[str, Prediction], limits: Thresholds) -> Spot:
+def _decided(
+    spot: Spot, particle: Particle | None, predictions: Mapping[str, Prediction], view: View, limits: Thresholds
+) -> Spot:
     """Apply the score limit that holds for this spot, and put the rule into words."""
+    lone = lone_limit(limits.lone, view, spot.x, spot.y)
+    ground = "" if lone - limits.lone < 0.005 else f" (busy ground: {limits.lone:.2f} is not enough)"
     if particle is None:
-        wanted = spot.score >= limits.lone
+        wanted = spot.score >= lone
         known = "" if wanted else " and not known: left alone"
-        return dataclasses.replace(spot, wanted=wanted, reason=_compared(spot.score, limits.lone) + known)
+        return replace(spot, wanted=wanted, reason=_compared(spot.score, lone) + ground + known)
     at = predictions[particle.id]
     expected = particle.confirmed and at.p_visible >= PROVES_NOTHING
-    limit = min(limits.known, limits.lone) if expected else limits.lone
+    limit = min(limits.known, limits.lone) if expected else lone
     seen = f"seen in {particle.frames_seen} frame{'s' if particle.frames_seen != 1 else ''}"
     where = {
         (True, True): " where dust is known",
@@ -268,14 +494,25 @@ def _decided(spot: Spot, particle: Particle | None, predictions: Mapping[str, Pr
     if at.attenuation is None:
         where += "; aperture unknown, so not used"
     wanted = spot.score >= limit
-    return dataclasses.replace(
+    return replace(
         spot,
         wanted=wanted,
         particle_id=particle.id,
         confidence=particle.confidence,
         frames_seen=particle.frames_seen,
-        reason=f"{seen}; {_compared(spot.score, limit)}{where}" + ("" if wanted else ": left alone"),
+        reason=f"{seen}; {_compared(spot.score, limit)}{'' if expected else ground}{where}"
+        + ("" if wanted else ": left alone"),
     )
+
+
+def lone_limit(limit: float, view: View, x: float, y: float) -> float:
+    """Raise the score limit *limit* for a spot that the map does not vouch for, as far as the ground at (x, y) is busy.
+
+    The odds that a score must give grow with the depth that the texture hides, so the rule follows sensitivity.
+    """
+    hidden = min(visible_from(view.evidence, x, y), 1.0)
+    odds = limit / max(1 - limit, 1e-6) * max(hidden / BUSY_FROM, 1.0) ** BUSY_POWER
+    return odds / (1 + odds)
 
 
 def _compared(score: float, limit: float) -> str:
@@ -288,3 +525,7 @@ def _with(f_numbers: tuple[float, ...], f_number: float | None) -> tuple[float, 
 
 def _latest(a: str | None, b: str | None) -> str | None:
     return max((at for at in (a, b) if at is not None), default=None)
+
+
+def _earliest(a: str | None, b: str | None) -> str | None:
+    return min((at for at in (a, b) if at is not None), default=None)

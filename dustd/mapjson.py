@@ -90,8 +90,10 @@ def encode_cleaning(cleaning: Cleaning) -> dict[str, Any]:
 
 def decode_cleaning(data: Mapping[str, Any], scenes: Mapping[str, Scene]) -> Cleaning:
     """Read the state of the cleaning test back."""
-    moments = {name: tuple(data[name]) if data[name] else None for name in ("since", "noticed_at")}
-    return _known(Cleaning, {**data, **moments, "scenes": tuple(scenes[frame_id] for frame_id in data["scenes"])})
+    moments = {name: tuple(data[name]) if data.get(name) else None for name in ("since", "noticed_at")}
+    doubted = tuple((lens, worth) for lens, worth in data.get("doubted", ()))
+    told = tuple(scenes[frame_id] for frame_id in data["scenes"])
+    return _known(Cleaning, {**data, **moments, "doubted": doubted, "scenes": told})
 
 
 def _scenes(state: State) -> Iterator[Scene]:

@@ -14,9 +14,6 @@ STACK_UM = 1800.0
 PITCH_UM = 4.4
 # Thinnest stack over largest pixels and thickest over smallest, relative to the prior: (.8/6.5, 3.5/3.2) / (1.8/4.4).
 STACK_RANGE = (0.3, 2.7)
-# §4, match radius: 4 px + b/4 + ρ·σ. The lens moves dust radially by a few per cent; less if it is the same lens.
-RADIAL_SPREAD_OTHER_LENS = 0.02
-RADIAL_SPREAD_SAME_LENS = 0.002
 
 
 def blur_constant_px(pixel_pitch_um: float | None = None) -> float:
@@ -65,7 +62,6 @@ def predict_diameter_px(strength: float, blur: float, opacity: float = 1.0) -> f
     return max(equivalent_diameter_px(strength, opacity), blur)
 
 
-def match_radius_px(diameter_px: float, from_centre_px: float, *, same_lens: bool) -> float:
-    """Say how far from its predicted place a particle may appear (§4)."""
-    spread = RADIAL_SPREAD_SAME_LENS if same_lens else RADIAL_SPREAD_OTHER_LENS
-    return 4.0 + 0.25 * diameter_px + spread * from_centre_px
+def match_radius_px(diameter_px: float) -> float:
+    """Say how far from its predicted place a particle may appear, besides what the lens does to it (§4)."""
+    return 4.0 + 0.25 * diameter_px

@@ -11,10 +11,14 @@ from dataclasses import dataclass, field, replace
 from dustd import optics
 from dustd.evidence import Evidence, visible_from
 from dustd.frame import Camera, from_centre
-from dustd.lenses import BodyOptics, focal_bin_mm
+from dustd.lenses import FOCUS_SPREAD, PLACE_ERROR_PX, BodyOptics, focal_bin_mm
 
 EVIDENCE_SCORE = 0.2  # score at which false spots are .1 per megapixel, for models that do not say
-BEST_DETECTION = 0.8  # Pd of a spot far above its visibility limit (facts §4)
+# Pd by clearness, a spot's attenuation over the smallest that could be seen where it lies (`dustd.evidence`), of being
+# listed at all; fitted to 856 spots 12 to 60 px wide drawn over 12 held-out photographs (tests/bench/detectability.py:
+# .98, .95, 1.5). Whatever the texture, spots below some 2 % are hard to find there: of those of 1 to 2 % a quarter was.
+BEST_DETECTION, HALF_CLEARNESS, CLEARNESS_POWER = 0.95, 0.95, 1.8
+FAINT = 0.02
 UNKNOWN_DETECTION = 0.5  # our choice: Pd of a sighting where the aperture is unknown
 
 
@@ -54,6 +58,7 @@ class Sighting:
     f_number: float | None
     focal_length_mm: float | None
     lens: str | None
+    score: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,16 +120,32 @@ class Particle:
 class Prediction:
     """Where and how a particle must show in a frame (frame coordinates).
 
-    *attenuation* is None where the aperture is unknown: nothing is predicted from it then, and not seeing the particle
-    says nothing. *p_visible* is the probability that it would be found, 0 outside the frame.
+    It lies within *radius_px* of (x, y), and *radial_px* more along *outwards*, the unit vector from the sensor's
+    centre: as far as the lens may move it. *attenuation* is None where the aperture is unknown: nothing is predicted
+    from it then, and not seeing the particle says nothing. *p_visible* is the probability that it would be found, 0
+    outside the frame.
     """
 
     x: float
     y: float
+    outwards: tuple[float, float]
     radius_px: float
+    radial_px: float
     diameter_px: float
     attenuation: float | None
     p_visible: float
+
+    @property
+    def area_px2(self) -> float:
+        """The area in which it may lie."""
+        return math.pi * self.radius_px * (self.radius_px + self.radial_px)
+
+    def away(self, x: float, y: float) -> float:
+        """Say how far a point lies from the predicted place, 1 at the limit of where the particle may be."""
+        dx, dy = x - self.x, y - self.y
+        along = dx * self.outwards[0] + dy * self.outwards[1]
+        aside = dx * self.outwards[1] - dy * self.outwards[0]
+        return math.hypot(along / (self.radius_px + self.radial_px), aside / self.radius_px)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +194,10 @@ def view_of(camera: Camera, *, frame_id: str, width: int, height: int, evidence:
 
 
 def visibility(attenuation: float, view: View, x: float, y: float) -> float:
-    """Give the probability Pd that a spot of this attenuation at (x, y) would be found: half the best at its limit."""
-    clearness = (attenuation / visible_from(view.evidence, x, y)) ** 3
-    return BEST_DETECTION * clearness / (1 + clearness)
+    """Give the probability Pd that a spot of this attenuation at (x, y) would be found."""
+    clearness = attenuation / max(visible_from(view.evidence, x, y), FAINT)
+    odds = (clearness / HALF_CLEARNESS) ** CLEARNESS_POWER
+    return BEST_DETECTION * odds / (1 + odds)
 
 
 def places_of(sightings: Sequence[Sighting]) -> tuple[Place, ...]:
@@ -199,7 +221,7 @@ def with_sighting(places: tuple[Place, ...], sighting: Sighting) -> tuple[Place,
 
 def predict(particle: Particle, view: View, body: BodyOptics) -> Prediction:
     """Predict where, how wide, how deep and how surely a particle shows in a frame of a body with these optics."""
-    mx, my, same_lens = _place(particle, view)
+    mx, my, sigma_px = whereabouts(particle.places, body, view.lens, focal_bin_mm(view.focal_length_mm))
     x, y = from_centre(mx, my, width=view.width, height=view.height)
     inside = -0.5 <= x < view.width - 0.5 and -0.5 <= y < view.height - 0.5
     if view.f_number:
@@ -208,21 +230,49 @@ def predict(particle: Particle, view: View, body: BodyOptics) -> Prediction:
         p_visible = visibility(attenuation, view, x, y)
     else:
         attenuation, diameter_px, p_visible = None, particle.sightings[-1].diameter_px, UNKNOWN_DETECTION
+    from_centre_px = math.hypot(mx, my)
     return Prediction(
         x=x,
         y=y,
-        radius_px=optics.match_radius_px(diameter_px, math.hypot(mx, my), same_lens=same_lens),
+        outwards=(mx / from_centre_px, my / from_centre_px) if from_centre_px > 0 else (1.0, 0.0),
+        radius_px=optics.match_radius_px(diameter_px),
+        radial_px=2 * sigma_px,
         diameter_px=diameter_px,
         attenuation=attenuation,
         p_visible=p_visible if inside else 0.0,
     )
 
 
-def _place(particle: Particle, view: View) -> tuple[float, float, bool]:
-    """Say where a particle lies for this lens: as seen through it before, else on average, and which of the two."""
-    here = [
-        s for s in particle.sightings if view.lens and (s.lens, s.focal_length_mm) == (view.lens, view.focal_length_mm)
-    ]
-    if not here:
-        return particle.mx, particle.my, False
-    return sum(s.mx for s in here) / len(here), sum(s.my for s in here) / len(here), True
+def whereabouts(
+    places: Sequence[Place], body: BodyOptics, lens: str | None, focal_mm: float | None
+) -> tuple[float, float, float]:
+    """Say where a lens shows a particle that was seen at *places*: map coordinates, and σ along the radius, px.
+
+    Where this lens has shown it before, and where the others have, moved by the ratio of the scales, each weighed by
+    what is known of it.
+    """
+    log_scale, sigma = body.scale(lens, focal_mm)
+    direct = [place for place in places if lens is not None and (place.lens, place.focal_mm) == (lens, focal_mm)]
+    x, y, variance = 0.0, 0.0, math.inf
+    others = [place for place in places if place not in direct]
+    if others:
+        mx, my, own = reference_place(others, body)
+        x, y = mx * math.exp(log_scale), my * math.exp(log_scale)
+        variance = own + (x * x + y * y) * (sigma**2 + FOCUS_SPREAD**2)
+    for place in direct:  # one at most
+        here = PLACE_ERROR_PX**2 / place.count + (place.mx**2 + place.my**2) * FOCUS_SPREAD**2
+        share = 1 / (1 + here / variance)
+        x, y = x + share * (place.mx - x), y + share * (place.my - y)
+        variance = share * here
+    return x, y, math.sqrt(variance)
+
+
+def reference_place(places: Sequence[Place], body: BodyOptics) -> tuple[float, float, float]:
+    """Say where the reference lens would show a particle that was seen at *places*, and the variance of that, px²."""
+    x = y = total = 0.0
+    for place in places:
+        log_scale, sigma = body.scale(place.lens, place.focal_mm)
+        variance = PLACE_ERROR_PX**2 / place.count + (place.mx**2 + place.my**2) * (sigma**2)
+        scale = math.exp(-log_scale)
+        x, y, total = x + place.mx * scale / variance, y + place.my * scale / variance, total + 1 / variance
+    return x / total, y / total, 1 / total

@@ -24,6 +24,7 @@ from dustd.errors import DustdError, FrameError
 from dustd.frame import Camera, Frame
 from dustd.images import encode_jpeg, encode_tiff, orient
 from dustd.integrity import require_whole
+from dustd.known import look_again
 from dustd.light import overview
 from dustd.measure import measure
 from dustd.metadata import read_camera, read_source_metadata
@@ -169,8 +170,9 @@ class Pipeline:
             score=evidence_score,
         )
         state = self.store.state(frame.camera.body_id, frame.camera.taken_at)
+        decided = reconcile(spots, state, view, limits)
         return Judgement(
-            spots=reconcile(spots, state, view, limits),
+            spots=(*decided, *look_again(frame, decided, state, view, limits.lone)),
             detector=DetectorInfo(
                 model_id=self.detector.model_id,
                 sha256=self.detector.sha256,

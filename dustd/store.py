@@ -1,52 +1,38 @@
-"""The dust maps on disk: one SQLite file for all bodies.
+"""The dust maps of all bodies, kept in SQLite, or in PostgreSQL where several stations share them.
 
 Each frame is counted once, in one transaction keyed by its identity, so a crash or a restart neither loses nor doubles
-it; and the maps are a fold over sidecar records, so they can be learnt again from those alone. This module keeps and
-fetches; what a frame means for a particle is `dustd.dustmap`.
+it. It is folded where it belongs in capture order, whenever it arrives: what the latest frames brought is kept, and
+states of the map between them to fold anew from. A frame older than all that counts as if taken when it arrived, until
+the maps are learnt again from the sidecars. This module keeps and fetches; the line of frames is `dustd.history`, what
+a frame means for a particle `dustd.dustmap`, the tables are `dustd.schema`.
 """
 
-import json
-import re
-import sqlite3
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from dustd import dustmap, evidence, mapjson
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dustd import __version__, evidence, history, mapjson
 from dustd.dustmap import State
-from dustd.errors import SurroundingsError
-from dustd.particle import DustMap, Particle, Scene, View, view_of
+from dustd.errors import SurroundingsError, UsageError
+from dustd.history import BEGINNING, Counted, Step
+from dustd.particle import DustMap, Scene
+from dustd.schema import PARTS, Database, GarbledError, bodies, dismissed, epochs, frames, scenes, states
 from dustd.sidecar import Record
 
-BUSY_TIMEOUT_MS = 10_000
+SCHEMA = "dustd.map"
+SCHEMA_VERSION = "1.0"
 STOPPED_DOWN = 8.0  # from this f-number dust is expected to show
-
-# One entry per schema version, applied in order; never edit one that was released. An epoch that starts at NULL is the
-# body's first. *scenes* holds the surroundings that particles still refer to, once per frame.
-MIGRATIONS = (
-    """
-    CREATE TABLE bodies (body_id TEXT PRIMARY KEY, make TEXT, model TEXT, width INTEGER NOT NULL,
-        height INTEGER NOT NULL);
-    CREATE TABLE epochs (id INTEGER PRIMARY KEY, body_id TEXT NOT NULL REFERENCES bodies ON DELETE CASCADE,
-        started_at TEXT);
-    CREATE UNIQUE INDEX epoch_start ON epochs (body_id, coalesce(started_at, ''));
-    CREATE TABLE frames (body_id TEXT NOT NULL REFERENCES bodies ON DELETE CASCADE, frame_id TEXT NOT NULL,
-        epoch INTEGER NOT NULL REFERENCES epochs ON DELETE CASCADE, name TEXT NOT NULL, taken_at TEXT, f_number REAL,
-        PRIMARY KEY (body_id, frame_id)) WITHOUT ROWID;
-    CREATE INDEX frame_epoch ON frames (epoch);
-    CREATE TABLE particles (epoch INTEGER NOT NULL REFERENCES epochs ON DELETE CASCADE, id TEXT NOT NULL,
-        data TEXT NOT NULL, PRIMARY KEY (epoch, id));
-    CREATE TABLE scenes (epoch INTEGER NOT NULL REFERENCES epochs ON DELETE CASCADE, frame_id TEXT NOT NULL,
-        data TEXT NOT NULL, PRIMARY KEY (epoch, frame_id));
-    CREATE TABLE observations (epoch INTEGER NOT NULL, particle_id TEXT NOT NULL, n INTEGER NOT NULL,
-        frame_id TEXT NOT NULL, taken_at TEXT, seen INTEGER NOT NULL, log_odds REAL NOT NULL,
-        PRIMARY KEY (epoch, particle_id, n),
-        FOREIGN KEY (epoch, particle_id) REFERENCES particles (epoch, id) ON DELETE CASCADE) WITHOUT ROWID;
-    """,
-    "ALTER TABLE epochs ADD COLUMN optics TEXT; ALTER TABLE epochs ADD COLUMN cleaning TEXT",
-)
+KEPT = 192  # frames of a body that can at least be folded anew: a morning's work, some 7 kB each
+STRIDE = 32  # frames between two kept states: the most that are folded anew for nothing
+RECENT = 100  # frames of which the report tells how many show dust
+LEFT_BY_CLEANING = 4  # particles; 2 and 4 were left on two cleaned bodies (facts §1.2)
+BODIES_REMEMBERED = 8  # whose current maps stay in memory, a few MB each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,39 +45,43 @@ class Observation:
     log_odds: float
 
 
-class Store:
-    """The maps of all bodies. Use as a context manager, from one thread; several processes may share the file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """The time between two cleanings. *started_at* is what the clock showed, None for a body's first epoch.
 
-    Every method raises SurroundingsError if the disk is in the way. A damaged file is renamed, not deleted.
+    *before* counts the particles that were confirmed when the cleaning came, *seen_since* those of them that have been
+    seen after it; the cleaning worked as far as these are fewer.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
-        self._connection = connection
-        self._path = path
+    started_at: str | None
+    how: Literal["first", "declared", "noticed"]
+    frames: int
+    confirmed: int
+    before: int
+    seen_since: int
+
+
+class Store:
+    """The maps of all bodies. Use as a context manager, from one thread; several processes may share the database.
+
+    Every method raises SurroundingsError if disk or server is in the way. A damaged file is renamed, not deleted.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._latest: dict[str, tuple[int, str, State]] = {}  # body: revision, place and state
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
-        """Open or create the store; ":memory:" keeps it in memory only. Older files are brought up to date."""
-        file = None if str(path) == ":memory:" else Path(path)
-        try:
-            if file is not None:
-                file.parent.mkdir(parents=True, exist_ok=True)
-            store = cls(sqlite3.connect(file or ":memory:", isolation_level=None), file)
-        except (OSError, sqlite3.Error) as exc:
-            raise SurroundingsError(
-                f"the dust maps cannot be opened ({exc})", remedy="Make the folder writable or set map.store", path=file
-            ) from exc
-        try:
-            with store._guarded():
-                store._prepare()
-        except BaseException:
-            store.close()
-            raise
-        return store
+    def open(cls, where: Path | str) -> Self:
+        """Open or create the store: a file, ":memory:", or postgresql+psycopg://user:password@host/database.
+
+        Older databases are brought up to date. Raises ConfigError for a URL that cannot be used.
+        """
+        return cls(Database(where))
 
     def close(self) -> None:
-        """Close the file; what was observed is already safe."""
-        self._connection.close()
+        """Close the database; what was observed is already safe."""
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -101,28 +91,57 @@ class Store:
 
     def state(self, body_id: str, at: str | None = None) -> State:
         """Fetch what is known of a body in the epoch in which *at* (ISO 8601) lies; None: now."""
-        with self._guarded():
-            return self._load(self._epoch(body_id, at))
+        with self._database.reading() as db:
+            epoch = _epoch(db, body_id, history.latest_place_at(at) if at else None)
+            return (
+                self._state(db, body_id, _last(db, body_id, states.c.epoch == epoch)) if epoch is not None else State()
+            )
 
     def bodies(self) -> tuple[DustMap, ...]:
         """Fetch the current map of every body, by its key."""
-        with self._guarded():
-            rows = self._connection.execute("SELECT body_id FROM bodies ORDER BY body_id").fetchall()
-            return tuple(self._map(body_id) for (body_id,) in rows)
+        with self._database.reading() as db:
+            found = db.execute(sa.select(bodies).order_by(bodies.c.body_id)).mappings().all()
+            return tuple(self._map(db, body) for body in found)
 
     def body(self, body_id: str) -> DustMap | None:
         """Fetch a body's current map, None if there is none."""
-        with self._guarded():
-            known = self._connection.execute("SELECT 1 FROM bodies WHERE body_id = ?", (body_id,)).fetchone()
-            return self._map(body_id) if known else None
+        with self._database.reading() as db:
+            body = db.execute(sa.select(bodies).where(bodies.c.body_id == body_id)).mappings().first()
+            return self._map(db, body) if body else None
 
-    def observations(self, particle: Particle) -> tuple[Observation, ...]:
-        """Fetch what each frame said about a particle, in the order in which they were counted."""
-        query = "SELECT frame_id, taken_at, seen, log_odds FROM observations WHERE particle_id = ? ORDER BY epoch, n"
-        with self._guarded():
+    def epochs(self, body_id: str) -> tuple[Epoch, ...]:
+        """Fetch a body's epochs, the first one first."""
+        with self._database.reading() as db:
+            found, before = [], frozenset()
+            for epoch, end in _spans(db, body_id):
+                state = self._state(db, body_id, _last(db, body_id, states.c.epoch == epoch.place))
+                confirmed = frozenset(particle.id for particle in state.particles if particle.confirmed)
+                query = sa.select(frames.c.observed).where(_within(body_id, epoch.place, end))
+                told = [row.observed["seen"] for row in db.execute(query)]
+                found.append(
+                    Epoch(
+                        started_at=epoch.started_at,
+                        how=epoch.how,
+                        frames=len(told),
+                        confirmed=len(confirmed),
+                        before=len(before),
+                        seen_since=len(before.intersection(*[{id_ for seen in told for id_ in seen}])),
+                    )
+                )
+                before = confirmed
+            return tuple(found)
+
+    def observations(self, body_id: str, particle_id: str) -> tuple[Observation, ...]:
+        """Fetch what each frame said about a particle, in capture order."""
+        query = sa.select(frames).where(frames.c.body_id == body_id).order_by(frames.c.place)
+        with self._database.reading() as db:
             return tuple(
-                Observation(frame_id=frame_id, taken_at=taken_at, seen=bool(seen), log_odds=log_odds)
-                for frame_id, taken_at, seen, log_odds in self._connection.execute(query, (particle.id,))
+                Observation(
+                    frame_id=row.frame_id, taken_at=row.taken_at, seen=kind == "seen", log_odds=told[particle_id]
+                )
+                for row in db.execute(query)
+                for kind, told in row.observed.items()
+                if particle_id in told
             )
 
     def observe(self, record: Record) -> bool:
@@ -130,242 +149,482 @@ class Store:
 
         Returns False, and changes nothing, if it was counted before, failed, or its record lacks evidence.
         """
-        with self._transaction():
-            return self._count(record)
+        with self._changing() as db:
+            frame = self._enter(db, record)
+            if frame is None:
+                return False
+            body = _lock(db, record.camera.body_id)
+            if frame.place > body.horizon:
+                self._fold_again(db, body, frame.place, frame)
+            else:
+                self._fold_into_old_epoch(db, body, frame)
+            return True
 
     def rebuild(self, records: Iterable[Record]) -> int:
         """Learn the maps of all bodies in *records* anew, in capture order; all or nothing. Returns the frames counted.
 
-        The order and repetition of *records* do not matter. Declared cleanings stay: no sidecar tells of them.
+        The order and repetition of *records* do not matter. Declared and undone cleanings stay: no sidecar tells of
+        them. Cleanings are noticed anew.
         """
-        ordered = sorted(records, key=capture_order)
-        with self._transaction():
-            for body_id in {record.camera.body_id for record in ordered}:
-                self._connection.execute("DELETE FROM frames WHERE body_id = ?", (body_id,))
-                for table in ("particles", "scenes"):
-                    query = f"DELETE FROM {table} WHERE epoch IN (SELECT id FROM epochs WHERE body_id = ?)"
-                    self._connection.execute(query, (body_id,))
-                query = "UPDATE epochs SET optics = NULL, cleaning = NULL WHERE body_id = ?"
-                self._connection.execute(query, (body_id,))
-            return sum(self._count(record) for record in ordered)
+        ordered = sorted(records, key=lambda record: (history.place_of(record), record.source.sha256))
+        with self._changing() as db:
+            body_ids = sorted({record.camera.body_id for record in ordered})
+            for body_id in body_ids:
+                self._begin_again(db, body_id)
+            counted = sum(self._enter(db, record) is not None for record in ordered)
+            for body_id in body_ids:
+                body = _lock(db, body_id)
+                if body is not None:
+                    self._fold_again(db, body, BEGINNING + " ")
+            return counted
 
     def cleaned(self, body_id: str, at: str) -> bool:
         """Note that a body's sensor was cleaned *at* (ISO 8601): a new epoch, the old one stays. False if unknown.
 
-        Frames taken later that are counted already stay where they are, until a rebuild.
+        Frames taken later that are counted already move to the new epoch, as far back as they can be folded anew.
         """
-        with self._transaction():
-            known = self._connection.execute("SELECT 1 FROM bodies WHERE body_id = ?", (body_id,)).fetchone()
-            if known:
-                self._connection.execute(
-                    "INSERT OR IGNORE INTO epochs (body_id, started_at) VALUES (?, ?)", (body_id, wall_time(at))
-                )
-            return known is not None
+        place = history.cleaning_place(at)
+        with self._changing() as db:
+            body = _lock(db, body_id)
+            if body is None:
+                return False
+            if not _exists(db, epochs, body_id, epochs.c.started_at == place):
+                place = max(place, body.horizon + " ")  # a space sorts before whatever may follow the horizon
+                row = {"body_id": body_id, "place": place, "how": "declared", "started_at": history.cleaning_place(at)}
+                db.execute(epochs.insert(), row)
+                self._fold_again(db, body, place)
+            return True
+
+    def undo_cleaning(self, body_id: str) -> bool:
+        """Take back the last cleaning, declared or noticed: its epoch joins the one before. False if there is none.
+
+        A cleaning once noticed and undone is not noticed again in the same frames. Frames of the undone epoch that are
+        too old to be folded anew count again after a rebuild.
+        """
+        with self._changing() as db:
+            body = _lock(db, body_id)
+            *_, last = db.execute(
+                sa.select(epochs).where(epochs.c.body_id == body_id).order_by(epochs.c.place)
+            ).all() or [None]
+            if body is None or last is None or last.how == "first":
+                return False
+            if last.how == "noticed":
+                until = _last(db, body_id).place
+                db.execute(dismissed.insert(), {"body_id": body_id, "since": last.place, "until": until})
+            db.execute(epochs.delete().where(epochs.c.body_id == body_id, epochs.c.place == last.place))
+            if last.place <= body.horizon:  # its first frames cannot be folded anew: go on from the horizon
+                kept = _last(db, body_id).place
+                query = states.update().where(states.c.body_id == body_id, states.c.place == kept)
+                db.execute(query.values(place=body.horizon))
+            self._fold_again(db, body, max(last.place, body.horizon + " "))
+            return True
 
     def forget(self, body_id: str) -> bool:
         """Delete all that is known about a body, its cleanings too. False if nothing was."""
-        with self._transaction():
-            return self._connection.execute("DELETE FROM bodies WHERE body_id = ?", (body_id,)).rowcount > 0
+        with self._changing() as db:
+            return db.execute(bodies.delete().where(bodies.c.body_id == body_id)).rowcount > 0
 
-    def _prepare(self) -> None:
-        execute = self._connection.execute
-        execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = FULL")  # a counted frame survives a power cut, as its sidecar does
-        execute("PRAGMA foreign_keys = ON")
-        with self._transaction():
-            (version,) = execute("PRAGMA user_version").fetchone()
-            if version > len(MIGRATIONS):
-                raise SurroundingsError(
-                    f"the dust maps were written by a newer dustd (schema {version})",
-                    remedy="Update dustd, or set map.store to another file",
-                    path=self._path,
+    def export(self, body_id: str) -> dict[str, Any] | None:
+        """Lay all that is known about a body out for JSON, its history and cleanings too; None if nothing is."""
+        with self._database.reading() as db:
+            body = db.execute(sa.select(bodies).where(bodies.c.body_id == body_id)).mappings().first()
+            if body is None:
+                return None
+            parts = {}
+            for table in PARTS:
+                columns = [column for column in table.columns if column.name != "body_id"]
+                rows = db.execute(
+                    sa.select(*columns).where(table.c.body_id == body_id).order_by(*table.primary_key.columns)
                 )
-            for script in MIGRATIONS[version:]:
-                for statement in script.split(";"):
-                    execute(statement)
-            execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+                parts[table.name] = [dict(row) for row in rows.mappings()]
+        head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "dustd_version": __version__}
+        return {**head, "body": dict(body), **parts}
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Do all of the block or nothing of it, alone on the file."""
-        with self._guarded():
-            self._connection.execute("BEGIN IMMEDIATE")
+    def import_(self, data: Any, *, replace: bool = False) -> str:
+        """Take in a body's map as `export` laid it out. Returns the body's key.
+
+        Raises UsageError if *data* is no such thing, or the body has a map already and *replace* is not said.
+        """
+        body, parts = _checked(data)
+        body_id = body["body_id"]
+        with self._changing() as db:
+            if _exists(db, bodies, body_id):
+                if not replace:
+                    raise UsageError(
+                        f"{body_id} has a dust map already",
+                        remedy="Say --replace to put the imported one in its place; export the old one first",
+                    )
+                db.execute(bodies.delete().where(bodies.c.body_id == body_id))
             try:
-                yield
-            except BaseException:
-                if self._connection.in_transaction:  # some errors, such as a full disk, have rolled back already
-                    self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+                with db.begin_nested():
+                    db.execute(bodies.insert(), body)
+                    for table in PARTS:
+                        if parts[table.name]:
+                            db.execute(table.insert(), [{**row, "body_id": body_id} for row in parts[table.name]])
+                    for row in db.execute(sa.select(states).where(states.c.body_id == body_id)):
+                        self._state(db, body_id, row)
+                    list(_inputs(db, body_id, BEGINNING))
+            except (sa.exc.IntegrityError, sa.exc.StatementError, GarbledError) as exc:
+                raise UsageError(f"it is no whole dust map ({exc})", remedy=_IMPORT_REMEDY) from exc
+        return body_id
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours; put a damaged file aside."""
+    def _changing(self) -> Iterator[sa.Connection]:
         try:
-            yield
-        except sqlite3.OperationalError as exc:
-            raise SurroundingsError(
-                f"the dust maps cannot be used now ({exc})",
-                remedy="See that the disk is writable and not full, and that no other program holds the file",
-                path=self._path,
-            ) from exc
-        except sqlite3.DatabaseError as exc:
-            if isinstance(exc, sqlite3.IntegrityError | sqlite3.ProgrammingError):  # ours, not the disk's
-                raise
-            self.close()
-            kept = _put_aside(self._path) if self._path is not None else None
-            raise SurroundingsError(
-                f"the dust maps are damaged ({exc})" + (f" and were put aside as {kept.name}" if kept else ""),
-                remedy="Learn them again from the sidecars: dustd map rebuild FOLDER (then repeat: dustd map cleaned)",
-                path=self._path,
-            ) from exc
+            with self._database.changing() as db:
+                yield db
+        except BaseException:
+            self._latest.clear()  # it may hold what was rolled back
+            raise
 
-    def _count(self, record: Record) -> bool:
-        view = _view(record)
-        if view is None:
-            return False
-        body_id, execute = record.camera.body_id, self._connection.execute
-        if execute("SELECT 1 FROM frames WHERE body_id = ? AND frame_id = ?", (body_id, view.frame_id)).fetchone():
-            return False
-        execute(
-            "INSERT INTO bodies VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-            " width = max(width, excluded.width), height = max(height, excluded.height)",
-            (body_id, record.camera.make, record.camera.model, record.width, record.height),
-        )
-        execute("INSERT OR IGNORE INTO epochs (body_id, started_at) VALUES (?, NULL)", (body_id,))
-        epoch = self._epoch(body_id, view.taken_at)
-        frame = (body_id, view.frame_id, epoch, record.source.name, view.taken_at, view.f_number)
-        execute("INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?)", frame)
-        before = self._load(epoch)
-        self._save(epoch, before, dustmap.observe(before, view, record.spots), view)
-        return True
-
-    def _epoch(self, body_id: str, at: str | None) -> int | None:
-        """Find the epoch in which a time lies; the current one if it is not known."""
-        query = (
-            "SELECT id FROM epochs WHERE body_id = ? AND (? IS NULL OR started_at IS NULL OR started_at <= ?)"
-            " ORDER BY started_at DESC NULLS LAST LIMIT 1"
-        )
-        time = wall_time(at) if at else None
-        row = self._connection.execute(query, (body_id, time, time)).fetchone()
-        return row[0] if row else None
-
-    def _load(self, epoch: int | None) -> State:
-        execute = self._connection.execute
-        scenes = {
-            frame_id: Scene(frame_id=frame_id, evidence=evidence.from_dict(json.loads(data)))
-            for frame_id, data in execute("SELECT frame_id, data FROM scenes WHERE epoch = ?", (epoch,))
+    def _enter(self, db: sa.Connection, record: Record) -> Counted | None:
+        """Put a frame on its body's line; None if it is there already or is of no use to the map."""
+        frame = history.counted(record)
+        if frame is None:
+            return None
+        body_id, frame_id = record.camera.body_id, frame.view.frame_id
+        body = _lock(db, body_id) or self._begin(db, record)
+        if _exists(db, frames, body_id, frames.c.frame_id == frame_id):
+            return None
+        size = {"width": max(body.width, record.width), "height": max(body.height, record.height)}
+        db.execute(bodies.update().where(bodies.c.body_id == body_id).values(**size))
+        if frame.place <= body.horizon:
+            frame = self._too_late(db, body, frame)
+        row = {
+            "body_id": body_id,
+            "frame_id": frame_id,
+            "place": frame.place,
+            "name": record.source.name.encode(errors="backslashreplace").decode(),
+            "taken_at": record.camera.taken_at,
+            "f_number": record.camera.f_number,
+            "observed": {"seen": {}, "missed": {}},
+            "input": history.to_dict(frame) if frame.place > body.horizon else None,
         }
-        rows = execute("SELECT data FROM particles WHERE epoch = ? ORDER BY id", (epoch,))
-        particles = tuple(mapjson.decode_particle(json.loads(data), scenes) for (data,) in rows)
-        optics, cleaning = execute("SELECT optics, cleaning FROM epochs WHERE id = ?", (epoch,)).fetchone() or (0, 0)
-        if not optics:
-            return State(particles=particles)
-        return State(
-            particles=particles,
-            optics=mapjson.decode_optics(json.loads(optics)),
-            cleaning=mapjson.decode_cleaning(json.loads(cleaning), scenes),
-        )
+        db.execute(frames.insert(), row)
+        row = {"body_id": body_id, "frame_id": frame_id, "evidence": evidence.to_dict(frame.view.evidence)}
+        _insert_new(db, scenes, row)
+        return frame
 
-    def _save(self, epoch: int | None, before: State, after: State, view: View) -> None:
-        """Write what a frame changed: particles, its observations, and the scenes that are still referred to."""
-        execute, executemany = self._connection.execute, self._connection.executemany
-        old = {particle.id: particle for particle in before.particles}
-        gone = old.keys() - {particle.id for particle in after.particles}
-        changed = [particle for particle in after.particles if particle != old.get(particle.id)]
-        executemany("DELETE FROM particles WHERE epoch = ? AND id = ?", [(epoch, id_) for id_ in sorted(gone)])
-        executemany(
-            "INSERT INTO particles VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET data = excluded.data",
-            [(epoch, particle.id, json.dumps(mapjson.encode_particle(particle))) for particle in changed],
-        )
-        executemany(
-            "INSERT INTO observations VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [_observation(epoch, old.get(particle.id), particle, view) for particle in changed],
-        )
-        optics, cleaning = mapjson.encode_optics(after.optics), mapjson.encode_cleaning(after.cleaning)
-        row = (json.dumps(optics), json.dumps(cleaning), epoch)
-        execute("UPDATE epochs SET optics = ?, cleaning = ? WHERE id = ?", row)
-        referred = mapjson.scenes(after).keys()
-        stored = {frame_id for (frame_id,) in execute("SELECT frame_id FROM scenes WHERE epoch = ?", (epoch,))}
-        unneeded = [(epoch, frame_id) for frame_id in sorted(stored - referred)]
-        executemany("DELETE FROM scenes WHERE epoch = ? AND frame_id = ?", unneeded)
-        if view.frame_id in referred:
-            data = json.dumps(evidence.to_dict(view.evidence))
-            execute("INSERT INTO scenes VALUES (?, ?, ?)", (epoch, view.frame_id, data))
+    def _begin(self, db: sa.Connection, record: Record) -> Any:
+        """Make room for a new body; whoever is first makes it."""
+        body_id, camera = record.camera.body_id, record.camera
+        size = {"width": record.width, "height": record.height, "horizon": BEGINNING, "revision": 0}
+        if _insert_new(db, bodies, {"body_id": body_id, "make": camera.make, "model": camera.model, **size}):
+            db.execute(epochs.insert(), {"body_id": body_id, "place": BEGINNING, "how": "first"})
+            _write(db, body_id, Step(place=BEGINNING, epoch=BEGINNING, n=0, state=State()))
+        return _lock(db, body_id)
 
-    def _map(self, body_id: str) -> DustMap:
-        execute = self._connection.execute
-        make, model, width, height = execute(
-            "SELECT make, model, width, height FROM bodies WHERE body_id = ?", (body_id,)
-        ).fetchone()
-        epoch = self._epoch(body_id, None)
-        count, stopped_down, first, last = execute(
-            "SELECT count(*), coalesce(sum(f_number >= ?), 0), min(taken_at), max(taken_at) FROM frames"
-            " WHERE epoch = ?",
-            (STOPPED_DOWN, epoch),
-        ).fetchone()
-        cleanings = execute(
-            "SELECT started_at FROM epochs WHERE body_id = ? AND started_at IS NOT NULL ORDER BY 1", (body_id,)
-        )
+    def _begin_again(self, db: sa.Connection, body_id: str) -> None:
+        """Forget the frames of a body and what was learnt from them, but not what a person said."""
+        if _lock(db, body_id) is None:
+            return
+        for table in (states, frames, scenes):
+            db.execute(table.delete().where(table.c.body_id == body_id))
+        db.execute(epochs.delete().where(epochs.c.body_id == body_id, epochs.c.how == "noticed"))
+        declared = epochs.update().where(epochs.c.body_id == body_id, epochs.c.how == "declared")
+        db.execute(declared.values(place=epochs.c.started_at))
+        db.execute(bodies.update().where(bodies.c.body_id == body_id).values(horizon=BEGINNING, width=0, height=0))
+        _write(db, body_id, Step(place=BEGINNING, epoch=BEGINNING, n=0, state=State()))
+
+    def _too_late(self, db: sa.Connection, body: Any, frame: Counted) -> Counted:
+        """Move a frame whose place is out of reach to the end of its epoch."""
+        epoch, end = next(span for span in _spans(db, body.body_id) if span[1] is None or frame.place < span[1])
+        query = sa.select(sa.func.max(frames.c.place)).where(_within(body.body_id, epoch.place, end))
+        last = db.execute(query).scalar_one() or epoch.place
+        return dataclasses.replace(frame, place=history.place_after(last, body.revision, frame.place))
+
+    def _fold_into_old_epoch(self, db: sa.Connection, body: Any, frame: Counted) -> None:
+        """Fold a frame that comes after all others into an epoch that is over; later epochs stay as they are."""
+        body_id = body.body_id
+        row = _last(db, body_id, states.c.epoch == _epoch(db, body_id, frame.place))
+        start = Step(place=row.place, epoch=row.epoch, n=row.n, state=self._state(db, body_id, row))
+        step = history.after(start, frame)
+        db.execute(states.delete().where(states.c.body_id == body_id, states.c.place == row.place))
+        _write(db, body_id, dataclasses.replace(step, place=row.place, state=history.undecided(step.state)))
+        _write_observed(db, body_id, step)
+        db.execute(bodies.update().where(bodies.c.body_id == body_id).values(revision=body.revision + 1))
+
+    def _fold_again(self, db: sa.Connection, body: Any, since: str, new: Counted | None = None) -> None:
+        """Fold anew whatever lies at *since* and after it, all of which lies after the horizon.
+
+        Where a cleaning is noticed, the line is cut before the first frame after it, and folded anew from there.
+        """
+        body_id = body.body_id
+        noticed: set[str] = set()
+        declined = [(row.since, row.until) for row in _rows(db, dismissed, body_id)]
+        while True:
+            start = self._start(db, body, since, noticed)
+            cuts = [epoch.place for epoch in _rows(db, epochs, body_id, epochs.c.place > start.place)]
+            last = _walk(
+                db, body_id, start, history.fold(start, _inputs(db, body_id, start.place, new), cuts, declined)
+            )
+            if last.state.cleaning.noticed_at is None:
+                break
+            cut = self._cut(db, body, last)
+            if cut is None:  # the line is cut there already
+                declined.append((last.place, last.place))
+            else:
+                noticed.add(cut)
+                since = min(since, cut)
+        revision = body.revision + 1
+        db.execute(bodies.update().where(bodies.c.body_id == body_id).values(revision=revision))
+        if len(self._latest) >= BODIES_REMEMBERED:
+            self._latest.clear()
+        self._latest[body_id] = (revision, last.place, last.state)
+        if last.n // STRIDE > start.n // STRIDE:
+            _prune(db, body_id, last.n - KEPT)
+
+    def _start(self, db: sa.Connection, body: Any, since: str, noticed: set[str]) -> Step:
+        """Go back to the last kept state before *since*, and forget what was believed after it.
+
+        A cleaning noticed by a frame that is folded anew has to be noticed anew, except those just *noticed*.
+        """
+        body_id = body.body_id
+        while True:
+            row = _last(db, body_id, states.c.place < since)
+            doubtful = [
+                epoch.place
+                for epoch in _rows(db, epochs, body_id, epochs.c.how == "noticed", epochs.c.place > body.horizon)
+                if epoch.place not in noticed and (epoch.decided_at >= since or epoch.place > row.place)
+            ]
+            if not doubtful:
+                break
+            since = min(since, *doubtful)
+            db.execute(epochs.delete().where(epochs.c.body_id == body_id, epochs.c.place.in_(doubtful)))
+        start = Step(place=row.place, epoch=row.epoch, n=row.n, state=self._state(db, body_id, row))
+        db.execute(states.delete().where(states.c.body_id == body_id, states.c.place > row.place))
+        return start
+
+    def _cut(self, db: sa.Connection, body: Any, step: Step) -> str | None:
+        """Begin an epoch before the first frame after a noticed cleaning; None if one begins there already."""
+        frame_id, taken_at = step.state.cleaning.noticed_at
+        first = db.scalars(
+            sa.select(frames.c.place).where(frames.c.body_id == body.body_id, frames.c.frame_id == frame_id)
+        ).one_or_none()
+        place = max(history.place_before(first or step.place), body.horizon + " ")
+        row = {
+            "body_id": body.body_id,
+            "place": place,
+            "how": "noticed",
+            "started_at": history.wall_time(taken_at) if taken_at else place.partition(" ")[0],
+            "decided_at": step.place,
+        }
+        return place if _insert_new(db, epochs, row) else None
+
+    def _state(self, db: sa.Connection, body_id: str, row: Any) -> State:
+        """Fetch the state of a row of `_last`, from memory if it is the latest and nobody has changed it since."""
+        if self._latest.get(body_id, ())[:2] == (row.revision, row.place):
+            return self._latest[body_id][2]
+        query = sa.select(states.c.state, states.c.scenes)
+        data = db.execute(query.where(states.c.body_id == body_id, states.c.place == row.place)).one()
+        version = data.state.get("schema_version", 0)
+        if version > mapjson.SCHEMA_VERSION:
+            raise SurroundingsError(
+                f"the dust map of {body_id} was written by a newer dustd", remedy="Update dustd on this computer"
+            )
+        with _whole():
+            return mapjson.decode(data.state, _scenes(db, body_id, data.scenes))
+
+    def _map(self, db: sa.Connection, body: Any) -> DustMap:
+        """Put together what the report needs of a body's current epoch."""
+        *earlier, (epoch, _) = _spans(db, body.body_id)
+        state = self._state(db, body.body_id, _last(db, body.body_id))
+        before = State()
+        if earlier:
+            row = _last(db, body.body_id, states.c.epoch == earlier[-1][0].place)
+            before = self._state(db, body.body_id, row)
+        here = _within(body.body_id, epoch.place, None)
+        stopped_down = sa.func.coalesce(sa.func.sum(sa.case((frames.c.f_number >= STOPPED_DOWN, 1), else_=0)), 0)
+        count = db.execute(
+            sa.select(
+                sa.func.count().label("frames"),
+                stopped_down.label("stopped_down"),
+                sa.func.min(frames.c.taken_at).label("first"),
+                sa.func.max(frames.c.taken_at).label("last"),
+            ).where(here)
+        ).one()
+        recent = db.scalars(
+            sa.select(frames.c.observed).where(here).order_by(frames.c.place.desc()).limit(RECENT)
+        ).all()
+        confirmed = {particle.id for particle in state.particles if particle.confirmed}
         return DustMap(
-            body_id=body_id,
-            make=make,
-            model=model,
-            width=width,
-            height=height,
-            frames=count,
-            frames_stopped_down=stopped_down,
-            first_frame_at=first,
-            last_frame_at=last,
-            cleanings=tuple(at for (at,) in cleanings),
-            particles=self._load(epoch).particles,
+            body_id=body.body_id,
+            make=body.make,
+            model=body.model,
+            width=body.width,
+            height=body.height,
+            frames=count.frames,
+            frames_stopped_down=count.stopped_down,
+            first_frame_at=count.first,
+            last_frame_at=count.last,
+            cleanings=tuple(each.started_at for each, _ in [*earlier, (epoch, None)][1:]),
+            particles=state.particles,
+            before=tuple(particle for particle in before.particles if particle.confirmed),
+            cleaning_noticed=epoch.how == "noticed",
+            recent_frames=len(recent),
+            recent_touched=sum(len(confirmed & told["seen"].keys()) > LEFT_BY_CLEANING for told in recent),
+            frame_names=_names(db, body.body_id, mapjson.scenes(state)),
         )
 
 
-def wall_time(at: str) -> str:
-    """Strip the UTC offset of an ISO 8601 time: what remains is what the clock showed, and sorts by it."""
-    return re.sub(r"(?<=\d)(Z|[+-]\d\d:?\d\d)$", "", at) if "T" in at or " " in at else at
+_IMPORT_REMEDY = "Name a file that dustd map export wrote"
 
 
-def capture_order(record: Record) -> tuple[str, str, str]:
-    """Key that sorts records by the camera's clock, then by name; frames without a time come last."""
-    taken_at = record.camera.taken_at
-    return (wall_time(taken_at) if taken_at else "~", record.source.name, record.source.sha256)
+def _checked(data: Any) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """Take an exported map apart: its body and the rows of each table. Raises UsageError if it is none."""
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise UsageError("it is no exported dust map", remedy=_IMPORT_REMEDY)
+    major = str(data.get("schema_version")).partition(".")[0]
+    if major != SCHEMA_VERSION.partition(".")[0]:
+        problem = f"it is a dust map of version {data.get('schema_version')}; this dustd reads {SCHEMA_VERSION}"
+        raise UsageError(problem, remedy="Use the dustd that wrote it, or update this one")
+    for table, rows in ((bodies, [data.get("body")]), *((part, data.get(part.name)) for part in PARTS)):
+        if not isinstance(rows, list) or not all(_fits(row, table) for row in rows):
+            raise UsageError(f"it is no whole dust map ({table.name} are garbled)", remedy=_IMPORT_REMEDY)
+    return data["body"], {part.name: data[part.name] for part in PARTS}
 
 
-def _view(record: Record) -> View | None:
-    """Take from a record what the map needs; None if it has not got it."""
-    data = record.evidence or {}
-    if record.status == "failed" or not data.get("frame_id") or not record.width or not record.height:
-        return None
+def _fits(row: Any, table: sa.Table) -> bool:
+    """Ask whether a row of an exported map has the columns of a table, with values that they can hold."""
+    columns = [column for column in table.columns if column.name != "body_id" or table is bodies]
+    if not isinstance(row, dict) or row.keys() != {column.name for column in columns}:
+        return False
+    kinds = {sa.Text: str, sa.Integer: int, sa.Float: (int, float)}
+    values = [(row[column.name], kinds.get(type(column.type), object)) for column in columns]
+    return all(value is None or isinstance(value, kind) for value, kind in values)
+
+
+def _lock(db: sa.Connection, body_id: str) -> Any:
+    """Fetch a body's row, None if it is not known, and keep other stations from changing the body meanwhile."""
+    return db.execute(sa.select(bodies).where(bodies.c.body_id == body_id).with_for_update()).first()
+
+
+def _insert_new(db: sa.Connection, table: sa.Table, row: dict[str, Any]) -> bool:
+    """Insert a row unless there is one with its key; say whether."""
+    insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[db.dialect.name]
+    return db.execute(insert(table).values(row).on_conflict_do_nothing()).rowcount == 1
+
+
+def _exists(db: sa.Connection, table: sa.Table, body_id: str, *where: Any) -> bool:
+    return db.execute(sa.select(table.c.body_id).where(table.c.body_id == body_id, *where)).first() is not None
+
+
+def _rows(db: sa.Connection, table: sa.Table, body_id: str, *where: Any) -> Sequence[Any]:
+    query = sa.select(table).where(table.c.body_id == body_id, *where)
+    return db.execute(query.order_by(*table.primary_key.columns)).all()
+
+
+def _last(db: sa.Connection, body_id: str, *where: Any) -> Any:
+    """Find the latest of a body's kept states: its place, epoch and n, and the body's revision."""
+    query = sa.select(states.c.place, states.c.epoch, states.c.n, bodies.c.revision).join_from(states, bodies)
+    return db.execute(query.where(states.c.body_id == body_id, *where).order_by(states.c.place.desc()).limit(1)).one()
+
+
+def _epoch(db: sa.Connection, body_id: str, place: str | None) -> str | None:
+    """Find the epoch in which a place lies, the current one if it is not given; None if the body is not known."""
+    query = sa.select(sa.func.max(epochs.c.place)).where(epochs.c.body_id == body_id)
+    return db.execute(query.where(epochs.c.place <= place) if place is not None else query).scalar()
+
+
+def _spans(db: sa.Connection, body_id: str) -> list[tuple[Any, str | None]]:
+    """List a body's epochs, each with the place at which the next one begins."""
+    found = _rows(db, epochs, body_id)
+    return list(zip(found, [*(epoch.place for epoch in found[1:]), None], strict=True))
+
+
+def _within(body_id: str, start: str, end: str | None) -> Any:
+    """Select a body's frames from a place up to another."""
+    here = sa.and_(frames.c.body_id == body_id, frames.c.place >= start)
+    return here if end is None else sa.and_(here, frames.c.place < end)
+
+
+def _inputs(db: sa.Connection, body_id: str, after: str, new: Counted | None = None) -> Iterator[Counted]:
+    """Give what the frames after a place brought, in order; *new* is one of them, known already."""
+    query = sa.select(frames.c.place, frames.c.frame_id).where(frames.c.body_id == body_id, frames.c.place > after)
+    for place, frame_id in db.execute(query.order_by(frames.c.place)).all():
+        if new is not None and place == new.place:
+            yield new
+            continue
+        one = sa.select(frames.c.input).where(frames.c.body_id == body_id, frames.c.frame_id == frame_id)
+        with _whole():
+            seen = _scenes(db, body_id, [frame_id])[frame_id].evidence
+            yield history.from_dict(db.execute(one).scalar_one(), place, seen)
+
+
+def _scenes(db: sa.Connection, body_id: str, frame_ids: Sequence[str]) -> dict[str, Scene]:
+    query = sa.select(scenes.c.frame_id, scenes.c.evidence).where(scenes.c.body_id == body_id)
+    found = db.execute(query.where(scenes.c.frame_id.in_(frame_ids))).all()
+    return {row.frame_id: Scene(frame_id=row.frame_id, evidence=evidence.from_dict(row.evidence)) for row in found}
+
+
+def _names(db: sa.Connection, body_id: str, frame_ids: Iterable[str]) -> dict[str, str]:
+    query = sa.select(frames.c.frame_id, frames.c.name).where(frames.c.body_id == body_id)
+    return {row.frame_id: row.name for row in db.execute(query.where(frames.c.frame_id.in_(list(frame_ids))))}
+
+
+def _walk(db: sa.Connection, body_id: str, start: Step, line: Iterable[Step]) -> Step:
+    """Write down what is folded on from *start*, which is kept: the last state of each epoch and one in every STRIDE.
+
+    Returns the last step, which is written as well unless a cleaning was noticed there.
+    """
+    step, superseded = start, False
+    for following in line:
+        if step is start:
+            superseded = following.epoch == step.epoch and not _is_kept(step)
+        elif following.epoch != step.epoch and not _is_kept(step):
+            _write(db, body_id, step)
+        step = following
+        _write_observed(db, body_id, step)
+        if step.state.cleaning.noticed_at is not None:
+            return step
+        if _is_kept(step):
+            _write(db, body_id, step)
+    if step is not start and not _is_kept(step):
+        _write(db, body_id, step)
+    if superseded:
+        db.execute(states.delete().where(states.c.body_id == body_id, states.c.place == start.place))
+    return step
+
+
+def _is_kept(step: Step) -> bool:
+    return step.place == step.epoch or step.n % STRIDE == 0
+
+
+def _write(db: sa.Connection, body_id: str, step: Step) -> None:
+    row = {"body_id": body_id, "place": step.place, "epoch": step.epoch, "n": step.n}
+    data = {"state": mapjson.encode(step.state), "scenes": sorted(mapjson.scenes(step.state))}
+    db.execute(states.insert(), {**row, **data})
+
+
+def _write_observed(db: sa.Connection, body_id: str, step: Step) -> None:
+    """Note what a frame said about the particles; a cleaning says nothing."""
+    if step.place != step.epoch:
+        here = frames.update().where(frames.c.body_id == body_id, frames.c.place == step.place)
+        db.execute(here.values(observed={"seen": step.seen, "missed": step.missed}))
+
+
+def _prune(db: sa.Connection, body_id: str, n: int) -> None:
+    """Let go of what is needed only to fold anew the frames up to the *n*-th of the line."""
+    here = states.c.body_id == body_id
+    query = sa.select(sa.func.max(states.c.place)).where(here, states.c.n <= n)
+    horizon = db.execute(query).scalar()
+    if horizon is None:
+        return
+    ends = sa.select(sa.func.max(states.c.place)).where(here).group_by(states.c.epoch)
+    db.execute(states.delete().where(here, states.c.place < horizon, states.c.place.not_in(ends)))
+    db.execute(frames.update().where(frames.c.body_id == body_id, frames.c.place <= horizon).values(input=None))
+    db.execute(bodies.update().where(bodies.c.body_id == body_id).values(horizon=horizon))
+    needed = {frame_id for row in db.scalars(sa.select(states.c.scenes).where(here)) for frame_id in row}
+    needed.update(db.scalars(sa.select(frames.c.frame_id).where(frames.c.body_id == body_id, frames.c.place > horizon)))
+    kept = db.scalars(sa.select(scenes.c.frame_id).where(scenes.c.body_id == body_id)).all()
+    unneeded = [frame_id for frame_id in kept if frame_id not in needed]
+    db.execute(scenes.delete().where(scenes.c.body_id == body_id, scenes.c.frame_id.in_(unneeded)))
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Say that what cannot be read back is garbled."""
     try:
-        seen = evidence.from_dict(data)
-    except ValueError:
-        return None
-    return view_of(
-        record.camera,
-        frame_id=data["frame_id"],
-        width=record.width,
-        height=record.height,
-        evidence=seen,
-        score=data.get("evidence_score"),
-    )
-
-
-def _observation(epoch: int | None, old: Particle | None, new: Particle, view: View) -> tuple[Any, ...]:
-    seen = old is None or new.frames_seen > old.frames_seen
-    return (epoch, new.id, new.frames_eligible, view.frame_id, view.taken_at, seen, new.log_odds)
-
-
-def _put_aside(path: Path) -> Path:
-    """Rename a damaged database, its journal files too, to the first free name."""
-    number = 1
-    while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    for suffix in ("-wal", "-shm"):
-        journal = path.with_name(path.name + suffix)
-        if journal.exists():
-            journal.rename(kept.with_name(kept.name + suffix))
-    path.rename(kept)
-    return kept
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as exc:
+        raise GarbledError(f"what the database holds is no dust map: {exc}") from exc

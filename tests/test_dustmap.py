@@ -94,7 +94,7 @@ def test_wide_open_frames_prove_nothing():
     before = fold([(each, [spot()]) for each in scenes(2)])
     assert before.particles[0].attenuation_at(2.8) < 0.01
     after = fold_on(before, [(each, []) for each in scenes(6, f_number=2.8)])
-    assert after == before
+    assert after.particles == before.particles
 
 
 def test_a_spot_of_a_wide_open_frame_does_not_count_for_a_particle_that_cannot_show():
@@ -127,12 +127,13 @@ def test_a_burnt_out_or_textured_place_is_no_miss():
     before = fold([(each, [spot()]) for each in scenes(2)])
     rough = plain(0.3)
     rough[60:140, 100:300] *= np.random.default_rng(0).lognormal(0, 0.8, (80, 200)).astype(np.float32)
-    assert fold_on(before, [(view(8, plain(1.0)), []), (view(9, rough), [])]) == before
+    after = fold_on(before, [(view(8, plain(1.0)), []), (view(9, rough), [])])
+    assert after.particles == before.particles
 
 
 def test_outside_a_crop_is_no_miss():
     before = fold([(each, [spot(x=300)]) for each in scenes(2)])
-    assert observe(before, view(9, plain(0.33)[:, 60:-60]), []) == before
+    assert observe(before, view(9, plain(0.33)[:, 60:-60]), []).particles == before.particles
 
 
 def test_a_crop_sees_the_particle_at_the_same_place_from_the_centre():
@@ -144,7 +145,7 @@ def test_a_crop_sees_the_particle_at_the_same_place_from_the_centre():
 def test_an_unknown_aperture_makes_no_miss_but_may_make_a_sighting():
     before = fold([(each, [spot()]) for each in scenes(1)])
     unknown = view(9, plain(0.33, 5), None)
-    assert observe(before, unknown, []) == before
+    assert observe(before, unknown, []).particles == before.particles
     (seen,) = observe(before, unknown, [spot()]).particles
     assert seen.confirmed
     assert seen.f_numbers == (16.0,)
@@ -152,7 +153,7 @@ def test_an_unknown_aperture_makes_no_miss_but_may_make_a_sighting():
 
 def test_a_faint_sighting_is_neither_a_sighting_nor_a_miss():
     before = fold([(each, [spot()]) for each in scenes(2)])
-    assert observe(before, view(9, plain(0.33)), [spot(score=0.1)]) == before
+    assert observe(before, view(9, plain(0.33)), [spot(score=0.1)]).particles == before.particles
 
 
 def test_a_confirmed_particle_stays_in_the_map_however_often_it_is_missed():
@@ -166,38 +167,42 @@ def test_a_confirmed_particle_stays_in_the_map_however_often_it_is_missed():
 
 
 def test_a_suspicion_that_nothing_supports_leaves_the_map():
-    assert fold([(scenes(1)[0], [spot()]), *((each, []) for each in scenes(12)[1:])]) == State()
+    assert fold([(scenes(1)[0], [spot()]), *((each, []) for each in scenes(12)[1:])]).particles == ()
 
 
 def test_weak_scores_begin_nothing():
-    assert fold([(scenes(1)[0], [spot(score=0.19)])]) == State()
+    assert fold([(scenes(1)[0], [spot(score=0.19)])]).particles == ()
 
 
 def test_a_pinpoint_at_an_open_aperture_begins_nothing():
-    assert fold([(view(0, plain(0.4), 2.8), [spot(diameter=12, attenuation=0.4)])]) == State()
+    assert fold([(view(0, plain(0.4), 2.8), [spot(diameter=12, attenuation=0.4)])]).particles == ()
 
 
 def test_the_aperture_predicts_depth_and_width():
     (particle,) = fold([(each, [spot()]) for each in scenes(2)]).particles
     at_8, at_16 = (predict(particle, view(9, plain(0.33), n), BodyOptics()) for n in (8.0, 16.0))
-    assert at_16.attenuation == pytest.approx(0.2)
-    assert at_8.attenuation == pytest.approx(0.05)
+    assert at_16.attenuation == pytest.approx(0.2, rel=0.03)
+    assert at_8.attenuation == pytest.approx(at_16.attenuation / 4)
     assert at_8.diameter_px == pytest.approx(2 * at_16.diameter_px)
 
 
-def test_another_lens_widens_the_search():
-    (particle,) = fold([(each, [spot(x=5800)]) for each in scenes(2)]).particles
-    same, other = (
-        predict(particle, view(9, plain(0.33), lens=lens), BodyOptics()).radius_px for lens in ("50 mm", "90 mm")
-    )
-    assert other > same + 40
+def test_another_lens_widens_the_search_along_the_radius_only():
+    state = fold([(each, [spot(x=5800)]) for each in scenes(2)])
+    views = [view(9, plain(0.33), lens=lens) for lens in ("50 mm", "90 mm")]
+    same, other = (predict(state.particles[0], each, state.optics) for each in views)
+    assert other.radius_px == same.radius_px
+    assert other.radial_px > same.radial_px + 100
+    outwards, aside = ((5800 + 98, 1500 - 17), (5800 - 17, 1500 - 98))
+    assert other.away(*outwards) < 1 < other.away(*aside)
+    assert same.away(*outwards) > 1
 
 
 def test_a_lens_seen_before_finds_the_particle_where_it_saw_it():
     views = [view(n, plain(0.2 + 0.1 * n, n), lens=lens) for n, lens in enumerate(["50 mm", "90 mm", "50 mm", "90 mm"])]
-    (particle,) = fold([(each, [spot(x=4000 + 20 * (n % 2))]) for n, each in enumerate(views)]).particles
-    assert predict(particle, view(9, plain(0.33), lens="90 mm"), BodyOptics()).x == pytest.approx(4020)
-    assert predict(particle, view(9, plain(0.33), lens="35 mm"), BodyOptics()).x == pytest.approx(4010)
+    state = fold([(each, [spot(x=4000 + 20 * (n % 2))]) for n, each in enumerate(views)])
+    (particle,) = state.particles
+    at = [predict(particle, view(9, plain(0.33), lens=lens), state.optics).x for lens in ("50 mm", "90 mm")]
+    assert at == pytest.approx([4000, 4020], abs=1)
 
 
 def test_matching_is_one_to_one_and_nearest_first():
@@ -241,7 +246,8 @@ def test_a_suspicion_does_not_lower_the_limit():
 
 def test_dust_that_cannot_show_at_this_aperture_does_not_lower_the_limit():
     particles = fold([(each, [spot()]) for each in scenes(4)])
-    (weak,) = reconcile([spot(score=0.31)], particles, view(9, plain(0.33), 2.8), LIMITS)
+    shadow = spot(score=0.31, attenuation=0.006, diameter=160)
+    (weak,) = reconcile([shadow], particles, view(9, plain(0.33), 2.8), LIMITS)
     assert not weak.wanted
     assert "would not show" in weak.reason
 

@@ -61,6 +61,5 @@ def test_an_impossible_width_does_not_make_an_impossible_stack():
     assert optics.observed_blur_constant(5000, 16, 409) == pytest.approx(2.7 * 409)
 
 
-def test_the_same_lens_leaves_less_room_at_the_edge_of_the_frame():
-    assert optics.match_radius_px(28, 3000, same_lens=True) == pytest.approx(4 + 7 + 6)
-    assert optics.match_radius_px(28, 3000, same_lens=False) == pytest.approx(4 + 7 + 60)
+def test_the_match_radius_grows_with_the_spot():
+    assert optics.match_radius_px(28) == pytest.approx(4 + 7)

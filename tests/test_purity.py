@@ -9,12 +9,15 @@ import pytest
 import dustd
 
 PACKAGE = Path(dustd.__file__).parent
-HEAVY = ("torch", "torchvision", "rfdetr", "rawpy", "watchdog", "structlog", "yaml", "matplotlib", "PIL", "tqdm")
 # fmt: off
+HEAVY = (
+    "torch", "torchvision", "rfdetr", "rawpy", "watchdog", "structlog", "yaml", "matplotlib", "PIL", "tqdm",
+    "sqlalchemy",
+)
 CORE = (
     "advice", "body", "cleaning", "containers", "correct", "detect", "dustmap", "errors", "evidence", "exif",
-    "frame", "lenses", "light", "ljpeg", "makernotes", "mapjson", "measure", "optics", "page", "particle", "patch",
-    "picture", "report", "report_text", "scenes", "settle", "sidecar", "spot", "strict", "tiff", "tiffwrite",
+    "frame", "history", "lenses", "light", "ljpeg", "makernotes", "mapjson", "measure", "optics", "page", "particle",
+    "patch", "picture", "report", "report_text", "scenes", "settle", "sidecar", "spot", "strict", "tiff", "tiffwrite",
     "tiles", "verdict", "virtual",
 )
 # fmt: on
@@ -23,7 +26,8 @@ IMPORTERS = {
     "rawpy": {"raw", "check"},  # check tells its version
     "watchdog": {"watch"},
     "yaml": {"config", "model"},
-    "sqlite3": {"store", "check"},
+    "sqlalchemy": {"store", "schema", "migrations"},
+    "sqlite3": {"check"},
     "torch": {"model", "network", "encoding"},
     "rfdetr": {"network", "model"},
     "tqdm": {"verbs", "demo"},

@@ -1,0 +1,187 @@
+"""Looking again where dust is known: the light itself at a predicted place, where the detector saw nothing.
+
+The shape of the shadow is known there, its place nearly, so one number is left to find: how deep it is. The predicted
+shadow is laid over the whitened log light around its place (`dustd.measure`), and the answer is held against the
+answers that the same shadow gives all around, where no dust is known. That ratio, the signal-to-noise, says how much
+likelier the light is with the dust than without; with what the map believes, it decides.
+
+`look` knows light alone, `look_again` goes through the map. Neither changes what the map believes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from dustd.dustmap import PROVES_NOTHING, SPOTS_PER_PX2, State, align
+from dustd.frame import Frame
+from dustd.measure import DIAMETER_LIMITS_PX, EDGE_SHARE, Shadow, filtered, hole, whitener
+from dustd.particle import Particle, Prediction, View, predict
+from dustd.patch import Patch, cut, fill
+from dustd.spot import Spot
+
+AROUND = 2.25  # how far to look for comparison, in diameters beyond the place's uncertainty; 3 sees more edges
+ENOUGH = 16  # cells to compare with
+OUTLIER = 3.0  # standard deviations of the whitened light at which edges are cut off
+SOFTEST_EDGE = 0.25  # least width of the edge, as a share of the diameter: irises are no circles, pixels no points
+LEAST_SNR = 3.0
+SUREST = 7.0  # bound of the log ratio: no false signal in a thousand looks is the most that was ever measured
+UNSURE_DEPTH = 0.4  # how far the predicted depth may be off, as a share of it: texture, wave optics (facts §1.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What the light says at a predicted place.
+
+    *shadow* is the predicted one at its best place and depth, *snr* its depth against what the surroundings do
+    themselves, *log_ratio* the natural log of how much likelier this light is with the dust than without.
+    """
+
+    shadow: Shadow
+    snr: float
+    log_ratio: float
+
+
+def look(
+    frame: Frame,
+    expected: Shadow,
+    *,
+    radius_px: float,
+    radial_px: tuple[float, float] = (0.0, 0.0),
+    avoid: np.ndarray | None = None,
+) -> Look | None:
+    """Look for the *expected* shadow within *radius_px* of its place, and farther by *radial_px* (x, y) either way.
+
+    *avoid* (n, 3) are x, y, radius of other spots. Returns None where the light says nothing: clipped, black, or hardly
+    in the frame.
+    """
+    farther_px = math.hypot(*radial_px)
+    patch = cut(frame, expected.x, expected.y, radius_px + farther_px + AROUND * expected.diameter_px, avoid=avoid)
+    if patch is None:
+        return None
+    inside = hole(patch, expected, 1.0)
+    if not inside.any() or patch.known[inside].mean() < 0.7:
+        return None
+    reach_px = max(radius_px, 0.75 * patch.step)
+    ux, uy = (radial_px[0] / farther_px, radial_px[1] / farther_px) if farther_px else (1.0, 0.0)
+    dx, dy = patch.xs - expected.x, patch.ys - expected.y
+    along, aside = np.abs(dx * ux + dy * uy), np.abs(dx * uy - dy * ux)
+    here = np.hypot(along / (reach_px + farther_px), aside / reach_px) <= 1
+    around = np.hypot(np.maximum(along - farther_px, 0), aside) > reach_px + expected.diameter_px
+    weights = whitener(patch.log, patch.known & around)
+    light = filtered(fill(patch.log, patch.known), weights)
+    depths, least_error = _depths(patch, expected, weights, np.clip(light, -OUTLIER, OUTLIER))
+    compared = depths[around & patch.known & _whole(patch, expected)]
+    if not here.any() or compared.size < ENOUGH:
+        return None
+    error = max(1.4826 * float(np.median(np.abs(compared - np.median(compared)))), least_error)
+    at = np.unravel_index(np.argmax(np.where(here, depths, -np.inf)), depths.shape)
+    depth = float(_depths(patch, expected, weights, light)[0][at])  # cutting off edges makes deep shadows shallow
+    best = replace(
+        expected,
+        x=float(patch.xs[0, at[1]]),
+        y=float(patch.ys[at[0], 0]),
+        attenuation=float(np.clip(1 - math.exp(-depth), 0.0, 0.97)),
+        error=error,
+    )
+    ratio = _log_ratio(depths[here] / error, -math.log1p(-expected.attenuation) / error)
+    return Look(shadow=best, snr=float(depths[at]) / error, log_ratio=float(np.clip(ratio, -SUREST, SUREST)))
+
+
+def _depths(patch: Patch, expected: Shadow, weights: np.ndarray, light: np.ndarray) -> tuple[np.ndarray, float]:
+    """Fit the log depth of the shadow, were it at this cell, to the whitened *light*, by least squares: (h, w).
+
+    Also returns the depth's standard error if the whitening were perfect.
+    """
+    reach = math.ceil(expected.reach_px / patch.step)
+    span = np.arange(-reach, reach + 1) * patch.step
+    kernel = expected.depth(expected.x + span[None, :], expected.y + span[:, None]).astype(np.float32)
+    middle = replace(expected, x=float(patch.xs.mean()), y=float(patch.ys.mean())).depth(patch.xs, patch.ys)
+    power = float((filtered(middle, weights) ** 2).sum())
+    fitted = -cv2.filter2D(filtered(light, weights), -1, kernel, borderType=cv2.BORDER_CONSTANT) / power
+    return fitted, power**-0.5
+
+
+def _whole(patch: Patch, expected: Shadow) -> np.ndarray:
+    """Tell the cells around which half the shadow's width lies in the patch: (h, w) bool."""
+    margin = math.ceil(expected.diameter_px / 2 / patch.step)
+    whole = np.zeros(patch.log.shape, bool)
+    whole[margin:-margin, margin:-margin] = True
+    return whole
+
+
+def _log_ratio(snrs: np.ndarray, wanted: float) -> float:
+    """Compare the light with and without a shadow of *wanted* SNR somewhere among the places of *snrs*.
+
+    Without it an SNR is standard normal; with it, normal around *wanted*, which itself is UNSURE_DEPTH uncertain.
+    """
+    spread = math.hypot(1.0, UNSURE_DEPTH * wanted)
+    ratios = 0.5 * snrs**2 - 0.5 * ((snrs - wanted) / spread) ** 2 - math.log(spread)
+    top = float(ratios.max())
+    return top + math.log(float(np.exp(ratios - top).mean()))
+
+
+def look_again(frame: Frame, spots: Sequence[Spot], state: State, view: View, limit: float) -> tuple[Spot, ...]:
+    """Look where confirmed particles must show but none of the *spots* is theirs; return what is there, as spots.
+
+    The map's confidence is the prior, the light's SNR the evidence: a place is corrected from a probability of *limit*
+    (the score that a lone spot needs) and LEAST_SNR, below which there is nothing to give back whatever is believed.
+    The score is that of the same light without the map's belief, at SPOTS_PER_PX2, as a detection's.
+    """
+    body = align(spots, state, view)
+    found = {spot.particle_id for spot in spots}
+    circles = np.array([(s.x, s.y, s.diameter_px / 2 + s.edge_px) for s in spots], np.float32).reshape(-1, 3)
+    first_id = max((spot.id for spot in spots), default=0) + 1
+    seen_again: list[Spot] = []
+    for particle in state.particles:
+        if not particle.confirmed or particle.id in found:
+            continue
+        at = predict(particle, view, body)
+        if at.attenuation is None or at.p_visible < PROVES_NOTHING:
+            continue
+        radial_px = (at.radial_px * at.outwards[0], at.radial_px * at.outwards[1])
+        apart = _apart(circles, at)
+        seen = look(frame, expected_shadow(at), radius_px=at.radius_px, radial_px=radial_px, avoid=apart)
+        if seen is None or seen.snr < LEAST_SNR or _probability(particle.log_odds + seen.log_ratio) < limit:
+            continue
+        seen_again.append(_spot(first_id + len(seen_again), particle, at, seen))
+    return tuple(seen_again)
+
+
+def expected_shadow(at: Prediction) -> Shadow:
+    """Draw the shadow that a prediction means: its edge is as wide as the speck, d = b·√A while d < b (facts §1.1)."""
+    diameter_px = float(np.clip(at.diameter_px, *DIAMETER_LIMITS_PX))
+    attenuation = float(np.clip(at.attenuation or 0.0, 0.001, 0.97))
+    ramp = max(math.sqrt(attenuation), SOFTEST_EDGE) * diameter_px
+    return Shadow(x=at.x, y=at.y, diameter_px=diameter_px, ramp_px=ramp, attenuation=attenuation)
+
+
+def _apart(circles: np.ndarray, at: Prediction) -> np.ndarray:
+    """Leave out of *circles* those that reach into the place itself."""
+    away = np.hypot(circles[:, 0] - at.x, circles[:, 1] - at.y)
+    return circles[away > circles[:, 2] + at.diameter_px / 2]
+
+
+def _spot(spot_id: int, particle: Particle, at: Prediction, seen: Look) -> Spot:
+    """Turn what was seen at a particle's place into a spot that is to be corrected."""
+    frames = f"{particle.frames_seen} frame{'s' if particle.frames_seen != 1 else ''}"
+    return Spot(
+        id=spot_id,
+        x=seen.shadow.x,
+        y=seen.shadow.y,
+        diameter_px=seen.shadow.diameter_px,
+        edge_px=EDGE_SHARE * seen.shadow.ramp_px,
+        attenuation=seen.shadow.attenuation,
+        score=_probability(math.log(SPOTS_PER_PX2 * at.area_px2) + seen.log_ratio),
+        particle_id=particle.id,
+        confidence=particle.confidence,
+        frames_seen=particle.frames_seen,
+        wanted=True,
+        reason=f"seen in {frames}; known here; faint signal {seen.snr:.1f}σ",
+    )
+
+
+def _probability(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))
