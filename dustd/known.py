@@ -27,7 +27,10 @@ ENOUGH = 16  # cells to compare with
 OUTLIER = 3.0  # standard deviations of the whitened light at which edges are cut off
 SOFTEST_EDGE = 0.25  # least width of the edge, as a share of the diameter: irises are no circles, pixels no points
 LEAST_SNR = 3.0
-SUREST = 7.0  # bound of the log ratio: no false signal in a thousand looks is the most that was ever measured
+# Bound of the log ratio. On generated frames (12 kinds of scenes, f/8 to f/22), where the map would say that dust shows,
+# none of 2,625 looks at places without dust came above 3, and of 335 at dust 68 % above 7. Below, the ratio is what it
+# says or less than the truth: between 0 and 3 lay 14 % of those with dust and .7 % of those without.
+SUREST = 7.0
 # Share of places where the scene does what its surroundings do not, and how much more it does there; our choice, tried
 # on generated frames.
 STRANGE, WIDER = 0.1, 2.5
@@ -132,9 +135,10 @@ def _log_ratio(snrs: np.ndarray, wanted: float) -> float:
 def look_again(frame: Frame, spots: Sequence[Spot], state: State, view: View, limit: float) -> tuple[Spot, ...]:
     """Look where confirmed particles may show but none of the *spots* is theirs; return what is there, as spots.
 
-    The map's confidence is the prior, the light's SNR the evidence: a place is corrected from a probability of *limit*
-    (the score that a lone spot needs) and LEAST_SNR, below which there is nothing to give back whatever is believed.
-    The score is that of the same light without the map's belief, at SPOTS_PER_PX2, as a detection's.
+    The map's confidence is the prior, less what the detector's silence says; the light is the evidence. A place is
+    corrected from a probability of *limit* (the score that a lone spot needs) and from LEAST_SNR, below which there is
+    nothing to give back whatever is believed. The spot's score is what the same light says without the map, at
+    SPOTS_PER_PX2, as a detection's.
     """
     body = align(spots, state, view)
     found = {spot.particle_id for spot in spots}
@@ -150,10 +154,15 @@ def look_again(frame: Frame, spots: Sequence[Spot], state: State, view: View, li
         radial_px = (at.radial_px * at.outwards[0], at.radial_px * at.outwards[1])
         apart = _apart(circles, at)
         seen = look(frame, expected_shadow(at), radius_px=at.radius_px, radial_px=radial_px, avoid=apart)
-        if seen is None or seen.snr < LEAST_SNR or _probability(particle.log_odds + seen.log_ratio) < limit:
+        if seen is None or seen.snr < LEAST_SNR or _probability(_prior(particle, at) + seen.log_ratio) < limit:
             continue
         seen_again.append(_spot(first_id + len(seen_again), particle, at, seen))
     return tuple(seen_again)
+
+
+def _prior(particle: Particle, at: Prediction) -> float:
+    """Give the log-odds that the particle is here although the detector missed it: it may be gone since."""
+    return particle.log_odds + math.log(1 - at.p_visible)
 
 
 def expected_shadow(at: Prediction) -> Shadow:
