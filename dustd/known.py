@@ -27,9 +27,9 @@ ENOUGH = 16  # cells to compare with
 OUTLIER = 3.0  # standard deviations of the whitened light at which edges are cut off
 SOFTEST_EDGE = 0.25  # least width of the edge, as a share of the diameter: irises are no circles, pixels no points
 LEAST_SNR = 3.0
-# Bound of the log ratio. On generated frames (12 kinds of scenes, f/8 to f/22), where the map would say that dust shows,
-# none of 2,625 looks at places without dust came above 3, and of 335 at dust 68 % above 7. Below, the ratio is what it
-# says or less than the truth: between 0 and 3 lay 14 % of those with dust and .7 % of those without.
+# Bound of the log ratio. On generated frames (12 kinds of scenes, f/8 to f/22), where the map would say that dust
+# shows, none of 2,625 looks at places without dust came above 3, and of 335 at dust 68 % above 7. Below, the ratio is
+# what it says or less than the truth: between 0 and 3 lay 14 % of those with dust and .7 % of those without.
 SUREST = 7.0
 # Share of places where the scene does what its surroundings do not, and how much more it does there; our choice, tried
 # on generated frames.
