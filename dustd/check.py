@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from dustd import __version__, config, walk
-from dustd.config import Config, FolderSettings
+from dustd.config import Config, FolderSettings, ReminderSettings
 from dustd.errors import ConfigError, DustdError
 
 LOW_SPACE_BYTES = 10 << 30  # 100 to 200 cleaned frames of 45 megapixels
@@ -46,7 +47,7 @@ def check(path: Path) -> tuple[Finding, ...]:
         findings += _output(f"output of folders[{index}]", settings.output_folder(folder))
     if settings.folders:
         findings += _inotify([folder.path for folder in settings.folders])
-    findings += [*_store(settings.map.store), *_model(settings), _versions()]
+    findings += [*_store(settings.map.store), *_model(settings), *_reminders(settings.reminders), _versions()]
     return tuple(findings)
 
 
@@ -129,6 +130,20 @@ def _model(settings: Config) -> Iterator[Finding]:
         yield Finding(level="ok", about="device", detail=f"{device} (model.device: {settings.model.device})")
     except DustdError as error:
         yield _failure("device", error)
+
+
+def _reminders(settings: ReminderSettings) -> Iterator[Finding]:
+    """Look for the command; a webhook is not tried, it would tell somebody."""
+    if settings.command:
+        program = settings.command[0]
+        found = shutil.which(program)
+        if found:
+            yield Finding(level="ok", about="reminders", detail=f"they run {found}")
+        else:
+            remedy = "Install it or correct reminders.command; a script needs a #! line and chmod +x"
+            yield Finding(level="fail", about="reminders", detail=f"{program} is no program here", remedy=remedy)
+    if settings.webhook:
+        yield Finding(level="ok", about="reminders", detail=f"they are posted to {urlsplit(settings.webhook).hostname}")
 
 
 def _inotify(folders: Iterable[Path], limits: Path = _INOTIFY) -> Iterator[Finding]:

@@ -7,9 +7,11 @@ folder it names: whether they exist is a matter for `dustd check` and the daemon
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -78,6 +80,14 @@ class WatchSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReminderSettings:
+    """What happens when a sensor wants cleaning: *command* (program and arguments) is run, *webhook* is posted to."""
+
+    command: tuple[str, ...] = ()
+    webhook: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """How much is logged, and for whom: people (console) or programs (json)."""
 
@@ -97,6 +107,7 @@ class Config:
     model: ModelSettings = ModelSettings()
     watch: WatchSettings = WatchSettings()
     report: Rules = field(default_factory=Rules)
+    reminders: ReminderSettings = ReminderSettings()
     log: LogSettings = LogSettings()
 
     def output_folder(self, folder: FolderSettings) -> Path:
@@ -193,7 +204,15 @@ def _anchored(config: Config, base: Path) -> Config:
         folders=tuple(dataclasses.replace(folder, path=absolute(folder.path)) for folder in config.folders),
         map=MapSettings(store=absolute(config.map.store)),
         model=model,
+        reminders=dataclasses.replace(config.reminders, command=_command(config.reminders.command, absolute)),
     )
+
+
+def _command(command: tuple[str, ...], absolute: Callable[[Path], Path]) -> tuple[str, ...]:
+    """Make a program that is named by its path absolute; one named without is looked for in PATH when it is run."""
+    if not command or not ("/" in command[0] or command[0].startswith("~")):
+        return command
+    return (str(absolute(Path(os.path.expanduser(command[0])))), *command[1:])  # noqa: PTH111 - never raises
 
 
 def _cross_check(config: Config, note: Note) -> None:
@@ -204,6 +223,26 @@ def _cross_check(config: Config, note: Note) -> None:
         soon, now = getattr(config.report.soon, entry.name), getattr(config.report.now, entry.name)
         if 0 < now < soon:
             note(f"report.now.{entry.name}", f"is less than report.soon.{entry.name}", "make it the larger of the two")
+    if config.reminders.command and not config.reminders.command[0].strip():
+        note("reminders.command", "its first item, the program, is empty", "begin with the program, then its arguments")
+    if config.reminders.webhook is not None:
+        _check_webhook(config.reminders.webhook, note)
+
+
+def _check_webhook(url: str, note: Note) -> None:
+    key = "reminders.webhook"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as exc:
+        note(key, f"is not a web address ({exc})", "copy it again from the service that takes it")
+        return
+    if parts.scheme not in ("http", "https") or not host:
+        note(key, "is not a web address", "begin it with https:// or http:// and a host")
+    elif not url.isascii() or not url.isprintable() or " " in url:
+        note(key, "holds characters that web addresses cannot hold", "write them as %XX, and the host in ASCII")
+    elif parts.username is not None:
+        note(key, "holds a user name, which dustd cannot log in with", "use an address that needs no login")
 
 
 def _check_folders(config: Config, note: Note, *, watching: bool) -> None:

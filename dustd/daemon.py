@@ -52,20 +52,30 @@ class Timing:
 Process = Callable[[Path, WatchedFolder], Literal["done", "retry"]]
 Fail = Callable[[Path, WatchedFolder, DustdError], None]
 IsDone = Callable[[Path, WatchedFolder], bool]
+Between = Callable[[], str]
 
 
-def serve(folders: Sequence[WatchedFolder], timing: Timing, *, process: Process, fail: Fail, is_done: IsDone) -> None:
+def serve(
+    folders: Sequence[WatchedFolder],
+    timing: Timing,
+    *,
+    process: Process,
+    fail: Fail,
+    is_done: IsDone,
+    between: Between = str,
+) -> None:
     """Process every frame that is in *folders* or arrives there, until SIGTERM or SIGINT.
 
     *process* cleans one frame, with its model warmed before this call, and calls `notify.heartbeat` when it takes
     long; "retry" says that the file changed while it was read. *fail* records a failed frame. Both may raise
-    SurroundingsError. *is_done* tells whether a frame as it is now needs nothing any more; it must be quick.
+    SurroundingsError. *is_done* tells whether a frame as it is now needs nothing any more; *between* is called between
+    frames and returns what else the status line should say, if anything; both must be quick.
     The first signal lets the current frame finish, the second ends the program at once. Main thread only.
     """
     for folder in folders:
         files.remove_stale_temps(folder.output)
     with Watch(folders) as watching:
-        loop = _Loop(watching, folders, timing, process=process, fail=fail, is_done=is_done)
+        loop = _Loop(watching, folders, timing, process=process, fail=fail, is_done=is_done, between=between)
         with _stop_on_signals(loop.stop):
             notify.ready()
             loop.run()
@@ -118,12 +128,14 @@ class _Loop:
         process: Process,
         fail: Fail,
         is_done: IsDone,
+        between: Between,
     ) -> None:
         self.watching = watching
         self.timing = timing
         self.process = process
         self.fail = fail
         self.is_done = is_done
+        self.between = between
         self.outputs = tuple(folder.output for folder in folders)
         self.lanes = {
             folder: _Lane(folder=folder, settle=Settle(quiet_s=timing.quiet_s, give_up_s=timing.give_up_s))
@@ -131,7 +143,7 @@ class _Loop:
         }
         self.stopping = False
         self.next_refresh_at = 0.0
-        self.status = ""
+        self.status = self.aside = ""
         self.unreadable: set[str] = set()
 
     def stop(self) -> None:
@@ -146,6 +158,7 @@ class _Loop:
             for lane in self.lanes.values():
                 self._scan(lane)
             notify.heartbeat()
+            self.aside = self.between()
             self._process_next()
 
     def _idle_s(self, now: float) -> float:
@@ -298,7 +311,7 @@ class _Loop:
         lane.problem, lane.pause_s = "", 0.0
 
     def _say(self, doing: str, waiting: int) -> None:
-        status = f"{doing}, {waiting} waiting"
+        status = f"{doing}, {waiting} waiting" + (f"; {self.aside}" if self.aside else "")
         if status != self.status:
             self.status = status
             notify.status(status)

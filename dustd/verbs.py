@@ -5,6 +5,7 @@ Imports happen inside the verbs, so that help is instant.
 
 import argparse
 import collections
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -37,8 +38,12 @@ def run(args: argparse.Namespace) -> int:
 
 def serve(settings: "Config", pipeline: Any) -> None:
     """Watch the configured folders and clean with *pipeline* what lands in them, until a signal says stop."""
-    from dustd import daemon, files, ledger, sidecar
+    from dustd import channels, daemon, files, ledger, sidecar
+    from dustd.reminders import Reminders
     from dustd.watch import WatchedFolder
+
+    state_file = settings.map.store.parent / "reminders.json"
+    reminders = Reminders(pipeline.store, settings.report, channels.configured(settings.reminders), state_file)
 
     def out_folder(source: Path, folder: WatchedFolder) -> Path:
         return files.output_folder_for(source, folder.path, folder.output)
@@ -49,7 +54,8 @@ def serve(settings: "Config", pipeline: Any) -> None:
 
     def process(source: Path, folder: WatchedFolder) -> Any:
         files.make_output_folder(out_folder(source, folder), folder.output)
-        pipeline.process(source, out_folder(source, folder))
+        record = pipeline.process(source, out_folder(source, folder))
+        reminders.seen(record.camera.body_id)
         return "done"
 
     def fail(source: Path, folder: WatchedFolder, error: DustdError) -> None:
@@ -59,7 +65,8 @@ def serve(settings: "Config", pipeline: Any) -> None:
     watch = settings.watch
     timing = daemon.Timing(quiet_s=watch.quiet_s, give_up_s=watch.give_up_s, rescan_s=watch.rescan_s)
     folders = [WatchedFolder(path=each.path, output=settings.output_folder(each)) for each in settings.folders]
-    daemon.serve(folders, timing, process=process, fail=fail, is_done=is_done)
+    with contextlib.closing(reminders):
+        daemon.serve(folders, timing, process=process, fail=fail, is_done=is_done, between=reminders.turn)
 
 
 def clean(args: argparse.Namespace) -> int:
@@ -188,7 +195,7 @@ def map_rebuild(args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace) -> int:
     """Say how dusty the sensors are, in words, JSON or HTML."""
-    from dustd import crops, page, report, report_text
+    from dustd import page, report, report_text
 
     if args.html and args.html.suffix.lower() not in (".html", ".htm"):
         raise UsageError("the page's name must end in .html", remedy="Name another file", path=args.html)
@@ -197,6 +204,8 @@ def report(args: argparse.Namespace) -> int:
         maps = [store.body(_body(store, args.body))] if args.body else store.bodies()
     summaries = report.ranked(maps, settings.report)
     if args.html:
+        from dustd import crops
+
         cut = crops.cut(summaries, args.frames or [folder.path for folder in settings.folders])
         try:
             args.html.write_text(page.html_report(summaries, cut), encoding="utf-8")

@@ -100,3 +100,31 @@ def dust():
         return DustMap(**{**usual, **changes})
 
     return make
+
+
+@pytest.fixture
+def server():
+    """A real web server on loopback that keeps what it is posted and answers with the number its path ends in."""
+    import http.server
+    import json
+    import threading
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.server.posted.append((self.path, dict(self.headers), json.loads(body or "null")))
+            self.send_response(int(self.path.rsplit("/", 1)[-1]))
+            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere/200")
+            self.end_headers()
+
+        do_GET = do_POST  # noqa: N815 - the library's name
+
+        def log_message(self, *_):
+            """Keep quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        listening.posted = []
+        listening.url = f"http://127.0.0.1:{listening.server_port}/hook/secret"
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield listening
+        listening.shutdown()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dustd import check, walk
-from dustd.config import FolderSettings
+from dustd.config import FolderSettings, ReminderSettings
 from dustd.errors import ConfigError
 from dustd.store import Store
 
@@ -193,3 +193,24 @@ def test_looking_changes_nothing(tmp_path, monkeypatch):
     before = sorted(tmp_path.rglob("*"))
     check.check(path)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+# --- reminders ----------------------------------------------------------------------------------------------------
+
+
+def test_a_reminders_command_is_looked_for_and_not_run(tmp_path):
+    program = tmp_path / "tell"
+    program.write_text("#!/bin/sh\ntouch told\n")
+    settings = ReminderSettings(command=(str(program),))
+    assert only(check._reminders(settings)).level == "fail"  # not executable
+    program.chmod(0o755)
+    assert only(check._reminders(settings)).level == "ok"
+    assert only(check._reminders(ReminderSettings(command=("no-such-program",)))).remedy
+    assert list(tmp_path.iterdir()) == [program]
+
+
+def test_a_webhook_is_named_by_its_host_only_and_not_tried(server):
+    finding = only(check._reminders(ReminderSettings(webhook=f"{server.url}/200")))
+    assert finding.level == "ok" and "127.0.0.1" in finding.detail and "secret" not in finding.detail
+    assert server.posted == []
+    assert list(check._reminders(ReminderSettings())) == []

@@ -78,6 +78,35 @@ def test_advice_to_clean_now_must_not_come_before_soon(write):
     assert load(write("folders: [{path: in}]\nreport: {soon: {visible_at_f11: 12}, now: {visible_at_f11: 0}}"))
 
 
+@pytest.mark.parametrize(
+    ("reminders", "words"),
+    [
+        ("webhook: ftp://desk/x", "begin it with https://"),
+        ("webhook: desk.example", "begin it with https://"),
+        ("webhook: 'https://'", "begin it with https://"),
+        ("webhook: 'https://desk:port/'", "not a web address"),
+        ("webhook: 'https://me:pass@desk/'", "user name"),
+        ("webhook: 'https://desk/a b'", "%XX"),
+        ("webhook: 'https://desk/ü'", "%XX"),
+        ("webhook: 5", "quotes"),
+        ("command: mail desk", "begin each item with a dash"),
+        ("command: [mail, 5]", "put it in quotes"),
+        ("command: ['', x]", "begin with the program"),
+    ],
+)
+def test_a_reminder_that_cannot_work_is_refused_with_its_key_and_a_remedy(write, reminders, words):
+    (problem,) = problems_of(write(f"folders: [{{path: in}}]\nreminders: {{{reminders}}}"))
+    assert ": reminders." in problem and words in problem
+
+
+def test_a_reminders_program_counts_from_the_file_if_it_is_a_path(write):
+    path = write("folders: [{path: in}]\nreminders: {command: [bin/tell, ~/x], webhook: 'https://desk.example/h?k=1'}")
+    assert load(path).reminders.command == (str(path.parent / "bin/tell"), "~/x")
+    for program, known in (("~/tell", str(Path.home() / "tell")), ("mail", "mail")):
+        path = write(f"folders: [{{path: in}}]\nreminders: {{command: [{program}]}}")
+        assert load(path).reminders.command == (known,)
+
+
 # --- reading ------------------------------------------------------------------------------------------------------
 
 

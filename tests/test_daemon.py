@@ -379,6 +379,23 @@ def test_a_frame_that_changed_while_it_was_read_is_read_again(tmp_path, shoot):
     assert read == ["a.nef", "a.nef"]
 
 
+def test_what_is_asked_between_frames_stands_in_the_status(tmp_path, shoot, monkeypatch):
+    said = []
+    monkeypatch.setattr(daemon_module.notify, "status", said.append)
+
+    def clean(path, folder):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "done"
+
+    (shoot / "a.nef").write_bytes(WHOLE)
+    folder = WatchedFolder(path=shoot, output=tmp_path / "out")
+    timing = Timing(quiet_s=0.01, give_up_s=1, rescan_s=1)
+    serve(
+        [folder], timing, process=clean, fail=fail, is_done=lambda *_: False, between=lambda: "clean now: Nikon Z 8 #1"
+    )
+    assert "cleaning a.nef, 0 waiting; clean now: Nikon Z 8 #1" in said
+
+
 def test_only_one_daemon_may_use_the_maps(tmp_path):
     def second():
         with only_one(tmp_path / "state"):

@@ -16,9 +16,9 @@ HEAVY = (
 )
 CORE = (
     "advice", "body", "cleaning", "containers", "correct", "detect", "dustmap", "errors", "evidence", "exif",
-    "frame", "history", "lenses", "light", "ljpeg", "makernotes", "mapjson", "measure", "optics", "page", "particle",
-    "patch", "picture", "report", "report_text", "scenes", "settle", "sidecar", "spot", "strict", "tiff", "tiffwrite",
-    "tiles", "verdict", "virtual",
+    "frame", "history", "known", "lenses", "light", "ljpeg", "makernotes", "mapjson", "measure", "optics", "page",
+    "particle", "patch", "picture", "report", "report_text", "scenes", "settle", "sidecar", "spot", "strict", "tiff",
+    "tiffwrite", "tiles", "verdict", "virtual",
 )
 # fmt: on
 # One importer each (style §3.3); rfdetr's network needs torch around it.

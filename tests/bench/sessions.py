@@ -38,7 +38,11 @@ BEFORE, AFTER, FIXED, MOVED = 10, 8, 30, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Take:
-    """All that a frame depends on; *aim* is where the camera points, a share of the larger scene, None: no such."""
+    """All that a frame depends on.
+
+    *aim* is where in a larger scene the camera points: across and down, 0 to 1 from edge to edge, and the zoom, frame
+    px per px of the scene; None: the scene is the frame.
+    """
 
     session: str
     number: int
@@ -47,7 +51,7 @@ class Take:
     body: VirtualBody
     lens: Lens
     f_number: float
-    aim: tuple[float, float] | None = None
+    aim: tuple[float, float, float] | None = None
     specks_seed: int | None = None
     gain: float = 1.0
 
@@ -70,7 +74,10 @@ class Shot:
 
 
 def day(seed: int) -> tuple[Take, ...]:
-    """Ten frames of different scenes at f/8 to f/16; then the sensor is cleaned, and eight more, new dust settling."""
+    """Ten frames of different scenes at f/8 to f/16; then the sensor is cleaned, and eight more, new dust settling.
+
+    A scene that comes again is another subject seen from elsewhere.
+    """
     rng = np.random.default_rng([1, seed])
     body = make_body(f"DAY-{seed}", seed=seed, grains=GRAINS_OF_A_DAY, width=WIDTH, height=HEIGHT)
     clean = wiped(body, REMOVED, seed=seed)
@@ -87,6 +94,7 @@ def day(seed: int) -> tuple[Take, ...]:
                 body=body if number < BEFORE else clean if number < BEFORE + 3 else later,
                 lens=WIDE if scene in OUTDOORS else TELE,
                 f_number=float(rng.choice(DAY_F_NUMBERS)),
+                aim=(float(rng.random()), float(rng.random()), float(rng.uniform(0.8, 1.0))),
             )
         )
     return tuple(takes)
@@ -96,7 +104,7 @@ def tripod(seed: int, f_numbers: tuple[float, ...]) -> tuple[Take, ...]:
     """Thirty frames of one set with specks on it, at *f_numbers* in turn under a flickering lamp; then three moved."""
     rng = np.random.default_rng([2, seed])
     body = make_body(f"TRIPOD-{seed}", seed=seed, grains=GRAINS_ON_TRIPOD, width=WIDTH, height=HEIGHT)
-    aims = [(0.5, 0.5)] * FIXED + [(0.40, 0.42), (0.60, 0.55), (0.45, 0.60)][:MOVED]
+    aims = [(0.5, 0.5, 1.0)] * FIXED + [(0.1, 0.2, 1.0), (0.9, 0.7, 0.9), (0.3, 0.9, 0.95)][:MOVED]
     return tuple(
         Take(
             session=f"tripod-{seed}",
@@ -144,8 +152,8 @@ def specks_of(take: Take) -> np.ndarray:
     """Say where the specks of the take's scene show in its frame: (n, 2) x and y in px; (0, 2) if there are none."""
     if take.specks_seed is None:
         return np.empty((0, 2))
-    corner = np.array(_aimed(take)) - ((WIDTH - 1) / 2, (HEIGHT - 1) / 2)
-    return _specks(take.specks_seed, take.body.serial)[0] - corner
+    centre, zoom = _aimed(take)
+    return (_specks(take.specks_seed)[0] - centre) * zoom + ((WIDTH - 1) / 2, (HEIGHT - 1) / 2)
 
 
 def taken(take: Take, cache: Path) -> Shot:
@@ -193,7 +201,8 @@ def _expose(take: Take) -> Exposure:
     if take.aim is None:
         light = getattr(scenes, take.scene)(np.random.default_rng(take.scene_seed), HEIGHT, WIDTH)
     else:
-        light = framed(_set(take.scene, take.scene_seed, take.body.serial), HEIGHT, WIDTH, centre=_aimed(take))
+        (x, y), zoom = _aimed(take)
+        light = framed(_set(take.scene, take.scene_seed, take.specks_seed), HEIGHT, WIDTH, centre=(x, y), zoom=zoom)
     return expose(
         take.body,
         light * np.float32(take.gain),
@@ -205,24 +214,31 @@ def _expose(take: Take) -> Exposure:
     )
 
 
+def _aimed(take: Take) -> tuple[np.ndarray, float]:
+    """Where a take's camera points, (2,) x and y in px of the scene, so that its frame lies within; and its zoom."""
+    assert take.aim is not None, "only in a larger scene can a camera be aimed"
+    *shares, zoom = take.aim
+    half = np.array([WIDTH, HEIGHT]) / 2 / zoom
+    return half - 0.5 + np.array(shares) * (np.round(SET * np.array([WIDTH, HEIGHT])) - 2 * half), zoom
+
+
 @lru_cache(maxsize=1)
-def _set(scene: str, seed: int, serial: str) -> np.ndarray:
-    """Render a scene larger than the frame, with its specks."""
-    height, width = round(SET * HEIGHT), round(SET * WIDTH)
-    light = getattr(scenes, scene)(np.random.default_rng(seed), height, width)
-    return specked(light, *_specks(seed, serial))
+def _set(scene: str, seed: int, specks_seed: int | None) -> np.ndarray:
+    """Render a scene larger than the frame, with its specks if it has any."""
+    light = getattr(scenes, scene)(np.random.default_rng(seed), round(SET * HEIGHT), round(SET * WIDTH))
+    return light if specks_seed is None else specked(light, *_specks(specks_seed))
 
 
 @lru_cache(maxsize=8)
-def _specks(seed: int, serial: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _specks(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Draw the specks of a set, as wide, deep and soft as dust: places (n, 2) in set px, diameters, depths, softness.
 
-    They keep clear of each other and of the dust as the frame of the tripod shows it, so that each counts by itself.
+    They keep clear of each other, and of the dust in the frames of the tripod, so that each counts by itself.
     """
     rng = np.random.default_rng([4, seed])
-    body = make_body(serial, seed=seed, grains=GRAINS_ON_TRIPOD, width=WIDTH, height=HEIGHT)
-    corner = np.array([(round(SET * n) - 1) / 2 - (n - 1) / 2 for n in (WIDTH, HEIGHT)])
-    keep = [np.array(virtual.place_px(body, grain, TELE)) + corner for grain in body.grains]
+    fixed = tripod(seed, (11.0,))[0]
+    corner = _aimed(fixed)[0] - ((WIDTH - 1) / 2, (HEIGHT - 1) / 2)
+    keep = [np.array(virtual.place_px(fixed.body, grain, fixed.lens)) + corner for grain in fixed.body.grains]
     places: list[np.ndarray] = []
     while len(places) < SPECKS:
         place = corner + rng.uniform((60, 60), (WIDTH - 60, HEIGHT - 60))
@@ -231,12 +247,6 @@ def _specks(seed: int, serial: str) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     diameters = rng.uniform(16, 40, SPECKS)
     depths = np.exp(rng.uniform(np.log(0.05), np.log(0.6), SPECKS))
     return np.array(places), diameters, depths, rng.uniform(0.2, 0.7, SPECKS)
-
-
-def _aimed(take: Take) -> tuple[float, float]:
-    """Where a take's camera points, in px of the set."""
-    assert take.aim is not None, "only in a set can a camera be aimed"
-    return take.aim[0] * (round(SET * WIDTH) - 1), take.aim[1] * (round(SET * HEIGHT) - 1)
 
 
 @lru_cache(maxsize=1)

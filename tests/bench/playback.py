@@ -1,0 +1,149 @@
+"""A session through dustd's own parts: the pipeline's judgement and correction, the store's map, frame after frame."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from sessions import Shot, Take, looked_at, specks_of, taken
+
+from dustd import evidence
+from dustd.config import OutputSettings
+from dustd.correct import correct
+from dustd.detect import Seen
+from dustd.dustmap import State
+from dustd.model import find_model, load_detector
+from dustd.particle import Particle, View, predict, view_of
+from dustd.pipeline import Pipeline
+from dustd.sidecar import Record, Source
+from dustd.spot import Spot
+from dustd.store import Store
+from dustd.verdict import MAP_SLACK_PX
+from dustd.virtual import Lens, VirtualBody, frame_of, place_px
+
+SENSITIVITY = 50.0
+
+
+class Looker:
+    """The shipped detector as far as the pipeline asks about it; its answers come from the cache where they are."""
+
+    device = "cpu"
+
+    def __init__(self, cache: Path) -> None:
+        card = find_model("default")
+        self.model_id, self.sha256, self.false_positive_scores = card.id, card.sha256, card.false_positive_scores
+        self._cache = cache
+        self._loaded = lru_cache(1)(lambda: load_detector(device="cpu"))
+
+    def shot(self, take: Take) -> Shot:
+        """Take the picture."""
+        return taken(take, self._cache)
+
+    def seen(self, shot: Shot) -> Seen:
+        """Say what the detector sees in it; loads the network for what it has not yet seen."""
+        return looked_at(shot, self.sha256, self._loaded, self._cache)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One frame of a session: what became of its spots, and the map before and after; *cleanings* noticed so far."""
+
+    shot: Shot
+    view: View
+    spots: tuple[Spot, ...]
+    before: State
+    after: State
+    cleanings: int
+
+    @property
+    def corrected(self) -> tuple[Spot, ...]:
+        """The spots that were taken out."""
+        return tuple(spot for spot in self.spots if spot.action != "left")
+
+
+def play(takes: Sequence[Take], looker: Looker) -> Iterator[Step]:
+    """Play a session, in capture order, into an empty map."""
+    with Store.open(":memory:") as store:
+        pipeline = Pipeline(
+            detector=looker, store=store, output=OutputSettings(), sensitivity_of=lambda *_: SENSITIVITY
+        )
+        for take in takes:
+            shot = looker.shot(take)
+            frame = frame_of(shot.exposure)
+            body_id = frame.camera.body_id
+            before = store.state(body_id, frame.camera.taken_at)
+            judged = pipeline._judge(frame, looker.seen(shot), SENSITIVITY)
+            spots = correct(frame, judged.spots).spots
+            record = Record(
+                source=Source(name=f"{take.session}-{take.number:03d}", size=0, sha256="", mtime_ns=0),
+                camera=frame.camera,
+                width=frame.width,
+                height=frame.height,
+                detector=judged.detector,
+                spots=spots,
+                status="cleaned",
+                evidence=judged.evidence,
+            )
+            store.observe(record)
+            view = view_of(
+                frame.camera,
+                frame_id=judged.evidence["frame_id"],
+                width=frame.width,
+                height=frame.height,
+                evidence=evidence.from_dict(judged.evidence),
+                score=judged.evidence["evidence_score"],
+            )
+            body = store.body(body_id)
+            assert body is not None, "it has just been observed"
+            yield Step(
+                shot=shot,
+                view=view,
+                spots=spots,
+                before=before,
+                after=store.state(body_id),
+                cleanings=len(body.cleanings),
+            )
+
+
+def alone(shot: Shot, looker: Looker) -> tuple[Spot, ...]:
+    """What the detector without a map could correct in a frame at any threshold: all that correction accepts."""
+    frame = frame_of(shot.exposure)
+    with Store.open(":memory:") as empty:
+        pipeline = Pipeline(
+            detector=looker, store=empty, output=OutputSettings(), sensitivity_of=lambda *_: SENSITIVITY
+        )
+        spots = pipeline._judge(frame, looker.seen(shot), SENSITIVITY).spots
+    every = correct(frame, tuple(replace(spot, wanted=True) for spot in spots)).spots
+    return tuple(spot for spot in every if spot.action != "left")
+
+
+def place_of(particle: Particle, step: Step, *, lens: Lens | None = None) -> tuple[float, float]:
+    """Where the map says that a particle shows in a step's frame, or would through another *lens*; frame px."""
+    view = step.view
+    if lens is not None:
+        view = replace(view, lens=lens.name, focal_length_mm=lens.focal_length_mm)
+    at = predict(particle, view, step.after.optics)
+    return at.x, at.y
+
+
+def grain_of(particle: Particle, step: Step, bodies: Sequence[VirtualBody]) -> int | None:
+    """Name the grain that a particle is, of all that *bodies* ever bore; None if it is none of them."""
+    here = place_of(particle, step)
+    lens = step.shot.take.lens
+    away = {
+        grain.number: float(np.hypot(*np.subtract(place_px(body, grain, lens), here)))
+        for body in bodies
+        for grain in body.grains
+    }
+    nearest = min(away, key=away.__getitem__, default=None)
+    return nearest if nearest is not None and away[nearest] <= MAP_SLACK_PX else None
+
+
+def speck_of(particle: Particle, step: Step) -> int | None:
+    """Name the speck of the scene that a particle lies on in a step's frame, None if it lies on none."""
+    specks = specks_of(step.shot.take)
+    if not len(specks):
+        return None
+    away = np.hypot(*(specks - place_of(particle, step)).T)
+    return int(away.argmin()) if away.min() <= MAP_SLACK_PX else None
