@@ -67,7 +67,7 @@ def test_a_frame_is_forecast_from_the_others_only(clean):
 def test_overconfident_scores_become_probabilities(clean):
     rng = np.random.default_rng(6)
     dusty = [judged([*sigmoid(rng.normal(1.5, 1.5, 150)), *[np.nan] * 50], j.false) for j in clean]
-    measured = reliability(clean, dusty, *silent(clean, dusty))
+    measured = reliability(clean, dusty, *silent(clean, dusty), least=0.0)
     assert measured.error_after < 0.5 * measured.error_before
     assert measured.error_after < 0.1
     assert measured.calibration.slope > 0
@@ -78,8 +78,13 @@ def test_overconfident_scores_become_probabilities(clean):
 
 def test_too_little_data_say_nothing(clean):
     lone, nothing = [judged([0.9] * 30, [])], [judged([], []) for _ in clean]
-    assert reliability(clean[:1], lone, *silent(clean[:1], lone)) is None
-    assert reliability(clean, nothing, *silent(clean, nothing)) is None
+    assert reliability(clean[:1], lone, *silent(clean[:1], lone), least=0.0) is None
+    assert reliability(clean, nothing, *silent(clean, nothing), least=0.0) is None
+
+
+def test_the_calibration_says_from_which_score_on_it_was_measured(clean):
+    dusty = [judged([0.9] * 150, j.false) for j in clean]
+    assert reliability(clean, dusty, *silent(clean, dusty), least=0.3).calibration.measured_from == 0.3
 
 
 def test_light_that_tells_dust_from_others_counts(clean):
@@ -87,7 +92,9 @@ def test_light_that_tells_dust_from_others_counts(clean):
     dusty = [judged(sigmoid(rng.normal(-1, 1.2, 150)), j.false) for j in clean]
     of_clean = [rng.uniform(0, 3, 300) for _ in clean]
     of_dusty = [rng.uniform(2, 40, 300) for _ in clean]
-    deaf, told = (reliability(clean, dusty, *gains) for gains in (silent(clean, dusty), (of_clean, of_dusty)))
+    deaf, told = (
+        reliability(clean, dusty, *gains, least=0.0) for gains in (silent(clean, dusty), (of_clean, of_dusty))
+    )
     assert told.calibration.light > 0.5
     assert told.mapped[told.true].mean() > deaf.mapped[deaf.true].mean() + 0.1
 

@@ -89,14 +89,15 @@ def reliability(
     dusty: Sequence[Judged],
     clean_gains: Sequence[Sequence[float]],
     dusty_gains: Sequence[Sequence[float]],
+    *,
+    least: float,
 ) -> Reliability | None:
     """Compare scores and gains with the share of true detections at SPOTS_PER_MP; None where there is too little.
 
     Hits are those of *dusty*, weighed down to SPOTS_PER_MP; false positives those of *clean*, as the dust of *dusty* is
     far too dense to count its duplicates. *clean* and *dusty* are the same images in the same order, the gains those of
-    their detections (`Shadow.gain`).
+    their detections (`Shadow.gain`). Scores below *least* were not measured (`measured_from`).
     """
-    least = measured_from(clean)
     share = SPOTS_PER_MP * sum(j.megapixels for j in dusty) / max(sum(int(j.counts.sum()) for j in dusty), 1)
     rows: list[tuple[float, float, bool, int]] = []
     for number, (without, with_dust) in enumerate(zip(clean, dusty, strict=True)):

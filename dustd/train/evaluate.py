@@ -81,7 +81,7 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
         measured(path, seen, least, cache)
         for path, seen in zip(tqdm(paths, desc="measured", unit="frame"), looked, strict=True)
     ]
-    reliable = _reliability(looked)
+    reliable = _reliability(looked, least)
     calibration, of_others = detector.calibration, [detector.calibration] * len(looked)
     if arguments.pack and reliable:
         calibration, of_others = reliable.calibration, reliable.of_others
@@ -132,11 +132,15 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
         write_card(arguments.pack, Path(arguments.model), card_calibration(scores, reliable), card_figures(figures))
 
 
-def _reliability(looked: Sequence[Looked]) -> Reliability | None:
+def _reliability(looked: Sequence[Looked], least: float) -> Reliability | None:
     """Fit the map from scores and light to probabilities; None where there is too little to fit it to."""
     verdicts = judge_all(looked)
     return reliability(
-        verdicts.clean, verdicts.dusty, [seen.clean_gains for seen in looked], [seen.dusty_gains for seen in looked]
+        verdicts.clean,
+        verdicts.dusty,
+        [seen.clean_gains for seen in looked],
+        [seen.dusty_gains for seen in looked],
+        least=least,
     )
 
 

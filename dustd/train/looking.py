@@ -118,7 +118,7 @@ def _remembered(file: Path, key: str, compute: Callable[[], list[list[float]]]) 
     """Keep the rows that *compute* gives beside the *key* of what they were computed from."""
     if file.exists() and (kept := json.loads(file.read_text()))["key"] == key:
         return kept["rows"]
-    rows = compute()
+    rows = json.loads(json.dumps(compute()))  # the same numbers whether remembered or not
     temporary = file.with_suffix(".tmp")
     temporary.write_text(json.dumps({"key": key, "rows": rows}))
     temporary.replace(file)

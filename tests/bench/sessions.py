@@ -182,7 +182,7 @@ def taken(take: Take, cache: Path) -> Shot:
 def looked_at(shot: Shot, detector_sha256: str, detector: Callable[[], Detector], cache: Path) -> Seen:
     """Let the detector look at a shot, or fetch what it saw from *cache*."""
     frame = frame_of(shot.exposure)
-    path = cache / "detections" / detector_sha256[:16] / f"{frame_identity(frame)}.json"
+    path = cache / "scores" / detector_sha256[:16] / f"{frame_identity(frame)}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
