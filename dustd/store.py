@@ -97,6 +97,11 @@ class Store:
                 self._state(db, body_id, _last(db, body_id, states.c.epoch == epoch)) if epoch is not None else State()
             )
 
+    def body_ids(self) -> tuple[str, ...]:
+        """Name the bodies that have a map."""
+        with self._database.reading() as db:
+            return tuple(db.scalars(sa.select(bodies.c.body_id).order_by(bodies.c.body_id)))
+
     def bodies(self) -> tuple[DustMap, ...]:
         """Fetch the current map of every body, by its key."""
         with self._database.reading() as db:
@@ -261,9 +266,9 @@ class Store:
                     for table in PARTS:
                         if parts[table.name]:
                             db.execute(table.insert(), [{**row, "body_id": body_id} for row in parts[table.name]])
-                    for row in db.execute(sa.select(states).where(states.c.body_id == body_id)):
-                        self._state(db, body_id, row)
-                    list(_inputs(db, body_id, BEGINNING))
+                    for place in db.scalars(sa.select(states.c.place).where(states.c.body_id == body_id)).all():
+                        _decoded(db, body_id, place)
+                    list(_inputs(db, body_id, body["horizon"]))
             except (sa.exc.IntegrityError, sa.exc.StatementError, GarbledError) as exc:
                 raise UsageError(f"it is no whole dust map ({exc})", remedy=_IMPORT_REMEDY) from exc
         return body_id
@@ -415,15 +420,7 @@ class Store:
         """Fetch the state of a row of `_last`, from memory if it is the latest and nobody has changed it since."""
         if self._latest.get(body_id, ())[:2] == (row.revision, row.place):
             return self._latest[body_id][2]
-        query = sa.select(states.c.state, states.c.scenes)
-        data = db.execute(query.where(states.c.body_id == body_id, states.c.place == row.place)).one()
-        version = data.state.get("schema_version", 0)
-        if version > mapjson.SCHEMA_VERSION:
-            raise SurroundingsError(
-                f"the dust map of {body_id} was written by a newer dustd", remedy="Update dustd on this computer"
-            )
-        with _whole():
-            return mapjson.decode(data.state, _scenes(db, body_id, data.scenes))
+        return _decoded(db, body_id, row.place)
 
     def _map(self, db: sa.Connection, body: Any) -> DustMap:
         """Put together what the report needs of a body's current epoch."""
@@ -549,6 +546,16 @@ def _inputs(db: sa.Connection, body_id: str, after: str, new: Counted | None = N
         with _whole():
             seen = _scenes(db, body_id, [frame_id])[frame_id].evidence
             yield history.from_dict(db.execute(one).scalar_one(), place, seen)
+
+
+def _decoded(db: sa.Connection, body_id: str, place: str) -> State:
+    """Fetch the state kept at a place."""
+    query = sa.select(states.c.state, states.c.scenes)
+    row = db.execute(query.where(states.c.body_id == body_id, states.c.place == place)).one()
+    with _whole():
+        if row.state["schema_version"] > mapjson.SCHEMA_VERSION:
+            raise SurroundingsError(f"the map of {body_id} was written by a newer dustd", remedy="Update this dustd")
+        return mapjson.decode(row.state, _scenes(db, body_id, row.scenes))
 
 
 def _scenes(db: sa.Connection, body_id: str, frame_ids: Sequence[str]) -> dict[str, Scene]:
