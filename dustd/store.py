@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dustd import __version__, evidence, history, mapjson
+from dustd.advice import TOUCHED_FROM
 from dustd.dustmap import State
 from dustd.errors import SurroundingsError, UsageError
 from dustd.history import BEGINNING, Counted, Step
@@ -31,7 +32,6 @@ STOPPED_DOWN = 8.0  # from this f-number dust is expected to show
 KEPT = 192  # frames of a body that can at least be folded anew: a morning's work, some 7 kB each
 STRIDE = 32  # frames between two kept states: the most that are folded anew for nothing
 RECENT = 100  # frames of which the report tells how many show dust
-LEFT_BY_CLEANING = 4  # particles; 2 and 4 were left on two cleaned bodies (facts §1.2)
 BODIES_REMEMBERED = 8  # whose current maps stay in memory, a few MB each
 
 
@@ -459,7 +459,7 @@ class Store:
             before=tuple(particle for particle in before.particles if particle.confirmed),
             cleaning_noticed=epoch.how == "noticed",
             recent_frames=len(recent),
-            recent_touched=sum(len(confirmed & told["seen"].keys()) > LEFT_BY_CLEANING for told in recent),
+            recent_touched=sum(len(confirmed & told["seen"].keys()) >= TOUCHED_FROM for told in recent),
             frame_names=_names(db, body.body_id, mapjson.scenes(state)),
         )
 
