@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from dustd import __version__, config, walk
 from dustd.config import Config, FolderSettings, ReminderSettings
 from dustd.errors import ConfigError, DustdError
+from dustd.strict import Url
 
 LOW_SPACE_BYTES = 10 << 30  # 100 to 200 cleaned frames of 45 megapixels
 NAME_BYTES = 255  # what common file systems allow; encrypted home folders (eCryptfs) allow 143
@@ -94,7 +95,10 @@ def _output(about: str, path: Path) -> Iterator[Finding]:
         yield Finding(level="ok", about=about, detail=f"{path}, {free / 1e9:.0f} GB free")
 
 
-def _store(path: Path) -> Iterator[Finding]:
+def _store(path: Path | Url) -> Iterator[Finding]:
+    if isinstance(path, Url):
+        yield _database(path)
+        return
     place = next(parent for parent in path.parents if parent.exists())
     if problem := _write_problem(place):
         yield Finding(level="fail", about="dust maps", detail=f"{place} {problem[0]}", remedy=problem[1])
@@ -113,6 +117,19 @@ def _store(path: Path) -> Iterator[Finding]:
         yield Finding(level="fail", about="dust maps", detail=f"{path} cannot be used ({exc})", remedy=remedy)
     else:
         yield Finding(level="ok", about="dust maps", detail=f"{path}, {bodies} {'body' if bodies == 1 else 'bodies'}")
+
+
+def _database(url: Url) -> Finding:
+    """Open a database that stations share; its name is told without the password."""
+    from dustd.store import Store
+
+    try:
+        with Store.open(url) as maps:
+            bodies = len(maps.body_ids())
+    except DustdError as error:
+        return _failure("dust maps", error)
+    detail = f"{url.rpartition('@')[2]}, {bodies} {'body' if bodies == 1 else 'bodies'}"
+    return Finding(level="ok", about="dust maps", detail=detail)
 
 
 def _model(settings: Config) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from dustd.evidence import independence
+from dustd.evidence import independences
 from dustd.lenses import focal_bin_mm
 from dustd.particle import Particle, Prediction, Scene, View
 
@@ -21,8 +21,9 @@ PLAINLY_VISIBLE = 0.5  # Pd from which a particle is asked
 ENOUGH = 3  # particles that must be asked in a frame
 FIRES = 6.9  # log-likelihood ratio: a cleaning before one frame in a thousand
 # Our choice: the share of frames that show less than is predicted for a reason that no prediction knows, a wrong
-# f-number above all. So no frame alone is worth more than about ln(1/.05), and it takes three in which nothing shows.
+# f-number above all. So no frame alone is worth much, and it takes three in which nothing shows.
 BLIND = 0.15
+ODD_SHARES = np.linspace(0.05, 0.95, 10)  # of what is predicted, that such frames show, all equally likely
 # A lens through which no known dust was ever seen may be blind for good (no coupling, so a made-up f-number): all its
 # frames together are worth one.
 PAUSE, PAUSE_WORTH = timedelta(hours=6), math.log(10)  # sensors are cleaned in pauses; facts say × 50, we dare × 10
@@ -99,26 +100,26 @@ def _chance(particle: Particle, at: Prediction) -> float:
 
 
 def _log_ratio(found: np.ndarray, chance: np.ndarray) -> float:
-    """Say how much likelier it is after a cleaning than without one that just these particles are *found* (n,) bool."""
+    """Say how much likelier it is after a cleaning than without one that just these particles are *found* (n,) bool.
 
-    hits, misses = int(found.sum()), int((~found).sum())
-    odd = 1 / ((hits + misses + 1) * math.comb(hits + misses, hits))  # any one chance, all equally likely
+    Either the frame shows each with its *chance* (n,), or it is one of the odd ones that show only a share of that.
+    """
 
-    def likelihood(p: np.ndarray) -> float:
-        return BLIND * odd + (1 - BLIND) * float(np.prod(np.where(found, p, 1 - p)))
+    def likelihood(left: float) -> float:
+        each = left * np.append(1.0, ODD_SHARES)[:, None] * chance
+        frames = np.prod(np.where(found, each, 1 - each), axis=1)
+        return max(float((1 - BLIND) * frames[0] + BLIND * frames[1:].mean()), 1e-300)
 
-    return math.log(likelihood((1 - REMOVED) * chance) / likelihood(chance))
+    return math.log(likelihood(1 - REMOVED) / likelihood(1.0))
 
 
 def _newness(scenes: Sequence[Scene], places: Sequence[Prediction], view: View) -> float:
     """Weigh a frame by how far the places asked look different from the frames that spoke before."""
-    return min(
-        (
-            float(np.median([independence(view.evidence, scene.evidence, at.x, at.y, at.diameter_px) for at in places]))
-            for scene in scenes
-        ),
-        default=1.0,
-    )
+    if not scenes:
+        return 1.0
+    earlier = [scene.evidence for scene in scenes]
+    weights = [independences(view.evidence, earlier, at.x, at.y, at.diameter_px) for at in places]
+    return float(np.median(weights, axis=0).min())
 
 
 def _trusted(

@@ -72,16 +72,27 @@ def build_parser() -> argparse.ArgumentParser:
     map_verbs = maps.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name, verb, text in (
         ("list", verbs.map_list, "list the bodies that have a map"),
-        ("show", verbs.map_show, "list the particles on a body's sensor"),
+        ("show", verbs.map_show, "draw a body's sensor and list the particles on it"),
         ("cleaned", verbs.map_cleaned, "note that the sensor was cleaned just now; the old map is kept as history"),
+        ("export", verbs.map_export, "write a body's map with its history into a file, for another computer"),
+        ("import", verbs.map_import, "take in a map that export wrote"),
         ("forget", verbs.map_forget, "delete all that is known about a body; rebuild brings it back"),
         ("rebuild", verbs.map_rebuild, "learn the maps again from the sidecars below a folder"),
     ):
         sub = _verb(map_verbs, name, verb, text)
         if name == "rebuild":
             sub.add_argument("folder", metavar="FOLDER", type=Path, help="output folder with sidecars")
+        elif name == "import":
+            sub.add_argument("file", metavar="FILE", type=Path, help="file that dustd map export wrote")
+            sub.add_argument("--replace", action="store_true", help="in place of the map that the body has already")
         elif name != "list":
             sub.add_argument("body", metavar="BODY", help="body as in map list, or an unmistakable part of it")
+        if name == "show":
+            sub.add_argument("--png", metavar="FILE", type=Path, help="paint the sensor at f/16 into a file instead")
+        elif name == "cleaned":
+            sub.add_argument("--undo", action="store_true", help="take the last cleaning back, noted or noticed")
+        elif name == "export":
+            sub.add_argument("-o", dest="output", metavar="FILE", type=Path, required=True, help="JSON file to write")
         _add_store(sub)
         _add_config(sub)
 
@@ -126,7 +137,9 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_store(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", metavar="PATH", help="dust maps to use; :memory: keeps none. Default: as configured")
+    parser.add_argument(
+        "--store", metavar="PATH", help="dust maps to use, file or URL; :memory: keeps none. Default: as configured"
+    )
 
 
 def _sensitivity(text: str) -> float:

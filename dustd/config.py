@@ -6,6 +6,7 @@ folder it names: whether they exist is a matter for `dustd check` and the daemon
 """
 
 import dataclasses
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import yaml
 
 from dustd.advice import Rules
 from dustd.errors import ConfigError
-from dustd.strict import Between, Note, read_group
+from dustd.strict import Between, Note, Url, read_group
 
 Sensitivity = Annotated[float, Between(0, 100)]
 
@@ -55,9 +56,14 @@ def default_store() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapSettings:
-    """Where the dust maps of all bodies are kept."""
+    """Where the dust maps of all bodies are kept: an SQLite file, or a PostgreSQL database that stations share."""
 
-    store: Path = field(default_factory=default_store)
+    store: Path | Url = field(default_factory=default_store)
+
+    @property
+    def state_folder(self) -> Path:
+        """The folder for what this station remembers besides the maps."""
+        return (self.store if isinstance(self.store, Path) else default_store()).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +208,7 @@ def _anchored(config: Config, base: Path) -> Config:
     return dataclasses.replace(
         config,
         folders=tuple(dataclasses.replace(folder, path=absolute(folder.path)) for folder in config.folders),
-        map=MapSettings(store=absolute(config.map.store)),
+        map=MapSettings(store=config.map.store if isinstance(config.map.store, Url) else absolute(config.map.store)),
         model=model,
         reminders=dataclasses.replace(config.reminders, command=_command(config.reminders.command, absolute)),
     )
@@ -216,7 +222,9 @@ def _command(command: tuple[str, ...], absolute: Callable[[Path], Path]) -> tupl
 
 
 def _cross_check(config: Config, note: Note) -> None:
-    """Note settings that are fine one by one but not together."""
+    """Note settings that are fine one by one but not together, or not on this computer."""
+    if isinstance(config.map.store, Url):
+        _check_database(config.map.store, note)
     if config.watch.give_up_s <= config.watch.quiet_s:
         note("watch.give_up_s", "is not longer than watch.quiet_s", "make it at least ten times as long")
     for entry in dataclasses.fields(config.report.now):
@@ -227,6 +235,15 @@ def _cross_check(config: Config, note: Note) -> None:
         note("reminders.command", "its first item, the program, is empty", "begin with the program, then its arguments")
     if config.reminders.webhook is not None:
         _check_webhook(config.reminders.webhook, note)
+
+
+def _check_database(url: Url, note: Note) -> None:
+    if url.partition("://")[0] not in ("postgresql", "postgresql+psycopg"):
+        remedy = "write a file's path, or postgresql+psycopg://user:password@host/database"
+        note("map.store", "names a kind of database that dustd does not know", remedy)
+    elif importlib.util.find_spec("psycopg") is None:
+        remedy = 'install it: pip install "dustd[postgres]"'
+        note("map.store", "needs the library psycopg to speak to PostgreSQL, which is not installed", remedy)
 
 
 def _check_webhook(url: str, note: Note) -> None:

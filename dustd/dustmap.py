@@ -8,6 +8,7 @@ misses likewise. Everything here is a pure step over values: the map is a fold o
 
 import hashlib
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from dustd import cleaning, lenses, optics
 from dustd.cleaning import Cleaning
-from dustd.evidence import independence, visible_from
+from dustd.evidence import INDEPENDENCE_FLOOR, independences, visible_from
 from dustd.frame import centred
 from dustd.lenses import BodyOptics, focal_bin_mm
 from dustd.particle import (
@@ -60,7 +61,7 @@ NARROWEST_F_NUMBER = 32.0  # that lenses have
 REPLACED_PX = 0.25  # a particle's place follows better-known lenses in steps no finer than this
 SAME_PLACE_PX = 6.0  # our choice: two particles this near for the reference lens are one, if never seen side by side
 SURVIVES = math.log(0.15 / 0.85)  # log-odds that a cleaning leaves a particle: two swabs took .79 and .91 (facts §1.2)
-SCENES_KEPT = 8  # of sightings and of misses, per particle
+SCENES_KEPT, MISSES_KEPT = 8, 4  # scenes of sightings and of misses, per particle
 # Where texture hides spots shallower than BUSY_FROM, the odds that an unknown spot must show grow with the excess to
 # this power. In 16 generated frames 38 of 40 false spots lay where .13 and more was hidden, of 220 true ones a third.
 BUSY_FROM, BUSY_POWER = 0.05, 0.5
@@ -190,7 +191,9 @@ def _updated(particle: Particle, at: Prediction, spot: Spot | None, view: View, 
 
 def _seen(particle: Particle, at: Prediction, spot: Spot, view: View, body: BodyOptics) -> Particle:
     """Count a sighting, as far as it is not the scene again; only an independent one refines the particle."""
-    weight = min((_newness(particle, each, at, spot, view) for each in particle.sightings), default=1.0)
+    others = _otherness([each.scene for each in particle.sightings], at, view)
+    news = (_newness(particle, e, w, at, spot, view) for e, w in zip(particle.sightings, others, strict=True))
+    weight = min(news, default=1.0)
     independent = weight >= INDEPENDENT
     count = particle.independent_frames + independent
     ceiling = LOG_ODDS_MAX if count >= FRAMES_TO_CONFIRM else max(ONE_SCENE_MAX, particle.log_odds)
@@ -218,12 +221,13 @@ def _seen(particle: Particle, at: Prediction, spot: Spot, view: View, body: Body
 
 def _missed(particle: Particle, at: Prediction, view: View) -> Particle:
     """Count a miss: it would have been visible. What hid it from the detector may repeat, so scenes count here too."""
-    weight = min((_otherness(scene, at, view) for scene in particle.missed_in), default=1.0)
+    weight = min(_otherness(particle.missed_in, at, view), default=1.0)
+    weight = weight if weight > INDEPENDENCE_FLOOR else 0.0
     loss = weight * math.log((1 - at.p_visible) / (1 - min(FALSE_PER_PX2 * at.area_px2, 0.5)))
     log_odds = max(particle.log_odds + min(loss, 0.0), LOG_ODDS_MIN)
     missed_in = particle.missed_in
     if weight >= INDEPENDENT:
-        missed_in = (*missed_in, Scene(frame_id=view.frame_id, evidence=view.evidence))[-SCENES_KEPT:]
+        missed_in = (*missed_in, Scene(frame_id=view.frame_id, evidence=view.evidence))[-MISSES_KEPT:]
     return replace(
         particle,
         log_odds=log_odds,
@@ -250,13 +254,12 @@ def _hit(particle: Particle, at: Prediction, spot: Spot, view: View) -> float:
     return odds + math.log(at.p_visible / TYPICAL_DETECTION) + min(agreement, 0.0)
 
 
-def _newness(particle: Particle, earlier: Sighting, at: Prediction, spot: Spot, view: View) -> float:
+def _newness(particle: Particle, earlier: Sighting, weight: float, at: Prediction, spot: Spot, view: View) -> float:
     """Weigh a sighting after an earlier one: 1 if it cannot be the same piece of the scene, towards 0 if it may be.
 
-    Either the surroundings are others; or another focal length would have moved a thing, and did not move the spot; or
-    the spot changed with the aperture as a shadow does and a thing does not.
+    Either the surroundings are others (*weight*); or another focal length would have moved a thing, and did not move
+    the spot; or the spot changed with the aperture as a shadow does and a thing does not.
     """
-    weight = _otherness(earlier.scene, at, view)
     if view.focal_length_mm and earlier.focal_length_mm:
         moved_px = math.hypot(earlier.mx, earlier.my) * abs(math.log(view.focal_length_mm / earlier.focal_length_mm))
         weight = max(weight, min(max(moved_px / (at.radius_px + at.radial_px) - 1.0, 0.0), 1.0))
@@ -273,9 +276,10 @@ def _newness(particle: Particle, earlier: Sighting, at: Prediction, spot: Spot, 
     return max(weight, TELLS_MOST * min(max((ratio - TELLS_FROM) / (TELLS_ALL - TELLS_FROM), 0.0), 1.0))
 
 
-def _otherness(scene: Scene, at: Prediction, view: View) -> float:
-    """Weigh a frame by how far the surroundings of the predicted place differ from those of an earlier frame."""
-    return independence(view.evidence, scene.evidence, at.x, at.y, at.diameter_px)
+def _otherness(scenes: Sequence[Scene], at: Prediction, view: View) -> list[float]:
+    """Weigh a frame by how far the surroundings of the predicted place differ from those of each earlier frame."""
+    earlier = [scene.evidence for scene in scenes]
+    return independences(view.evidence, earlier, at.x, at.y, at.diameter_px).tolist()
 
 
 def _speaks(spot: Spot, view: View) -> bool:
@@ -326,12 +330,12 @@ def _refined(particle: Particle, body: BodyOptics, pixel_pitch_um: float | None)
     log_blurs = _log_blurs(particle.sightings)
     if log_blurs:
         spread = math.hypot(body.blur_sigma, lenses.BLUR_SCATTER)
-        mean = float(np.median(log_blurs))
+        mean = statistics.median(log_blurs)
         own = math.exp(lenses.shrink(mean, len(log_blurs), lenses.BLUR_ERROR, math.log(blur), spread))
         low, high = optics.STACK_RANGE
         blur = min(max(own, low * prior), high * prior)
     strengths = [math.log(_strength(e.attenuation, e.diameter_px, e.f_number, blur)) for e in particle.sightings]
-    return replace(particle, strength_px2=math.exp(float(np.median(strengths))), blur_constant=blur, opacity=opacity)
+    return replace(particle, strength_px2=math.exp(statistics.median(strengths)), blur_constant=blur, opacity=opacity)
 
 
 def _strength(attenuation: float, diameter_px: float, f_number: float | None, blur_constant: float) -> float:
@@ -365,7 +369,7 @@ def _learnt(body: BodyOptics, particles: Sequence[Particle], view: View) -> Body
     told = [each for each in told if each]
     if len(told) < lenses.ENOUGH:
         return body
-    means, counts = np.array([np.median(each) for each in told]), np.array([len(each) for each in told])
+    means, counts = np.array([statistics.median(each) for each in told]), np.array([len(each) for each in told])
     blur, sigma = lenses.fit_blur(means, counts, optics.blur_constant_px(view.pixel_pitch_um))
     return replace(body, blur_constant=blur, blur_sigma=sigma)
 
@@ -407,10 +411,10 @@ def _merged(particles: Sequence[Particle], together: frozenset[str], body: BodyO
 
     *together* are those seen in the present frame.
     """
-    where = np.array([(p.mx, p.my) for p in particles]).reshape(-1, 2)
-    distance = np.hypot(*(where[:, None] - where[None]).transpose(2, 0, 1))
+    x, y = (np.array([getattr(p, name) for p in particles]) for name in ("mx", "my"))
+    near = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2 <= SAME_PLACE_PX**2
     left = {particle.id: particle for particle in particles}
-    for one, other in np.argwhere(np.triu(distance <= SAME_PLACE_PX, 1)).tolist():
+    for one, other in np.argwhere(np.triu(near, 1)).tolist():
         ids = sorted((particles[one].id, particles[other].id))
         if not all(each in left for each in ids) or all(each in together for each in ids):
             continue

@@ -8,6 +8,7 @@ enough for the sidecar. Positions are frame coordinates of `dustd.frame`. Knows 
 import base64
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -28,7 +29,7 @@ CODE_ORIGIN, CODES_PER_OCTAVE, BLIND = 0.005, 32, 255
 
 BLOCK = 8  # thumbnail pixels
 CORNERED = 0.03  # slope of ln(light) per pixel from which a block has structure in two directions
-TEXTURED = 0.06  # standard deviation in ln(light) from which a patch has structure of its own
+TEXTURED = (0.06, 0.12)  # standard deviations in ln(light) between which a patch gets structure of its own
 REPEATS = 0.8  # correlation from which a block shows the same thing in the same place
 PATCH = 4  # half width in thumbnail pixels of the surroundings compared
 INDEPENDENCE_FLOOR = 0.05  # facts §4: w in [.05, 1]
@@ -83,28 +84,46 @@ def visible_from(evidence: Evidence, x: float, y: float) -> float:
 
 def independence(new: Evidence, earlier: Evidence, x: float, y: float, spot_px: float) -> float:
     """Weigh a second sighting at (x, y) of *new*: 1 if its surroundings are new, .05 if nothing changed since."""
-    return min(max(1.0 - similarity(new, earlier, x, y, spot_px), INDEPENDENCE_FLOOR), 1.0)
+    return float(independences(new, (earlier,), x, y, spot_px)[0])
+
+
+def independences(new: Evidence, earlier: Sequence[Evidence], x: float, y: float, spot_px: float) -> np.ndarray:
+    """Weigh a sighting at (x, y) of *new* after each of *earlier*: `independence`, (n,)."""
+    return np.clip(1.0 - similarities(new, earlier, x, y, spot_px), INDEPENDENCE_FLOOR, 1.0)
 
 
 def similarity(a: Evidence, b: Evidence, x: float, y: float, spot_px: float) -> float:
-    """Say how far two frames show the same thing around (x, y) of *a*, 0..1, looking past the spot itself.
+    """Say how far two frames show the same thing around (x, y) of *a*, 0..1, looking past the spot itself."""
+    return float(similarities(a, (b,), x, y, spot_px)[0])
 
-    Structure decides where there is some: its correlation in place. Where both are plain, they are the same if they
-    are equally bright, unless the rest of the frame shows that the camera moved; if it shows that the camera stood
-    still, a change of light alone does not make them different. When in doubt the answer is "the same": a frame too
-    few costs one more sighting, a frame too many a real detail.
+
+def similarities(a: Evidence, others: Sequence[Evidence], x: float, y: float, spot_px: float) -> np.ndarray:
+    """Say how far each of *others* shows the same as *a* around (x, y) of *a*, (n,) of 0..1, looking past the spot.
+
+    Structure decides where there is some: its correlation in place. Where both are plain but for their shading, which
+    the lens alone makes alike, they are the same if they are equally bright, unless the rest of the frame shows that
+    the camera moved; if it shows that the camera stood still, a change of light alone does not make them different.
+    When in doubt the answer is "the same": a frame too few costs one more sighting, a frame too many a real detail.
     """
-    scene_a, scene_b = _scene(a), _aligned(b, a)
-    fixed, moved, exposure = _camera(a, b)
-    patch_a, patch_b = _surroundings(scene_a, scene_b, x / a.scene_px - 0.5, y / a.scene_px - 0.5, spot_px / a.scene_px)
-    if patch_a.size < PATCH:  # the spot covers all there is
-        return 1.0
-    if max(patch_a.std(), patch_b.std()) > TEXTURED:
-        return _ramp(_correlation(patch_a, patch_b), 0.5, 0.9)
+    rows, columns, keep = _surroundings(a.scene_shape, x / a.scene_px - 0.5, y / a.scene_px - 0.5, spot_px / a.scene_px)
+    if keep.sum() < PATCH or not others:  # the spot covers all there is
+        return np.ones(len(others))
+    # Of each frame, *a* first: ln(light) and its detail; (n + 1, 2, pixels).
+    patches = np.stack([_pictures(each, a)[:, rows, columns] for each in (a, *others)])[..., keep]
+    means = patches.sum(axis=-1) / patches.shape[-1]
+    patches -= means[..., None]
+    squares = np.einsum("fpi,fpi->fp", patches, patches)
+    # Structure varies, and does so without the shading as well; a plain patch beside an edge has "detail" from there.
+    varies = np.sqrt(squares.min(axis=-1) / patches.shape[-1])
+    structure = np.maximum(varies[0], varies[1:])
+    norm = np.sqrt(squares[0, 0] * squares[1:, 0])
+    correlation = patches[1:, 0] @ patches[0, 0] / np.where(norm > 0, norm, np.inf)
+    fixed, moved, exposure = np.array([_camera(a, b) for b in others]).T
     # 15 % of light: more than the codes' rounding and flicker; 50 %: what moved lamps do but a new subject exceeds.
-    tolerance = 0.15 + 0.35 * fixed
-    difference = abs(float(np.mean(patch_a - patch_b)) - exposure)
-    return math.exp(-((difference / tolerance) ** 2)) * (1.0 - moved)
+    difference = (np.abs(means[0, 0] - means[1:, 0] - exposure)) / (0.15 + 0.35 * fixed)
+    plain = np.exp(-(difference**2)) * (1.0 - moved)
+    textured = _ramp(structure, *TEXTURED)
+    return textured * _ramp(correlation, 0.5, 0.9) + (1.0 - textured) * plain
 
 
 def to_dict(evidence: Evidence) -> dict[str, Any]:
@@ -185,62 +204,64 @@ def _aligned(evidence: Evidence, like: Evidence) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
+def _pictures(evidence: Evidence, like: Evidence) -> np.ndarray:
+    """Give a thumbnail on another's grid, ln(light), and the same without shading: (2, rows, columns) float32.
+
+    Shading (vignetting, lamps) repeats whatever the camera sees.
+    """
+    scene = _aligned(evidence, like)
+    return np.stack((scene, scene - cv2.GaussianBlur(scene, (0, 0), 4.0)))
+
+
+@lru_cache(maxsize=256)
 def _camera(a: Evidence, b: Evidence) -> tuple[float, float, float]:
     """Say whether the camera stood still or moved between two frames (each 0..1), and how far ln(exposure) differs.
 
     Structure that repeats in place, in a tenth to four tenths of the blocks that have some, means a fixed camera;
     structure all over the frame of which nothing repeats means a moved one. With little structure neither is known.
     """
-    scene_a, scene_b = _scene(a), _aligned(b, a)
-    exposure = float(np.median(scene_a - scene_b))
-    detail_a, detail_b = _detail(scene_a), _detail(scene_b)
-    telling = np.maximum(_cornered(detail_a), _cornered(detail_b)) > CORNERED
+    exposure = float(np.median(_scene(a) - _pictures(b, a)[0]))
+    telling = np.maximum(_cornered(a, a), _cornered(b, a)) > CORNERED
     if telling.sum() < 4:
         return 0.0, 0.0, exposure
-    pairs = zip(_squares(detail_a, BLOCK)[telling], _squares(detail_b, BLOCK)[telling], strict=True)
-    staying = float(np.mean([_correlation(block_a, block_b) > REPEATS for block_a, block_b in pairs]))
+    repeats = _correlations(*(_squares(_pictures(each, a)[1], BLOCK)[telling] for each in (a, b))) > REPEATS
+    staying = float(repeats.mean())
     moved = _ramp(float(telling.mean()), 0.2, 0.5) * (1.0 - _ramp(staying, 0.0, 0.2))
-    return _ramp(staying, 0.1, 0.4), moved, exposure
+    return float(_ramp(staying, 0.1, 0.4)), float(moved), exposure
 
 
-def _cornered(detail: np.ndarray) -> np.ndarray:
+@lru_cache(maxsize=256)
+def _cornered(evidence: Evidence, like: Evidence) -> np.ndarray:
     """Measure per block how steep ln(light) is in its flatter direction, rms per thumbnail pixel: (rows, columns).
 
     Along a straight edge, such as a horizon, a moved camera sees the same; only structure in two directions tells.
     """
-    down, right = np.gradient(detail)
+    down, right = np.gradient(_pictures(evidence, like)[1])
     xx, yy, xy = (_squares(product, BLOCK).mean(axis=-1) for product in (right * right, down * down, right * down))
     weaker = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
     return np.sqrt(np.maximum(weaker, 0.0))
 
 
-def _detail(scene: np.ndarray) -> np.ndarray:
-    """Take shading (vignetting, lamps) out of a thumbnail: it repeats whatever the camera sees."""
-    return scene - cv2.GaussianBlur(scene, (0, 0), 4.0)
-
-
-def _surroundings(
-    a: np.ndarray, b: np.ndarray, column: float, row: float, spot: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the same patch from two thumbnails, without the pixels that the spot itself may darken."""
-    height, width = a.shape
+def _surroundings(shape: tuple[int, int], column: float, row: float, spot: float) -> tuple[slice, slice, np.ndarray]:
+    """Say where in a thumbnail the surroundings of a spot are: rows, columns, (h, w) bool false on the spot itself."""
+    height, width = shape
     reach = PATCH + math.ceil(spot / 2)
     column, row = min(max(column, 0.0), width - 1.0), min(max(row, 0.0), height - 1.0)
-    rows = np.arange(max(0, round(row) - reach), min(height, round(row) + reach + 1))
-    columns = np.arange(max(0, round(column) - reach), min(width, round(column) + reach + 1))
-    away = np.hypot(*np.meshgrid(columns - column, rows - row)) > spot / 2 + 1.0
-    keep = np.ix_(rows, columns)
-    return a[keep][away], b[keep][away]
+    rows = slice(max(0, round(row) - reach), min(height, round(row) + reach + 1))
+    columns = slice(max(0, round(column) - reach), min(width, round(column) + reach + 1))
+    across, down = np.arange(columns.start, columns.stop) - column, np.arange(rows.start, rows.stop) - row
+    return rows, columns, across**2 + down[:, None] ** 2 > (spot / 2 + 1.0) ** 2
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / norm if norm > 0 else 0.0
+def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Correlate along the last axis; 0 where one does not vary."""
+    a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
+    norm = np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
+    return (a * b).sum(axis=-1) / np.where(norm > 0, norm, np.inf)
 
 
-def _ramp(value: float, low: float, high: float) -> float:
-    return min(max((value - low) / (high - low), 0.0), 1.0)
+def _ramp(value: Any, low: float, high: float) -> Any:
+    return np.clip((value - low) / (high - low), 0.0, 1.0)
 
 
 def _packed(square_px: int, shape: tuple[int, int], codes: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -48,8 +48,8 @@ class Told:
 class Maps(Protocol):
     """Where maps come from; `dustd.store.Store` in earnest."""
 
-    def bodies(self) -> tuple[DustMap, ...]:
-        """Give all bodies."""
+    def body_ids(self) -> Sequence[str]:
+        """Name all bodies."""
 
     def body(self, body_id: str) -> DustMap | None:
         """Give one."""
@@ -103,7 +103,7 @@ class Reminders:
         self._channels = channels
         self._told, self._on_disk = _read(state_file)
         self._advice: dict[str, Advice] = {}
-        self._due = {dust.body_id: 0.0 for dust in maps.bodies()}
+        self._due = dict.fromkeys(maps.body_ids(), 0.0)
         self._looked: dict[str, float] = {}
         self._unsent: dict[str, tuple[Told, dict[str, Channel]]] = {}  # what is due, and the ways it still has to go
         self._results: queue.SimpleQueue[tuple[str, Told, dict[str, Exception]]] = queue.SimpleQueue()

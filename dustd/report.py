@@ -91,7 +91,7 @@ def summarise(dust: DustMap, rules: Rules) -> Summary:
         advice=advice,
         why=why,
         confirmed=confirmed,
-        suspected=tuple(p for p in dust.particles if not p.confirmed and p.log_odds > 0),
+        suspected=tuple(p for p in dust.particles if not (p.confirmed or p.remembered) and p.log_odds > 0),
         apertures=tuple(
             Aperture(
                 f_number=n,

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dustd import __version__, evidence, history, mapjson
+from dustd.advice import TOUCHED_FROM
 from dustd.dustmap import State
 from dustd.errors import SurroundingsError, UsageError
 from dustd.history import BEGINNING, Counted, Step
@@ -31,7 +32,6 @@ STOPPED_DOWN = 8.0  # from this f-number dust is expected to show
 KEPT = 192  # frames of a body that can at least be folded anew: a morning's work, some 7 kB each
 STRIDE = 32  # frames between two kept states: the most that are folded anew for nothing
 RECENT = 100  # frames of which the report tells how many show dust
-LEFT_BY_CLEANING = 4  # particles; 2 and 4 were left on two cleaned bodies (facts §1.2)
 BODIES_REMEMBERED = 8  # whose current maps stay in memory, a few MB each
 
 
@@ -96,6 +96,11 @@ class Store:
             return (
                 self._state(db, body_id, _last(db, body_id, states.c.epoch == epoch)) if epoch is not None else State()
             )
+
+    def body_ids(self) -> tuple[str, ...]:
+        """Name the bodies that have a map."""
+        with self._database.reading() as db:
+            return tuple(db.scalars(sa.select(bodies.c.body_id).order_by(bodies.c.body_id)))
 
     def bodies(self) -> tuple[DustMap, ...]:
         """Fetch the current map of every body, by its key."""
@@ -261,9 +266,9 @@ class Store:
                     for table in PARTS:
                         if parts[table.name]:
                             db.execute(table.insert(), [{**row, "body_id": body_id} for row in parts[table.name]])
-                    for row in db.execute(sa.select(states).where(states.c.body_id == body_id)):
-                        self._state(db, body_id, row)
-                    list(_inputs(db, body_id, BEGINNING))
+                    for place in db.scalars(sa.select(states.c.place).where(states.c.body_id == body_id)).all():
+                        _decoded(db, body_id, place)
+                    list(_inputs(db, body_id, body["horizon"]))
             except (sa.exc.IntegrityError, sa.exc.StatementError, GarbledError) as exc:
                 raise UsageError(f"it is no whole dust map ({exc})", remedy=_IMPORT_REMEDY) from exc
         return body_id
@@ -415,15 +420,7 @@ class Store:
         """Fetch the state of a row of `_last`, from memory if it is the latest and nobody has changed it since."""
         if self._latest.get(body_id, ())[:2] == (row.revision, row.place):
             return self._latest[body_id][2]
-        query = sa.select(states.c.state, states.c.scenes)
-        data = db.execute(query.where(states.c.body_id == body_id, states.c.place == row.place)).one()
-        version = data.state.get("schema_version", 0)
-        if version > mapjson.SCHEMA_VERSION:
-            raise SurroundingsError(
-                f"the dust map of {body_id} was written by a newer dustd", remedy="Update dustd on this computer"
-            )
-        with _whole():
-            return mapjson.decode(data.state, _scenes(db, body_id, data.scenes))
+        return _decoded(db, body_id, row.place)
 
     def _map(self, db: sa.Connection, body: Any) -> DustMap:
         """Put together what the report needs of a body's current epoch."""
@@ -462,7 +459,7 @@ class Store:
             before=tuple(particle for particle in before.particles if particle.confirmed),
             cleaning_noticed=epoch.how == "noticed",
             recent_frames=len(recent),
-            recent_touched=sum(len(confirmed & told["seen"].keys()) > LEFT_BY_CLEANING for told in recent),
+            recent_touched=sum(len(confirmed & told["seen"].keys()) >= TOUCHED_FROM for told in recent),
             frame_names=_names(db, body.body_id, mapjson.scenes(state)),
         )
 
@@ -549,6 +546,16 @@ def _inputs(db: sa.Connection, body_id: str, after: str, new: Counted | None = N
         with _whole():
             seen = _scenes(db, body_id, [frame_id])[frame_id].evidence
             yield history.from_dict(db.execute(one).scalar_one(), place, seen)
+
+
+def _decoded(db: sa.Connection, body_id: str, place: str) -> State:
+    """Fetch the state kept at a place."""
+    query = sa.select(states.c.state, states.c.scenes)
+    row = db.execute(query.where(states.c.body_id == body_id, states.c.place == place)).one()
+    with _whole():
+        if row.state["schema_version"] > mapjson.SCHEMA_VERSION:
+            raise SurroundingsError(f"the map of {body_id} was written by a newer dustd", remedy="Update this dustd")
+        return mapjson.decode(row.state, _scenes(db, body_id, row.scenes))
 
 
 def _scenes(db: sa.Connection, body_id: str, frame_ids: Sequence[str]) -> dict[str, Scene]:

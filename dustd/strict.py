@@ -18,6 +18,12 @@ Note = Callable[[str, str, str], None]
 BAD = object()  # stands for a value that was noted as a problem
 
 
+class Url(str):
+    """The address of a database: what has a :// in it, where a path may stand as well (`Path | Url`)."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Between:
     """The range of a number, both ends included."""
@@ -53,8 +59,9 @@ def _value(hint: Any, value: Any, key: str, note: Note) -> Any:
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _number(args[0], value, args[1], key, note)
-    if origin in (Union, types.UnionType):  # only X | None occurs, and empty values never come here
-        return _value(args[0], value, key, note)
+    if origin in (Union, types.UnionType):  # only X | None and Path | Url occur, and empty values never come here
+        url = Url in args and isinstance(value, str) and "://" in value
+        return _value(Url if url else args[0], value, key, note)
     if origin is Literal:
         return value if value in args else _refuse(note, key, value, "is not a choice", _choices(value, args))
     if origin is tuple:
@@ -68,6 +75,9 @@ def _value(hint: Any, value: Any, key: str, note: Note) -> Any:
         return read_group(hint, value, key, note)
     if hint is Path:
         return _path(value, key, note)
+    if hint is Url:
+        expanded = _expanded(value, key, note)
+        return expanded if expanded is BAD else Url(expanded)
     if not isinstance(value, str) or "\0" in value:
         return _refuse(note, key, value, "is not text", "put it in quotes")
     return value
@@ -101,15 +111,21 @@ def _path(value: Any, key: str, note: Note) -> Any:
     """Read a path, with `~` and `$NAME` put in."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         return _refuse(note, key, value, "is not a path", "put it in quotes")
+    expanded = _expanded(value, key, note)
+    try:
+        return BAD if expanded is BAD else Path(expanded).expanduser()
+    except RuntimeError:
+        return _refuse(note, key, value, "names an unknown user", "write the path in full")
+
+
+def _expanded(value: str, key: str, note: Note) -> Any:
+    """Put environment variables in."""
     expanded = os.path.expandvars(value)
     unset = re.search(r"\$(\w+|\{\w+\})", expanded)
     if unset:
         name = unset[1].strip("{}")
-        return _refuse(note, key, value, f"needs the environment variable {name}", "set it, or write the path in full")
-    try:
-        return Path(expanded).expanduser()
-    except RuntimeError:
-        return _refuse(note, key, value, "names an unknown user", "write the path in full")
+        return _refuse(note, key, value, f"needs the environment variable {name}", "set it, or write it in full")
+    return expanded
 
 
 def _refuse(note: Note, key: str, value: Any, problem: str, remedy: str) -> Any:

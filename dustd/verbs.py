@@ -8,6 +8,7 @@ import collections
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = config.load(args.config or config.default_path())
     log.setup(settings.log.format, settings.log.level)
-    with daemon.only_one(settings.map.store.parent), Store.open(settings.map.store) as store:
+    with daemon.only_one(settings.map.state_folder), Store.open(settings.map.store) as store:
         serve(settings, _pipeline(settings, store, settings.sensitivity_of))
     return FINE
 
@@ -42,7 +43,7 @@ def serve(settings: "Config", pipeline: Any) -> None:
     from dustd.reminders import Reminders
     from dustd.watch import WatchedFolder
 
-    state_file = settings.map.store.parent / "reminders.json"
+    state_file = settings.map.state_folder / "reminders.json"
     reminders = Reminders(pipeline.store, settings.report, channels.configured(settings.reminders), state_file)
 
     def out_folder(source: Path, folder: WatchedFolder) -> Path:
@@ -116,7 +117,7 @@ def map_list(args: argparse.Namespace) -> int:
             (
                 each.body_id,
                 str(sum(particle.confirmed for particle in each.particles)),
-                str(sum(not particle.confirmed for particle in each.particles)),
+                str(sum(not (particle.confirmed or particle.remembered) for particle in each.particles)),
                 str(each.frames),
                 _day(each.last_frame_at),
                 _day(each.cleanings[-1] if each.cleanings else None),
@@ -128,12 +129,26 @@ def map_list(args: argparse.Namespace) -> int:
 
 
 def map_show(args: argparse.Namespace) -> int:
-    """List a body's particles."""
+    """Draw a body's sensor and list its particles."""
+    from dustd import picture
+
+    if args.png and args.png.suffix.lower() != ".png":
+        raise UsageError("the picture's name must end in .png", remedy="Name another file", path=args.png)
     with _store(args) as store:
         dust_map = store.body(_body(store, args.body))
     assert dust_map is not None
+    dust = (dust_map.particles, dust_map.width, dust_map.height)
+    if args.png:
+        import cv2
+
+        _, png = cv2.imencode(".png", picture.sensor_picture(*dust))
+        _publish(args.png, png.tobytes(), ours=_is_png)
+        print(f"{dust_map.body_id}: an even grey frame at f/16 would show {args.png}.")
+        return FINE
     period = f"{_day(dust_map.first_frame_at)} to {_day(dust_map.last_frame_at)}"
     print(f"{dust_map.body_id}: {dust_map.frames} frames, {period}")
+    print(picture.braille_picture(*dust))
+    print("The dots are confirmed particles, as in the upright picture.")
     print("x and y count from the middle of the sensor, in pixels; diameter and light lost are those at f/11.")
     by_confidence = sorted(dust_map.particles, key=lambda particle: -particle.confidence)
     rows = [
@@ -144,7 +159,7 @@ def map_show(args: argparse.Namespace) -> int:
             f"{particle.diameter_px_at(11):.0f}",
             f"{particle.attenuation_at(11):.1%}",
             f"{particle.confidence:.0%}",
-            "confirmed" if particle.confirmed else "suspected",
+            "confirmed" if particle.confirmed else "remembered" if particle.remembered else "suspected",
             f"{particle.frames_seen}/{particle.frames_eligible}",
             _day(particle.last_seen),
         )
@@ -155,7 +170,17 @@ def map_show(args: argparse.Namespace) -> int:
 
 
 def map_cleaned(args: argparse.Namespace) -> int:
-    """Begin a new epoch now."""
+    """Begin a new epoch now, or take the last one back."""
+    if args.undo:
+        with _store(args) as store:
+            body_id = _body(store, args.body)
+            last = store.epochs(body_id)[-1]
+            if not store.undo_cleaning(body_id):
+                raise UsageError(f"{body_id} has no cleaning to undo", remedy="dustd map list shows the last cleanings")
+        print(
+            f"{body_id}: the cleaning of {_day(last.started_at)}, {last.how}, is undone. The map goes on as before it."
+        )
+        return FINE
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     with _store(args) as store:
         body_id = _body(store, args.body)
@@ -170,6 +195,31 @@ def map_forget(args: argparse.Namespace) -> int:
         body_id = _body(store, args.body)
         store.forget(body_id)
     print(f"{body_id}: forgotten. The sidecars still know; dustd map rebuild learns from them.")
+    return FINE
+
+
+def map_export(args: argparse.Namespace) -> int:
+    """Write a body's map into a file."""
+    with _store(args) as store:
+        body_id = _body(store, args.body)
+        data = store.export(body_id)
+    _publish(args.output, json.dumps(data).encode() + b"\n", ours=_is_map)
+    print(f"{body_id}: its map, with history and cleanings, is in {args.output}.")
+    return FINE
+
+
+def map_import(args: argparse.Namespace) -> int:
+    """Take in a body's map from a file."""
+    try:
+        data = json.loads(args.file.read_bytes())
+    except OSError as exc:
+        raise UsageError(f"cannot be read ({exc.strerror})", remedy="Name another file", path=args.file) from exc
+    except (ValueError, RecursionError) as exc:
+        remedy = "Name a file that dustd map export wrote"
+        raise UsageError("it is no exported dust map", remedy=remedy, path=args.file) from exc
+    with _store(args) as store:
+        body_id = store.import_(data, replace=args.replace)
+    print(f"{body_id}: its map was taken in.")
     return FINE
 
 
@@ -272,7 +322,7 @@ def _store(args: argparse.Namespace) -> "Store":
 
 def _body(store: "Store", wanted: str) -> str:
     """Find the body that *wanted* names, in full or by an unmistakable part."""
-    known = [each.body_id for each in store.bodies()]
+    known = store.body_ids()
     found = [body_id for body_id in known if body_id == wanted] or [
         body_id for body_id in known if wanted.casefold() in body_id.casefold()
     ]
@@ -280,6 +330,28 @@ def _body(store: "Store", wanted: str) -> str:
         problem = f"{wanted!r} may be any of {', '.join(found)}" if found else f"there is no map of {wanted!r}"
         raise UsageError(problem, remedy="dustd map list shows the bodies; name one of them")
     return found[0]
+
+
+def _publish(path: Path, data: bytes, *, ours: Callable[[bytes], bool]) -> None:
+    """Write a file whole or not at all; over an earlier one only if it is of the same kind."""
+    from dustd import files
+
+    path = path.absolute()
+    try:
+        old = path.read_bytes() if path.is_file() else b""
+        files.publish(path, data, ours=[hashlib.sha256(old).hexdigest()] if ours(old) else ())
+    except OSError as exc:
+        raise UsageError(f"cannot be written ({exc.strerror})", remedy="Name another file", path=path) from exc
+    except DustdError as error:
+        raise UsageError(error.problem, remedy="Name another file", path=path) from error
+
+
+def _is_png(data: bytes) -> bool:
+    return data.startswith(b"\x89PNG")
+
+
+def _is_map(data: bytes) -> bool:
+    return data.startswith(b'{"schema": "dustd.map"')
 
 
 def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

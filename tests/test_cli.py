@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import structlog
@@ -370,6 +371,59 @@ def test_map_cleaned_starts_afresh_and_shows_the_day(store, capsys):
     with Store.open(store) as maps:
         assert not any(particle.confirmed for particle in maps.state("Canon A 11").particles)
         assert maps.state("Canon A 11", "2026-01-05").particles != ()
+
+
+def test_map_cleaned_can_be_taken_back_once(store, capsys):
+    with Store.open(store) as maps:
+        before = maps.state("Canon A 11")
+    dustd("map", "cleaned", "Canon A", "--store", store)
+    assert dustd("map", "cleaned", "Canon A", "--undo", "--store", store) == 0
+    with Store.open(store) as maps:
+        assert maps.state("Canon A 11") == before
+        assert maps.body("Canon A 11").cleanings == ()
+    assert dustd("map", "cleaned", "Canon A", "--undo", "--store", store) == 2
+    assert "no cleaning to undo" in capsys.readouterr().err
+
+
+def test_a_map_travels_to_another_store_and_replaces_one_there_only_when_told(store, tmp_path, capsys):
+    exported, other = tmp_path / "canon.json", tmp_path / "other.sqlite"
+    assert dustd("map", "export", "Canon A", "-o", exported, "--store", store) == 0
+    assert dustd("map", "import", exported, "--store", other) == 0
+    with Store.open(store) as maps, Store.open(other) as copied:
+        assert copied.bodies() == maps.bodies()[:1]
+    assert dustd("map", "import", exported, "--store", other) == 2
+    assert "--replace" in capsys.readouterr().err
+    assert dustd("map", "import", exported, "--replace", "--store", other) == 0
+
+
+def test_map_export_writes_over_maps_only(store, tmp_path, capsys):
+    file = tmp_path / "canon.json"
+    for body in ("Canon A", "Canon B"):
+        assert dustd("map", "export", body, "-o", file, "--store", store) == 0
+    assert json.loads(file.read_bytes())["body"]["body_id"] == "Canon B 22"
+    file.write_text('{"mine": 1}')
+    assert dustd("map", "export", "Canon A", "-o", file, "--store", store) == 2
+    assert file.read_text() == '{"mine": 1}'
+    assert dustd("map", "export", "Canon A", "-o", tmp_path / "gone" / "canon.json", "--store", store) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"schema": "dustd.map"}', '{"schema": "dustd.map", "schema_version": "9.0"}']
+)
+def test_map_import_of_something_else_ends_with_2(text, tmp_path, capsys):
+    (tmp_path / "x.json").write_text(text)
+    assert dustd("map", "import", tmp_path / "x.json", "--store", ":memory:") == 2
+    assert "dust map" in capsys.readouterr().err
+
+
+def test_map_show_draws_the_sensor_in_the_terminal_or_as_png(store, tmp_path, capsys):
+    png = tmp_path / "sensor.png"
+    assert dustd("map", "show", "Canon A", "--store", store) == 0
+    assert "┌" in capsys.readouterr().out
+    for _ in range(2):
+        assert dustd("map", "show", "Canon A", "--png", png, "--store", store) == 0
+    assert cv2.imread(str(png)).shape == (400, 480, 3)
+    assert dustd("map", "show", "Canon A", "--png", tmp_path / "IMG_1.CR3", "--store", store) == 2
 
 
 def test_map_forget_deletes_one_body_only(store, capsys):

@@ -36,6 +36,27 @@ def problems_of(path):
 # --- the example --------------------------------------------------------------------------------------------------
 
 
+def test_a_database_that_stations_share_is_named_by_its_url_with_variables_put_in(write, monkeypatch):
+    monkeypatch.setenv("DUST_PASSWORD", "secret")
+    config = load(write('folders: [{path: in}]\nmap: {store: "postgresql+psycopg://dustd:$DUST_PASSWORD@nas/dust"}'))
+    assert config.map.store == "postgresql+psycopg://dustd:secret@nas/dust"
+    assert config.map.state_folder == Config().map.store.parent
+
+
+@pytest.mark.parametrize(
+    ("url", "words"), [("mysql://nas/dust", "does not know"), ("postgresql://$NOBODY_SET_IT@nas/dust", "NOBODY_SET_IT")]
+)
+def test_a_database_that_cannot_be_used_is_refused(write, url, words):
+    with pytest.raises(ConfigError, match=words):
+        load(write(f"folders: [{{path: in}}]\nmap: {{store: '{url}'}}"))
+
+
+def test_a_missing_library_for_the_database_is_told_with_its_remedy(write, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"psycopg.*dustd\[postgres\]"):
+        load(write("folders: [{path: in}]\nmap: {store: 'postgresql://nas/dust'}"))
+
+
 def test_the_example_holds_the_defaults(monkeypatch):
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     example = load(EXAMPLE)

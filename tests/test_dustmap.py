@@ -111,9 +111,11 @@ def fold_on(particles, views_and_spots):
 
 def test_a_frame_in_which_it_would_have_shown_counts_as_a_miss():
     before = fold([(each, [spot()]) for each in scenes(2)])
-    (after,) = observe(before, view(9, plain(0.33)), []).particles
+    each = view(9, plain(0.33))
+    seen_at = predict(before.particles[0], each, before.optics).p_visible
+    (after,) = observe(before, each, []).particles
     assert after.frames_eligible == before.particles[0].frames_eligible + 1
-    assert after.log_odds == pytest.approx(before.particles[0].log_odds + math.log(0.2), abs=0.02)
+    assert after.log_odds == pytest.approx(before.particles[0].log_odds + math.log(1 - seen_at), abs=0.02)
 
 
 def test_misses_of_one_scene_are_worth_one():
@@ -151,9 +153,24 @@ def test_an_unknown_aperture_makes_no_miss_but_may_make_a_sighting():
     assert seen.f_numbers == (16.0,)
 
 
-def test_a_faint_sighting_is_neither_a_sighting_nor_a_miss():
-    before = fold([(each, [spot()]) for each in scenes(2)])
-    assert observe(before, view(9, plain(0.33)), [spot(score=0.1)]).particles == before.particles
+def test_a_weak_sighting_speaks_as_far_as_its_score():
+    before = fold([(scenes(1)[0], [spot()])])
+    gains = []
+    for score in (0.05, 0.15, 0.9):
+        (after,) = observe(before, view(9, plain(0.7, 9)), [spot(score=score)]).particles
+        assert after.frames_seen == 2
+        assert after.confirmed == (score == 0.9)
+        gains.append(after.log_odds - before.particles[0].log_odds)
+    assert 0 < gains[0] <= gains[1] <= gains[2]
+
+
+def test_two_weak_sightings_count_as_one_frame():
+    state = fold([(scenes(1)[0], [spot()])])
+    confirmed = []
+    for each in scenes(4)[1:3]:
+        state = observe(state, each, [spot(score=0.1)])
+        confirmed.append(state.particles[0].confirmed)
+    assert confirmed == [False, True]
 
 
 def test_a_confirmed_particle_stays_in_the_map_however_often_it_is_missed():

@@ -97,8 +97,8 @@ class Maps:
     def shows(self, count, **changes):
         self.map = self.make(count, **changes)
 
-    def bodies(self):
-        return (self.map,)
+    def body_ids(self):
+        return (BODY,)
 
     def body(self, body_id):
         if self.problem:

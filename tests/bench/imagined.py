@@ -34,6 +34,16 @@ LONGEST_BURST = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A body's dust, the last frame of it, and the map after that frame."""
+
+    body: VirtualBody
+    lens: Lens
+    view: View
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Framed:
     """One frame of a long session: which surroundings, at which aperture, through which lens."""
 
@@ -57,8 +67,8 @@ def plan(frames: int, rng: np.random.Generator) -> Iterator[Framed]:
             done += 1
 
 
-def live(frames: int, seed: int, curves: Mapping[float, Curve], false_per_mp: float) -> Iterator[tuple[int, State]]:
-    """Play a long session of one body that is never cleaned and slowly gathers dust; yields (frame, map after it).
+def live(frames: int, seed: int, curves: Mapping[float, Curve], false_per_mp: float) -> Iterator[Moment]:
+    """Play a long session of one body that is never cleaned and slowly gathers dust, frame by frame.
 
     *curves* give the chance of at least a score, by that score; *false_per_mp* counts false spots of at least the
     lowest of them.
@@ -83,7 +93,7 @@ def live(frames: int, seed: int, curves: Mapping[float, Curve], false_per_mp: fl
         )
         spots = _spots(body, framed, view, curves, false_per_mp, shadows, rng)
         state = dustmap.observe(state, view, spots)
-        yield number, state
+        yield Moment(body=body, lens=framed.lens, view=view, state=state)
 
 
 def _spots(

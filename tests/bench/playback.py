@@ -129,10 +129,13 @@ def place_of(particle: Particle, step: Step, *, lens: Lens | None = None) -> tup
 
 def grain_of(particle: Particle, step: Step, bodies: Sequence[VirtualBody]) -> int | None:
     """Name the grain that a particle is, of all that *bodies* ever bore; None if it is none of them."""
-    here = place_of(particle, step)
-    lens = step.shot.take.lens
+    return grain_at(place_of(particle, step), step.shot.take.lens, bodies)
+
+
+def grain_at(place: tuple[float, float], lens: Lens, bodies: Sequence[VirtualBody]) -> int | None:
+    """Name the grain that a lens shows at a place, frame px; None if it is none that *bodies* ever bore."""
     away = {
-        grain.number: float(np.hypot(*np.subtract(place_px(body, grain, lens), here)))
+        grain.number: float(np.hypot(*np.subtract(place_px(body, grain, lens), place)))
         for body in bodies
         for grain in body.grains
     }
