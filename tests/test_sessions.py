@@ -120,6 +120,23 @@ def played(dusty, takes, state=None):
     return state
 
 
+def test_ten_different_scenes_confirm_95_percent_of_what_shows_at_f_11_and_nothing_false():
+    confirmed = due = 0
+    for seed in range(6):
+        dusty, state = Dusty(seed, 25), State()
+        for n in range(10):
+            each = view(n, LANDSCAPES[4 * n + seed % 4], f_number=(8.0, 11.0, 16.0)[n % 3])
+            state = observe(state, each, dusty.spots(each, false=3))
+        last = view(30, LANDSCAPES[30])
+        grains = [dusty.which(p, state, last, NORMAL)[0] for p in state.particles if p.confirmed]
+        assert None not in grains
+        x, y, depths, _ = dusty.shown(NORMAL, 11.0)
+        strong = {i for i in range(25) if depths[i] >= 0.03 and 0 <= x[i] < WIDTH and 0 <= y[i] < HEIGHT}
+        due, confirmed = due + len(strong), confirmed + len(strong & set(grains))
+    print(f"{confirmed} of {due} confirmed")
+    assert confirmed >= 0.95 * due > 50
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_two_lenses_and_five_apertures_make_one_map(seed):
     dusty, rng = Dusty(seed, 25), np.random.default_rng(seed)
