@@ -226,14 +226,17 @@ def _leave_behind(home: Path, shots: Sequence[Shot], verdicts: Sequence[Verdict]
         assert record is not None, "a frame with a verdict has a sidecar"
         proof.draw(home / "before-after.png", shot.exposure, _cleaned(shot, record), best)
         lines.append(f"Before/after {home / 'before-after.png'}")
-    report = subprocess.run(
-        [sys.executable, "-m", "dustd", "report", "--store", str(home / STORE)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    (home / "report.txt").write_text(report.stdout + report.stderr, encoding="utf-8")
-    lines += [f"Report       {home / 'report.txt'}", f"Log          {home / 'dustd.log'}"]
+    for name, options in (("report.txt", ()), ("report.html", ("--html", home / "report.html"))):
+        report = subprocess.run(
+            [sys.executable, "-m", "dustd", "report", "-c", home / "config.yaml", *options],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if not options or report.returncode:
+            (home / name).write_text(report.stdout + report.stderr, encoding="utf-8")
+        lines.append(f"Report       {home / name}")
+    lines.append(f"Log          {home / 'dustd.log'}")
     return "\n".join(lines)
 
 

@@ -43,6 +43,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem } dt
 .not-needed { color: var(--fine) } .not-known-yet { color: var(--unknown) }
 .crops { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem; padding: 0;
   list-style: none } .crops figure { margin: 0 } .crops img { width: 100%; image-rendering: auto }
+@media (max-width: 32rem) { .overview :is(th, td):nth-child(5) { display: none } }
 @media (max-width: 30rem) { dl { grid-template-columns: 1fr } dd { margin-bottom: .4rem } }
 @media print { section { break-before: page } }
 """
@@ -80,7 +81,8 @@ def _overview(summaries: Sequence[Summary]) -> str:
         for number, s in enumerate(summaries, start=1)
     ]
     head = ("Body", "Advice", "Show at f/11", "Last cleaned", "Last frame")
-    return "<h2>Which bodies need the swab</h2>" + _table("The most urgent first", head, rows, numbers={2})
+    table = _table("The most urgent first", head, rows, numbers={2})
+    return f'<h2>Which bodies need the swab</h2><div class="overview">{table}</div>'
 
 
 def _section(number: int, summary: Summary, crops: Mapping[str, Crop]) -> str:
