@@ -31,6 +31,7 @@ SCHEMA_VERSION = "1.0"
 STOPPED_DOWN = 8.0  # from this f-number dust is expected to show
 KEPT = 192  # frames of a body that can at least be folded anew: a morning's work, some 7 kB each
 STRIDE = 32  # frames between two kept states: the most that are folded anew for nothing
+NEAR = 4  # latest frames whose states are kept as well, because frames overtake each other on their way
 RECENT = 100  # frames of which the report tells how many show dust
 BODIES_REMEMBERED = 8  # whose current maps stay in memory, a few MB each
 
@@ -160,7 +161,7 @@ class Store:
                 return False
             body = _lock(db, record.camera.body_id)
             if frame.place > body.horizon:
-                self._fold_again(db, body, frame.place, frame)
+                self._fold_again(db, body, frame.place)
             else:
                 self._fold_into_old_epoch(db, body, frame)
             return True
@@ -349,7 +350,7 @@ class Store:
         _write_observed(db, body_id, step)
         db.execute(bodies.update().where(bodies.c.body_id == body_id).values(revision=body.revision + 1))
 
-    def _fold_again(self, db: sa.Connection, body: Any, since: str, new: Counted | None = None) -> None:
+    def _fold_again(self, db: sa.Connection, body: Any, since: str) -> None:
         """Fold anew whatever lies at *since* and after it, all of which lies after the horizon.
 
         Where a cleaning is noticed, the line is cut before the first frame after it, and folded anew from there.
@@ -360,9 +361,7 @@ class Store:
         while True:
             start = self._start(db, body, since, noticed)
             cuts = [epoch.place for epoch in _rows(db, epochs, body_id, epochs.c.place > start.place)]
-            last = _walk(
-                db, body_id, start, history.fold(start, _inputs(db, body_id, start.place, new), cuts, declined)
-            )
+            last = _walk(db, body_id, start, history.fold(start, _inputs(db, body_id, start.place), cuts, declined))
             if last.state.cleaning.noticed_at is None:
                 break
             cut = self._cut(db, body, last)
@@ -376,6 +375,7 @@ class Store:
         if len(self._latest) >= BODIES_REMEMBERED:
             self._latest.clear()
         self._latest[body_id] = (revision, last.place, last.state)
+        _thin(db, body_id, last.n - NEAR)
         if last.n // STRIDE > start.n // STRIDE:
             _prune(db, body_id, last.n - KEPT)
 
@@ -535,17 +535,19 @@ def _within(body_id: str, start: str, end: str | None) -> Any:
     return here if end is None else sa.and_(here, frames.c.place < end)
 
 
-def _inputs(db: sa.Connection, body_id: str, after: str, new: Counted | None = None) -> Iterator[Counted]:
-    """Give what the frames after a place brought, in order; *new* is one of them, known already."""
-    query = sa.select(frames.c.place, frames.c.frame_id).where(frames.c.body_id == body_id, frames.c.place > after)
-    for place, frame_id in db.execute(query.order_by(frames.c.place)).all():
-        if new is not None and place == new.place:
-            yield new
-            continue
-        one = sa.select(frames.c.input).where(frames.c.body_id == body_id, frames.c.frame_id == frame_id)
-        with _whole():
-            seen = _scenes(db, body_id, [frame_id])[frame_id].evidence
-            yield history.from_dict(db.execute(one).scalar_one(), place, seen)
+def _inputs(db: sa.Connection, body_id: str, after: str) -> Iterator[Counted]:
+    """Give what the frames after a place brought, in order."""
+    same = sa.and_(frames.c.body_id == scenes.c.body_id, frames.c.frame_id == scenes.c.frame_id)
+    query = sa.select(frames.c.place, frames.c.input, scenes.c.evidence).join_from(frames, scenes, same, isouter=True)
+    query = query.where(frames.c.body_id == body_id).order_by(frames.c.place).limit(STRIDE)
+    while rows := db.execute(query.where(frames.c.place > after)).all():
+        for row in rows:
+            with _whole():
+                frame = history.from_dict(row.input, row.place, evidence.from_dict(row.evidence))
+            yield frame
+        after = rows[-1].place
+        if len(rows) < STRIDE:
+            break
 
 
 def _decoded(db: sa.Connection, body_id: str, place: str) -> State:
@@ -574,11 +576,9 @@ def _walk(db: sa.Connection, body_id: str, start: Step, line: Iterable[Step]) ->
 
     Returns the last step, which is written as well unless a cleaning was noticed there.
     """
-    step, superseded = start, False
+    step = start
     for following in line:
-        if step is start:
-            superseded = following.epoch == step.epoch and not _is_kept(step)
-        elif following.epoch != step.epoch and not _is_kept(step):
+        if following.epoch != step.epoch and step is not start and not _is_kept(step):
             _write(db, body_id, step)
         step = following
         _write_observed(db, body_id, step)
@@ -588,8 +588,6 @@ def _walk(db: sa.Connection, body_id: str, start: Step, line: Iterable[Step]) ->
             _write(db, body_id, step)
     if step is not start and not _is_kept(step):
         _write(db, body_id, step)
-    if superseded:
-        db.execute(states.delete().where(states.c.body_id == body_id, states.c.place == start.place))
     return step
 
 
@@ -608,6 +606,15 @@ def _write_observed(db: sa.Connection, body_id: str, step: Step) -> None:
     if step.place != step.epoch:
         here = frames.update().where(frames.c.body_id == body_id, frames.c.place == step.place)
         db.execute(here.values(observed={"seen": step.seen, "missed": step.missed}))
+
+
+def _thin(db: sa.Connection, body_id: str, n: int) -> None:
+    """Let go of the states up to the *n*-th frame that are none to keep."""
+    here = states.c.body_id == body_id
+    ends = sa.select(sa.func.max(states.c.place)).where(here).group_by(states.c.epoch)
+    passing = (states.c.n <= n, states.c.n % STRIDE != 0, states.c.place != states.c.epoch, states.c.place.not_in(ends))
+    horizon = sa.select(bodies.c.horizon).where(bodies.c.body_id == body_id).scalar_subquery()
+    db.execute(states.delete().where(here, *passing, states.c.place > horizon))
 
 
 def _prune(db: sa.Connection, body_id: str, n: int) -> None:
