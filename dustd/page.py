@@ -47,10 +47,11 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem } dt
 @media (max-width: 30rem) { dl { grid-template-columns: 1fr } dd { margin-bottom: .4rem } }
 @media print { section { break-before: page } }
 """
+_TITLE = "<title>dustd: sensor dust</title>"
 _HEAD = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>dustd: sensor dust</title>
+{_TITLE}
 <style>{_CSS}</style></head><body>
 <h1>Sensor dust</h1>
 """
@@ -67,6 +68,11 @@ def html_report(summaries: Sequence[Summary], crops: Mapping[str, Crop] | None =
     parts = [_overview(summaries)] if len(summaries) > 1 else []
     parts += [_section(number, each, crops or {}) for number, each in enumerate(summaries, start=1)]
     return _HEAD + "\n".join(parts) + "\n</body></html>\n"
+
+
+def is_page(data: bytes) -> bool:
+    """Tell whether a file's content is a report, so that it may be replaced by a newer one."""
+    return _TITLE.encode() in data[:1000]
 
 
 def _overview(summaries: Sequence[Summary]) -> str:

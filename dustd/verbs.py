@@ -257,10 +257,7 @@ def report(args: argparse.Namespace) -> int:
         from dustd import crops
 
         cut = crops.cut(summaries, args.frames or [folder.path for folder in settings.folders])
-        try:
-            args.html.write_text(page.html_report(summaries, cut), encoding="utf-8")
-        except OSError as exc:
-            raise UsageError(f"cannot be written ({exc.strerror})", remedy="Name another file", path=args.html) from exc
+        _publish(args.html, page.html_report(summaries, cut).encode(), ours=page.is_page)
     if args.json:
         print(json.dumps([report.to_dict(each) for each in summaries], indent=2))
     elif not args.html:

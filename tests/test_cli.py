@@ -465,14 +465,29 @@ def test_report_is_text_or_json(store, capsys):
     assert body["body_id"] == "Nikon C 33"
 
 
-def test_report_writes_a_page_and_never_over_a_file_of_another_kind(store, tmp_path, capsys):
+def test_report_writes_a_page_over_an_older_one_and_never_over_a_file_that_is_none(store, tmp_path, capsys):
     page = tmp_path / "dust.html"
-    assert dustd("report", "--html", page, "--store", store) == 0
+    for _ in range(2):
+        assert dustd("report", "--html", page, "--store", store) == 0
     assert "Canon A 11" in page.read_text() and "<html" in page.read_text()
-    photo = tmp_path / "IMG_1.CR3"
-    photo.write_bytes(RAW)
-    assert dustd("report", "--html", photo, "--store", store) == 2
-    assert photo.read_bytes() == RAW
+    for name in ("IMG_1.CR3", "diary.html"):
+        other = tmp_path / name
+        other.write_bytes(RAW)
+        assert dustd("report", "--html", other, "--store", store) == 2
+        assert other.read_bytes() == RAW
+
+
+def test_report_needs_no_frame_for_its_page(store, tmp_path):
+    assert dustd("report", "--html", tmp_path / "a.html", "--frames", tmp_path / "gone", "--store", store) == 0
+    assert "drawn as it prints" in (tmp_path / "a.html").read_text()
+
+
+def test_report_advises_by_the_configured_limits(store, tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text("report: {soon: {visible_at_f11: 1}, now: {visible_at_f11: 1}}")
+    assert dustd("report", "nikon", "--json", "--store", store, "-c", config) == 0
+    (body,) = json.loads(capsys.readouterr().out)
+    assert body["rules"]["now"]["visible_at_f11"] == 1
 
 
 # --- check --------------------------------------------------------------------------------------------------------
