@@ -28,6 +28,7 @@ ODD_SHARES = np.linspace(0.05, 0.95, 10)  # of what is predicted, that such fram
 # frames together are worth one.
 PAUSE, PAUSE_WORTH = timedelta(hours=6), math.log(10)  # sensors are cleaned in pauses; facts say × 50, we dare × 10
 SCENES_KEPT = 6
+PLACES_COMPARED = 16  # at least, where there are so many, to see whether a scene is new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,8 @@ def _newness(scenes: Sequence[Scene], places: Sequence[Prediction], view: View) 
     if not scenes:
         return 1.0
     earlier = [scene.evidence for scene in scenes]
-    weights = [independences(view.evidence, earlier, at.x, at.y, at.diameter_px) for at in places]
+    some = places[:: max(1, len(places) // PLACES_COMPARED)]
+    weights = [independences(view.evidence, earlier, at.x, at.y, at.diameter_px) for at in some]
     return float(np.median(weights, axis=0).min())
 
 

@@ -269,6 +269,37 @@ def test_dust_that_cannot_show_at_this_aperture_does_not_lower_the_limit():
     assert "would not show" in weak.reason
 
 
+def busy(seed=1):
+    """The backdrop of `plain`, but rough where the tests put their spots."""
+    light = plain(0.3, seed)
+    light[60:140, 100:300] *= np.random.default_rng(seed).lognormal(0, 0.4, (80, 200)).astype(np.float32)
+    return light
+
+
+def test_on_busy_ground_an_unknown_spot_needs_a_higher_score_and_says_so():
+    on_busy = view(3, busy())
+    (left,), (corrected,) = (reconcile([spot(score=score)], State(), on_busy, LIMITS) for score in (0.7, 0.95))
+    limit = dustmap.lone_limit(LIMITS.lone, on_busy, 3000, 1500)
+    assert 0.7 < limit < 0.95
+    assert (left.wanted, corrected.wanted) == (False, True)
+    assert left.reason == f"score 0.70 below {limit:.2f} (busy ground: 0.63 is not enough) and not known: left alone"
+    assert reconcile([spot(score=0.7)], State(), view(3, plain(0.3, 1)), LIMITS)[0].wanted
+
+
+def test_known_dust_needs_no_higher_score_on_busy_ground():
+    state = fold([(each, [spot(attenuation=0.6)]) for each in scenes(4)])
+    (weak,) = reconcile([spot(score=0.31, attenuation=0.6)], state, view(9, busy()), LIMITS)
+    assert (weak.wanted, weak.reason) == (True, "seen in 4 frames; score 0.31 ≥ 0.20 where dust is known")
+
+
+@given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
+@settings(max_examples=50, deadline=None)
+def test_the_limit_on_busy_ground_follows_sensitivity(one, other):
+    at_one, at_other = (dustmap.lone_limit(limit, BUSY_VIEW, 3000, 1500) for limit in sorted((one, other)))
+    assert min(one, other) <= at_one <= at_other < 1
+    assert dustmap.lone_limit(one, VIEWS[0], 3000, 1500) == pytest.approx(one)
+
+
 def test_an_unknown_aperture_is_stated():
     particles = fold([(each, [spot()]) for each in scenes(4)])
     (weak,) = reconcile([spot(score=0.31)], particles, view(9, plain(0.33), None), LIMITS)
@@ -286,6 +317,7 @@ def test_reconcile_keeps_everything_else_of_every_spot():
         assert dataclasses.replace(after, **said) == before
 
 
+BUSY_VIEW = view(3, busy())
 VIEWS = scenes(4) + scenes(2, f_number=8.0) + [view("x", plain(0.3, 8), None)]
 
 
