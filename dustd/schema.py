@@ -241,7 +241,7 @@ def _server(url: str) -> sa.Engine:
     """Prepare PostgreSQL, which several stations may share."""
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as exc:
+    except (sa.exc.ArgumentError, ValueError) as exc:
         raise ConfigError("map.store is not a database URL", remedy=_URL_REMEDY) from exc
     if parsed.drivername not in ("postgresql", "postgresql+psycopg"):
         raise ConfigError(f"map.store names an unknown kind of database, {parsed.drivername}", remedy=_URL_REMEDY)

@@ -98,6 +98,11 @@ class Store:
                 self._state(db, body_id, _last(db, body_id, states.c.epoch == epoch)) if epoch is not None else State()
             )
 
+    def epoch(self, body_id: str, at: str | None = None) -> str:
+        """Name the epoch of a body in which *at* (ISO 8601) lies; None: now."""
+        with self._database.reading() as db:
+            return _epoch(db, body_id, history.latest_place_at(at) if at else None) or BEGINNING
+
     def body_ids(self) -> tuple[str, ...]:
         """Name the bodies that have a map."""
         with self._database.reading() as db:
@@ -499,7 +504,8 @@ def _lock(db: sa.Connection, body_id: str) -> Any:
 def _insert_new(db: sa.Connection, table: sa.Table, row: dict[str, Any]) -> bool:
     """Insert a row unless there is one with its key; say whether."""
     insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[db.dialect.name]
-    return db.execute(insert(table).values(row).on_conflict_do_nothing()).rowcount == 1
+    query = insert(table).values(row).on_conflict_do_nothing().returning(table.c.body_id)
+    return db.execute(query).first() is not None
 
 
 def _exists(db: sa.Connection, table: sa.Table, body_id: str, *where: Any) -> bool:
