@@ -74,10 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
         ("list", verbs.map_list, "list the bodies that have a map"),
         ("show", verbs.map_show, "draw a body's sensor and list the particles on it"),
         ("cleaned", verbs.map_cleaned, "note that the sensor was cleaned just now; the old map is kept as history"),
-        ("export", verbs.map_export, "write a body's map with its history into a file, for another computer"),
-        ("import", verbs.map_import, "take in a map that export wrote"),
         ("forget", verbs.map_forget, "delete all that is known about a body; rebuild brings it back"),
         ("rebuild", verbs.map_rebuild, "learn the maps again from the sidecars below a folder"),
+        ("export", verbs.map_export, "write a body's map with its history into a file, for another computer"),
+        ("import", verbs.map_import, "take in a map that export wrote"),
     ):
         sub = _verb(map_verbs, name, verb, text)
         if name == "rebuild":

@@ -13,9 +13,9 @@ from dustd import cli, verbs
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
-# design §9
+# design §9; export and import are ours
 VERBS = ["run", "clean", "map", "report", "check", "demo", "train", "evaluate"]
-MAP_VERBS = ["list", "show", "cleaned", "forget", "rebuild"]
+MAP_VERBS = ["list", "show", "cleaned", "forget", "rebuild", "export", "import"]
 
 
 def parsers(parser=None, name=""):
