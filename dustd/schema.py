@@ -146,6 +146,8 @@ class Database:
     def reading(self) -> Iterator[sa.Connection]:
         """Give a connection that sees the same state of affairs throughout the block."""
         with self._guarded(), self._engine.connect() as db:
+            if db.dialect.name == "postgresql":  # SQLite's readers never see anything else
+                db = db.execution_options(isolation_level="REPEATABLE READ")
             yield db
 
     @contextlib.contextmanager

@@ -90,6 +90,11 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def path(self) -> Path | None:
+        """The database's file; None if it is in memory or on a server."""
+        return self._database.path
+
     def state(self, body_id: str, at: str | None = None) -> State:
         """Fetch what is known of a body in the epoch in which *at* (ISO 8601) lies; None: now."""
         with self._database.reading() as db:
@@ -233,6 +238,7 @@ class Store:
     def forget(self, body_id: str) -> bool:
         """Delete all that is known about a body, its cleanings too. False if nothing was."""
         with self._changing() as db:
+            self._latest.pop(body_id, None)
             return db.execute(bodies.delete().where(bodies.c.body_id == body_id)).rowcount > 0
 
     def export(self, body_id: str) -> dict[str, Any] | None:
@@ -259,6 +265,7 @@ class Store:
         body, parts = _checked(data)
         body_id = body["body_id"]
         with self._changing() as db:
+            self._latest.pop(body_id, None)
             if _exists(db, bodies, body_id):
                 if not replace:
                     raise UsageError(
