@@ -124,12 +124,12 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
     )
     if reliable:
         draw_reliability(out / "reliability.png", reliable)
+    if arguments.pack:
+        write_card(arguments.pack, Path(arguments.model), card_calibration(scores, reliable), card_figures(figures))
+    print(table(figures))
     for path, seen, judged in zip(tqdm(paths, desc="overlays", unit="frame"), looked, verdicts.dusty, strict=True):
         truths = [spot.truth() for spot in seen.spots]
         draw_overlay(out / "overlays" / f"{path.stem}.jpg", testset.draw_twins(path).dusty, judged, truths, limit)
-    print(table(figures))
-    if arguments.pack:
-        write_card(arguments.pack, Path(arguments.model), card_calibration(scores, reliable), card_figures(figures))
 
 
 def _reliability(looked: Sequence[Looked], least: float) -> Reliability | None:
