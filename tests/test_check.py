@@ -11,6 +11,7 @@ from dustd import check, walk
 from dustd.config import FolderSettings, ReminderSettings
 from dustd.errors import ConfigError
 from dustd.store import Store
+from dustd.strict import Url
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -214,3 +215,10 @@ def test_a_webhook_is_named_by_its_host_only_and_not_tried(server):
     assert finding.level == "ok" and "127.0.0.1" in finding.detail and "secret" not in finding.detail
     assert server.posted == []
     assert list(check._reminders(ReminderSettings())) == []
+
+
+def test_a_database_that_is_away_is_told_without_its_password(tmp_path):
+    pytest.importorskip("psycopg")
+    finding = only(check._store(Url(f"postgresql://dustd:secret@/dust?host={tmp_path}")))
+    assert finding.level == "fail" and "cannot be used now" in finding.detail
+    assert "secret" not in finding.detail + finding.remedy

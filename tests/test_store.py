@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import cv2
@@ -702,6 +703,23 @@ def alone():
 
 def test_two_processes_counting_frames_of_one_body_at_once_lose_nothing(tmp_path):
     assert count_at_two_stations(tmp_path / "maps.sqlite") == alone()
+
+
+def test_a_station_killed_while_it_counts_leaves_whole_frames(tmp_path):
+    path = tmp_path / "maps.sqlite"
+    process = multiprocessing.get_context("spawn").Process(target=station, args=(path, range(25)))
+    process.start()
+    with Store.open(path) as store:
+        while process.is_alive() and (store.body(BODY) is None or store.body(BODY).frames < 3):
+            time.sleep(0.01)
+        process.kill()
+        process.join()
+        counted = store.body(BODY).frames
+        with Store.open(":memory:") as again:
+            for n in range(counted):
+                again.observe(record(n))
+            assert everything(again) == everything(store)
+        assert store.observe(record(counted))
 
 
 @pytest.fixture(scope="module")
