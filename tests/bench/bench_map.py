@@ -32,6 +32,7 @@ LAST = 3  # frames of a day's ten on which recall is compared
 LONG_FRAMES, LONG_BODIES = 500, 4
 
 Session = Sequence[Step]
+Spots = tuple[Shot, Sequence[Spot]]
 
 
 def main() -> None:
@@ -42,32 +43,31 @@ def main() -> None:
     names = parser.parse_args().sessions
     looker = Looker(CACHE)
     takes = [take for name in names for take in every[name]]
-    shots: list[tuple[Shot, tuple]] = []
+    played: dict[str, Session] = {}
+    lone: dict[str, list[Spots]] = {}
     with tqdm(total=2 * len(takes), unit="frame") as bar:
         for take in takes:
-            shot = looker.shot(take)
-            shots.append((shot, looker.seen(shot)))
+            looker.seen(looker.shot(take))
             bar.update()
-        played: dict[str, Session] = {}
         for name in names:
-            steps = []
+            played[name], lone[name] = [], []
             for step in play(every[name], looker):
-                steps.append(step)
+                played[name].append(step)
+                lone[name].append((step.shot, alone(step.shot, looker)))
                 bar.update()
-            played[name] = steps
     print(f"Model {looker.model_id}, {looker.sha256[:16]}; frames of {WIDTH} × {HEIGHT} px\n")
     days, tripods, lenses = (
         {name: steps for name, steps in played.items() if name.startswith(kind)} for kind in ("day", "tripod", "lenses")
     )
     if days:
-        print(table_of_days(days), recall_table(days, looker), sep="\n\n")
+        print(table_of_days(days), recall_table(days, lone, looker.false_positive_scores), sep="\n\n")
     if tripods:
         print("\n" + table_of_tripods(tripods))
     if lenses:
         print("\n" + table_of_lenses(lenses))
     if days:
         print("\n" + table_of_cleanings(days))
-    text, curves, false_per_mp = table_of_chances(shots, looker.false_positive_scores)
+    text, curves, false_per_mp = table_of_chances(lone.values(), looker.false_positive_scores)
     print("\n" + table_of_long_sessions(curves, false_per_mp), text, sep="\n\n")
 
 
@@ -109,7 +109,9 @@ def table_of_days(days: Mapping[str, Session]) -> str:
     return "\n".join(lines)
 
 
-def recall_table(days: Mapping[str, Session], looker: Looker) -> str:
+def recall_table(
+    days: Mapping[str, Session], lone: Mapping[str, Sequence[Spots]], scores: Mapping[float, float]
+) -> str:
     """Compare recall on the last frames of the ten with the detector's without a map, at as many false corrections.
 
     False corrections are counted over all ten frames, as there are few.
@@ -117,14 +119,18 @@ def recall_table(days: Mapping[str, Session], looker: Looker) -> str:
     tens = [step for day in days.values() for step in day[:BEFORE]]
     late = np.array([step.shot.take.number >= BEFORE - LAST for step in tens])
     by_map = [(step.shot, step.corrected) for step in tens]
-    every = [(step.shot, alone(step.shot, looker)) for step in tens]
+    every = [
+        (shot, [spot for spot in spots if spot.action != "left"])
+        for name in days
+        for shot, spots in lone[name][:BEFORE]
+    ]
     seen, false = tally(by_map)
     level = 1.0
     for score in sorted({spot.score for _, spots in every for spot in spots}, reverse=True):
         if tally(above(every, score))[1].sum() > false.sum():
             break
         level = score
-    shipped = float(np.interp(math.log(0.02), *calibration(looker.false_positive_scores)))
+    shipped = float(np.interp(math.log(0.02), *calibration(scores)))
     visible = np.array([len(shot.visible) for shot, _ in by_map])
     base, base_false = tally(above(every, level))
     own, own_false = tally(above(every, shipped))
@@ -293,17 +299,17 @@ def table_of_long_sessions(curves: Mapping[float, Curve], false_per_mp: float) -
 
 
 def table_of_chances(
-    shots: Iterable[tuple[Shot, tuple]], scores: Mapping[float, float]
+    lone: Iterable[Sequence[Spots]], scores: Mapping[float, float]
 ) -> tuple[str, dict[float, Curve], float]:
     """How surely the detector finds a shadow by how far it stands above its ground; and the fitted curves."""
     found: list[Chance] = []
     false: list[float] = []
     frames = 0
-    for shot, seen in shots:
-        if shot.take.aim is not None and 0 < shot.take.number < FIXED:
+    for shot, spots in (each for session in lone for each in session):
+        if shot.take.specks_seed is not None and 0 < shot.take.number < FIXED:
             continue  # the same scene thirty times says it once
-        found += chances(shot, seen)
-        false += false_scores(shot, seen)
+        found += chances(shot, spots)
+        false += false_scores(shot, spots)
         frames += 1
     levels = {rate: scores[rate] for rate in (0.5, 0.1, 0.02)}
     curves = {score: fit(found, score) for score in levels.values()}
@@ -379,7 +385,7 @@ def history(steps: Session, body: VirtualBody, number: int) -> str:
     return ", ".join(told)
 
 
-def tally(frames: Sequence[tuple[Shot, Sequence[Spot]]]) -> tuple[np.ndarray, np.ndarray]:
+def tally(frames: Sequence[Spots]) -> tuple[np.ndarray, np.ndarray]:
     """Count per frame the visible shadows among *spots* and the spots that are no dust: two (n,) arrays."""
     hits, false = [], []
     for shot, spots in frames:
@@ -389,7 +395,7 @@ def tally(frames: Sequence[tuple[Shot, Sequence[Spot]]]) -> tuple[np.ndarray, np
     return np.array(hits), np.array(false)
 
 
-def above(frames: Sequence[tuple[Shot, Sequence[Spot]]], score: float) -> list[tuple[Shot, list[Spot]]]:
+def above(frames: Sequence[Spots], score: float) -> list[Spots]:
     """Keep the spots of at least a score."""
     return [(shot, [spot for spot in spots if spot.score >= score]) for shot, spots in frames]
 

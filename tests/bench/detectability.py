@@ -11,9 +11,9 @@ from scipy.optimize import minimize
 from sessions import Shot, specks_of
 
 from dustd import evidence
-from dustd.detect import Seen
 from dustd.light import overview
 from dustd.pipeline import OVERVIEW_STEP_PX
+from dustd.spot import Spot
 from dustd.verdict import _near
 from dustd.virtual import Shadow, frame_of
 
@@ -52,8 +52,8 @@ class Curve:
         return self.best / (1 + (self.half / np.maximum(clearness, 1e-6)) ** self.slope)
 
 
-def chances(shot: Shot, seen: Seen) -> list[Chance]:
-    """List what there was to be found in a frame, and how it fared."""
+def chances(shot: Shot, spots: Sequence[Spot]) -> list[Chance]:
+    """List what there was to be found in a frame, and how it fared among the detector's measured *spots*."""
     frame = frame_of(shot.exposure)
     step = OVERVIEW_STEP_PX[frame.kind]
     proof = evidence.look(overview(frame, step), step)
@@ -66,21 +66,21 @@ def chances(shot: Shot, seen: Seen) -> list[Chance]:
             shadow=shadow,
             limit=evidence.visible_from(proof, shadow.x, shadow.y),
             visible=shadow.grain in shot.visible,
-            score=max((d.score for d in seen.detections if _near(shadow, d)), default=0.0),
+            score=max((spot.score for spot in spots if _near(shadow, spot)), default=0.0),
         )
         for shadow in shot.exposure.shadows
         if 0 <= shadow.x < frame.width and 0 <= shadow.y < frame.height
     ]
 
 
-def false_scores(shot: Shot, seen: Seen) -> list[float]:
-    """List the scores of detections where there is neither dust nor a speck laid out to be taken for it."""
+def false_scores(shot: Shot, spots: Sequence[Spot]) -> list[float]:
+    """List the scores of spots where there is neither dust nor a speck laid out to be taken for it."""
     specks = specks_of(shot.take)
     return [
-        d.score
-        for d in seen.detections
-        if not any(_near(shadow, d) for shadow in shot.exposure.shadows)
-        and not (len(specks) and np.hypot(*(specks - (d.x, d.y)).T).min() < 30)
+        spot.score
+        for spot in spots
+        if not any(_near(shadow, spot) for shadow in shot.exposure.shadows)
+        and not (len(specks) and np.hypot(*(specks - (spot.x, spot.y)).T).min() < 30)
     ]
 
 

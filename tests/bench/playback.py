@@ -32,7 +32,8 @@ class Looker:
 
     def __init__(self, cache: Path) -> None:
         card = find_model("default")
-        self.model_id, self.sha256, self.false_positive_scores = card.id, card.sha256, card.false_positive_scores
+        self.model_id, self.sha256 = card.id, card.sha256
+        self.calibration, self.false_positive_scores = card.calibration, card.false_positive_scores
         self._cache = cache
         self._loaded = lru_cache(1)(lambda: load_detector(device="cpu"))
 
@@ -107,15 +108,14 @@ def play(takes: Sequence[Take], looker: Looker) -> Iterator[Step]:
 
 
 def alone(shot: Shot, looker: Looker) -> tuple[Spot, ...]:
-    """What the detector without a map could correct in a frame at any threshold: all that correction accepts."""
+    """What the detector without a map sees in a frame, each spot corrected as if it were wanted."""
     frame = frame_of(shot.exposure)
     with Store.open(":memory:") as empty:
         pipeline = Pipeline(
             detector=looker, store=empty, output=OutputSettings(), sensitivity_of=lambda *_: SENSITIVITY
         )
         spots = pipeline._judge(frame, looker.seen(shot), SENSITIVITY).spots
-    every = correct(frame, tuple(replace(spot, wanted=True) for spot in spots)).spots
-    return tuple(spot for spot in every if spot.action != "left")
+    return correct(frame, tuple(replace(spot, wanted=True) for spot in spots)).spots
 
 
 def place_of(particle: Particle, step: Step, *, lens: Lens | None = None) -> tuple[float, float]:
