@@ -133,12 +133,12 @@ def _log_ratio(snrs: np.ndarray, wanted: float) -> float:
 
 
 def look_again(frame: Frame, spots: Sequence[Spot], state: State, view: View, limit: float) -> tuple[Spot, ...]:
-    """Look where confirmed particles may show but none of the *spots* is theirs; return what is there, as spots.
+    """Look where particles may show but none of the *spots* is theirs; return what is there, as spots.
 
-    The map's confidence is the prior, less what the detector's silence says; the light is the evidence. A place is
-    corrected from a probability of *limit* (the score that a lone spot needs) and from LEAST_SNR, below which there is
-    nothing to give back whatever is believed. The spot's score is what the same light says without the map, at
-    SPOTS_PER_PX2, as a detection's.
+    The map's confidence is the prior, less what the detector's silence says; the light is the evidence. A place
+    counts from a probability of *limit* (the score that a lone spot needs) and from LEAST_SNR, below which there is
+    nothing to give back whatever is believed; only confirmed dust is to be corrected, a suspicion just followed. The
+    spot's score is what the same light says without the map, at SPOTS_PER_PX2, as a detection's.
     """
     body = align(spots, state, view)
     found = {spot.particle_id for spot in spots}
@@ -146,7 +146,7 @@ def look_again(frame: Frame, spots: Sequence[Spot], state: State, view: View, li
     first_id = max((spot.id for spot in spots), default=0) + 1
     seen_again: list[Spot] = []
     for particle in state.particles:
-        if not particle.confirmed or particle.id in found:
+        if particle.id in found:
             continue
         at = predict(particle, view, body)
         if at.attenuation is None or at.p_visible < UNBELIEVABLE:
@@ -180,7 +180,7 @@ def _apart(circles: np.ndarray, at: Prediction) -> np.ndarray:
 
 
 def _spot(spot_id: int, particle: Particle, at: Prediction, seen: Look) -> Spot:
-    """Turn what was seen at a particle's place into a spot that is to be corrected."""
+    """Turn what was seen at a particle's place into a spot."""
     frames = f"{particle.frames_seen} frame{'s' if particle.frames_seen != 1 else ''}"
     return Spot(
         id=spot_id,
@@ -193,8 +193,9 @@ def _spot(spot_id: int, particle: Particle, at: Prediction, seen: Look) -> Spot:
         particle_id=particle.id,
         confidence=particle.confidence,
         frames_seen=particle.frames_seen,
-        wanted=True,
-        reason=f"seen in {frames}; known here; faint signal {seen.snr:.1f}σ",
+        wanted=particle.confirmed,
+        reason=f"seen in {frames}; known here; faint signal {seen.snr:.1f}σ"
+        + ("" if particle.confirmed else ", not yet confirmed: left alone"),
     )
 
 

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import structlog
 
-from dustd import evidence, files, ledger, notify, sidecar
+from dustd import evidence, files, ledger, notify, sidecar, stackfile
 from dustd.config import OutputSettings
 from dustd.correct import correct
 from dustd.detect import Detector, Seen, detect, threshold
@@ -25,13 +26,15 @@ from dustd.frame import Camera, Frame
 from dustd.images import encode_jpeg, encode_tiff, orient
 from dustd.integrity import require_whole
 from dustd.known import look_again
+from dustd.lenses import BodyOptics
 from dustd.light import overview
 from dustd.measure import measure
 from dustd.metadata import read_camera, read_source_metadata
-from dustd.particle import view_of
+from dustd.particle import View, view_of
 from dustd.raw import OpenRaw, open_raw
 from dustd.sidecar import DetectorInfo, Output, Problem, Record, Source
 from dustd.spot import Spot
+from dustd.stack import Stack, add, reveal
 from dustd.store import Store
 
 log = structlog.get_logger()
@@ -50,11 +53,15 @@ OVERVIEW_STEP_PX = {"bayer": 8, "xtrans": 6, "mono": 8, "linear": 8}
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What detector and map made of a frame: spots with their reasons, and the record's account of the looking."""
+    """What detector and map made of a frame: spots with their reasons, and the record's account of the looking.
+
+    *stack* is the body's average of frames with this one in it, None where none is kept.
+    """
 
     spots: tuple[Spot, ...]
     detector: DetectorInfo
     evidence: dict
+    stack: Stack | None
 
 
 class Pipeline:
@@ -67,11 +74,14 @@ class Pipeline:
         store: Store,
         output: OutputSettings,
         sensitivity_of: Callable[[str, Path], float],
+        stacks: Path | None = None,
     ) -> None:
+        """*stacks* is the folder for averages of frames, which reveal dust too faint for one (`dustd.stack`)."""
         self.detector = detector
         self.store = store
         self.output = output
         self.sensitivity_of = sensitivity_of
+        self.stacks = stacks
 
     def process(self, source: Path, out_folder: Path) -> Record:
         """Clean the frame at *source* into *out_folder*, which exists; write image and sidecar, tell the map.
@@ -143,7 +153,10 @@ class Pipeline:
             status="cleaned" if changed else "clean",
             evidence=judged.evidence,
         )
-        return self._write(record, image, source, out_folder, timer)
+        record = self._write(record, image, source, out_folder, timer)
+        if self.stacks is not None and judged.stack is not None:
+            stackfile.save(self.stacks, camera.body_id, judged.stack)
+        return record
 
     def _judge(self, frame: Frame, seen: Seen, sensitivity: float) -> Judgement:
         """Measure what was detected and decide with the dust map which spots to correct."""
@@ -159,7 +172,8 @@ class Pipeline:
         likely = sorted((spot for spot in measured if spot.score >= listed), key=lambda spot: -spot.score)
         spots = [replace(spot, id=number) for number, spot in enumerate(likely, start=1)]
         step = OVERVIEW_STEP_PX[frame.kind]
-        proof = evidence.look(overview(frame, step), step)
+        light = overview(frame, step)
+        proof = evidence.look(light, step)
         frame_id = frame_identity(frame)
         view = view_of(
             frame.camera,
@@ -170,9 +184,12 @@ class Pipeline:
             score=evidence_score,
         )
         state = self.store.state(frame.camera.body_id, frame.camera.taken_at)
-        decided = reconcile(spots, state, view, limits)
+        known = reconcile(spots, state, view, limits)
+        known += look_again(frame, known, state, view, limits.lone)
+        stack = self._stacked(light, step, view, state.optics, frame.camera.body_id)
         return Judgement(
-            spots=(*decided, *look_again(frame, decided, state, view, limits.lone)),
+            spots=known if stack is None else known + reveal(stack, known, state, view, state.optics),
+            stack=stack,
             detector=DetectorInfo(
                 model_id=self.detector.model_id,
                 sha256=self.detector.sha256,
@@ -184,6 +201,16 @@ class Pipeline:
             ),
             evidence={"frame_id": frame_id, "evidence_score": evidence_score, **evidence.to_dict(proof)},
         )
+
+    def _stacked(self, light: np.ndarray, step: int, view: View, body: BodyOptics, body_id: str) -> Stack | None:
+        """Average this frame into those of its body since the last cleaning; None if it is older than that."""
+        if self.stacks is None:
+            return None
+        epoch = self.store.epoch(body_id)
+        if view.taken_at is not None and self.store.epoch(body_id, view.taken_at) != epoch:
+            return None
+        kept = stackfile.load(self.stacks, body_id)
+        return add(kept if kept.epoch == epoch else Stack(epoch=epoch), light, step, view, body)
 
     def _encode(self, opened: OpenRaw, raw, source: Path) -> bytes:
         """Serialise the cleaned frame in the configured format."""

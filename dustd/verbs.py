@@ -380,4 +380,7 @@ def _pipeline(settings: "Config", store: "Store", sensitivity_of: Callable[[str,
     model = settings.model
     detector = load_detector(model.id, device=model.device, batch_tiles=model.batch_tiles, threads=model.threads)
     log.take_over_libraries()  # again: those just imported have brought handlers of their own
-    return Pipeline(detector=detector, store=store, output=settings.output, sensitivity_of=sensitivity_of)
+    stacks = store.path.parent / "stacks" if store.path else None
+    return Pipeline(
+        detector=detector, store=store, output=settings.output, sensitivity_of=sensitivity_of, stacks=stacks
+    )

@@ -107,13 +107,18 @@ def test_dust_that_is_gone_is_not_found():
     assert again(frame, particle(frame)) == ()
 
 
-def test_only_confirmed_particles_that_must_show_are_looked_for():
-    frame = frame_with(0.02)
-    assert again(frame, particle(frame, confirmed=False)) == ()
+def test_only_particles_that_may_show_are_looked_for():
     open_wide = frame_with(0.02, f_number=2.8)
     assert again(open_wide, particle(open_wide)) == ()
     unknown = frame_with(0.02, f_number=None)
     assert again(unknown, particle(unknown)) == ()
+
+
+def test_a_suspicion_is_followed_but_not_corrected():
+    frame = frame_with(0.02)
+    (spot,) = again(frame, particle(frame, confirmed=False, log_odds=0.0))
+    assert not spot.wanted
+    assert "not yet confirmed" in spot.reason
 
 
 def test_a_particle_that_the_detector_found_is_not_looked_for_again():

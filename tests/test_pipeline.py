@@ -8,7 +8,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from dustd import sidecar
+from dustd import sidecar, stackfile
 from dustd.config import OutputSettings
 from dustd.dng import encode_dng
 from dustd.errors import FrameError
@@ -115,6 +115,17 @@ def test_a_frame_processed_twice_counts_once_and_is_written_once(make, shot, sto
     assert make().process(path, out) == first
     assert {p.name: p.stat().st_mtime_ns for p in out.iterdir()} == written
     assert [body.frames for body in store.bodies()] == [1]
+
+
+def test_each_frame_is_averaged_into_its_bodys_stack_once(make, shot, store, tmp_path):
+    path, out = shot
+    pipeline = make()
+    pipeline.stacks = tmp_path / "stacks"
+    record = pipeline.process(path, out)
+    pipeline.process(path, out)
+    stack = stackfile.load(pipeline.stacks, record.camera.body_id)
+    assert stack.frame_ids == (record.evidence["frame_id"],)
+    assert stack.epoch == store.epoch(record.camera.body_id)
 
 
 def test_the_same_exposure_under_another_name_counts_once(make, shot, store):
