@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dustd import optics
-from dustd.evidence import Evidence, visible_from
+from dustd.evidence import FAINTEST, Evidence, visible_from
 from dustd.frame import Camera, from_centre
 from dustd.lenses import FOCUS_SPREAD, PLACE_ERROR_PX, BodyOptics, focal_bin_mm
 
@@ -194,7 +194,12 @@ def view_of(camera: Camera, *, frame_id: str, width: int, height: int, evidence:
 
 
 def visibility(attenuation: float, view: View, x: float, y: float) -> float:
-    """Give the probability Pd that a spot of this attenuation at (x, y) would be found."""
+    """Give the probability Pd that a spot of this attenuation at (x, y) would be found; 0 below FAINTEST.
+
+    That is what makes frames taken wide open prove nothing, whatever seems to be seen in them.
+    """
+    if attenuation < FAINTEST:
+        return 0.0
     clearness = attenuation / max(visible_from(view.evidence, x, y), FAINT)
     odds = (clearness / HALF_CLEARNESS) ** CLEARNESS_POWER
     return BEST_DETECTION * odds / (1 + odds)
