@@ -319,8 +319,8 @@ class Store:
             "input": history.to_dict(frame) if frame.place > body.horizon else None,
         }
         db.execute(frames.insert(), row)
-        row = {"body_id": body_id, "frame_id": frame_id, "evidence": evidence.to_dict(frame.view.evidence)}
-        _insert_new(db, scenes, row)
+        seen = {key: record.evidence[key] for key in ("width", "height", "scene", "limits")}  # packed already
+        _insert_new(db, scenes, {"body_id": body_id, "frame_id": frame_id, "evidence": seen})
         return frame
 
     def _begin(self, db: sa.Connection, record: Record) -> Any:
