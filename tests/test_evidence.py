@@ -82,6 +82,30 @@ def test_two_blank_frames_prove_nothing_new():
     assert weights(look(noisy(blank, 1), STEP), look(noisy(blank, 2), STEP)).max() < 0.1
 
 
+def test_the_same_shading_does_not_make_two_scenes_alike_when_all_else_changed():
+    fall_off = 1 - 0.5 * np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :] ** 2
+    frames = []
+    for seed in (6, 7):
+        frame = landscape(seed) * fall_off
+        frame[100:180, 380:460] = (0.2 * fall_off * np.ones((HEIGHT, 1), np.float32))[100:180, 380:460]
+        frames.append(look(noisy(frame, seed), STEP))
+    assert independence(*frames, 420 * STEP, 140 * STEP, 30) > 0.8
+
+
+def test_a_plain_patch_beside_an_edge_is_not_taken_for_structure():
+    frame = np.full((HEIGHT, WIDTH), 0.5, np.float32)
+    frame[180:] = landscape(3)[180:]
+    still = [look(noisy(frame * lamp, seed), STEP) for seed, lamp in ((1, 1.0), (2, 0.93))]
+    assert max(independence(*still, x, 150 * STEP, 30) for x in range(400, 3500, 200)) < 0.2
+
+
+def test_many_comparisons_are_the_single_ones():
+    frames = [look(landscape(seed), STEP) for seed in range(4)]
+    many = evidence.independences(frames[0], frames[1:], 1500, 900, 30)
+    assert many.tolist() == [independence(frames[0], each, 1500, 900, 30) for each in frames[1:]]
+    assert evidence.independences(frames[0], [], 1500, 900, 30).size == 0
+
+
 def test_the_dust_itself_does_not_make_two_scenes_alike():
     frames = []
     for level in (0.2, 0.6):
