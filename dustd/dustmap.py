@@ -240,8 +240,7 @@ def _missed(particle: Particle, at: Prediction, view: View) -> Particle:
 def _hit(particle: Particle, at: Prediction, spot: Spot, view: View) -> float:
     """Say how much likelier this spot is with the particle than without, as a natural logarithm.
 
-    A calibrated score is the probability of dust where it lies SPOTS_PER_PX2 thick (on ground as busy as it was
-    calibrated on; more on that in `lone_limit`); its odds over what that density
+    A calibrated score is the probability of dust where it lies SPOTS_PER_PX2 thick; its odds over what that density
     puts into the area of the prediction are the likelihood ratio. Dust that shows well here is found more often than
     the average that is in the score, and its strength repeats.
     """
