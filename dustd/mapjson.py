@@ -5,6 +5,7 @@ lists them, and whoever decodes a map brings them along.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -104,10 +105,16 @@ def _scenes(state: State) -> Iterator[Scene]:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    return {name: getattr(value, name) for name in _names(type(value))}
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> Any:
     """Build *cls* from the keys it knows."""
-    names = {f.name for f in dataclasses.fields(cls)}
+    names = _names(cls)
     return cls(**{key: value for key, value in data.items() if key in names})
+
+
+@functools.cache
+def _names(cls: type) -> tuple[str, ...]:
+    """Name a dataclass's fields; a map has thousands of values, and is written with every frame."""
+    return tuple(f.name for f in dataclasses.fields(cls))
