@@ -7,7 +7,7 @@ of them, can be kept from run to run.
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from dustd.frame import Camera
 from dustd.pipeline import frame_identity
 from dustd.scenes import SESSION, framed, specked
 from dustd.spot import Detection
+from dustd.train.testset import PlacedSpot, Twins, measure_spots
 from dustd.verdict import is_visible
 from dustd.virtual import Exposure, Lens, Shadow, VirtualBody, dusted, expose, frame_of, make_body, wiped
 
@@ -66,11 +67,16 @@ class Take:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:
-    """A take and its exposure; *visible* are the numbers of the grains that a person could see in it."""
+    """A take and its exposure.
+
+    *visible* are the numbers of the grains that a person could see in it (`dustd.verdict`), *counted* those that count
+    where a detector is judged: at least 1 % of the light and 5 times the noise of a matched filter (design §10).
+    """
 
     take: Take
     exposure: Exposure
     visible: frozenset[int]
+    counted: frozenset[int]
 
 
 def day(seed: int) -> tuple[Take, ...]:
@@ -166,17 +172,28 @@ def taken(take: Take, cache: Path) -> Shot:
         exposure = _expose(take)
         for name, samples in (("dusty", exposure.mosaic), ("clean", exposure.clean)):
             cv2.imwrite(f"{stem}.{name}.png", samples, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        visible = [s.grain for s in exposure.shadows if is_visible(s, exposure.clean)]
-        shadows = [asdict(s) for s in exposure.shadows]
-        truth.write_text(
-            json.dumps({"camera": asdict(exposure.camera), "shadows": shadows, "visible": visible}), encoding="utf-8"
-        )
+        told = {
+            "camera": asdict(exposure.camera),
+            "shadows": [asdict(shadow) for shadow in exposure.shadows],
+            "visible": [shadow.grain for shadow in exposure.shadows if is_visible(shadow, exposure.clean)],
+            "counted": counted(exposure),
+        }
+        truth.write_text(json.dumps(told), encoding="utf-8")
     told = json.loads(truth.read_text(encoding="utf-8"))
     dusty, clean = (cv2.imread(f"{stem}.{name}.png", cv2.IMREAD_UNCHANGED) for name in ("dusty", "clean"))
     exposure = Exposure(
         mosaic=dusty, clean=clean, shadows=tuple(Shadow(**s) for s in told["shadows"]), camera=Camera(**told["camera"])
     )
-    return Shot(take=take, exposure=exposure, visible=frozenset(told["visible"]))
+    return Shot(take=take, exposure=exposure, visible=frozenset(told["visible"]), counted=frozenset(told["counted"]))
+
+
+def counted(exposure: Exposure) -> list[int]:
+    """Number the grains whose shadows stand far enough above noise and texture to count (design §10)."""
+    within = [s for s in exposure.shadows if 0 <= s.x < WIDTH and 0 <= s.y < HEIGHT]
+    clean = frame_of(replace(exposure, mosaic=exposure.clean))
+    spots = (PlacedSpot(x=s.x, y=s.y, diameter_px=s.diameter_px, attenuation=s.attenuation) for s in within)
+    twins = Twins(clean=clean, dusty=frame_of(exposure), noiseless=clean, spots=tuple(spots))
+    return [s.grain for s, spot in zip(within, measure_spots(twins), strict=True) if not spot.truth().ignore]
 
 
 def looked_at(shot: Shot, detector_sha256: str, detector: Callable[[], Detector], cache: Path) -> Seen:
