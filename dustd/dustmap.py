@@ -47,11 +47,16 @@ TYPICAL_DETECTION = 0.6  # Pd of such dust on average: recall at .05 to .1 false
 PROVES_NOTHING = 0.3  # Pd below which a miss does not count
 UNBELIEVABLE = 0.05  # our choice: Pd below which a spot is not taken for the particle showing
 FORGOTTEN = -4.0  # our choice: a suspicion never confirmed and contradicted this far (p < .02) leaves the map
-STRENGTH_RATIO = 5.0  # our choice: measured strengths of one particle agree within this factor
+STRENGTH_RATIO = 5.0  # our choice: measured strengths of one particle agree within this factor, however badly
 # How far ln E of one particle differs between frames, and that of any two spots: the first agrees to within .5 (facts).
 STRENGTH_ERROR, STRENGTH_SPREAD = 0.4, 1.2
-# Of the change of ln A and ln width between two sightings of one thing: each measured to some 25 % and 20 %.
-DEPTH_CHANGE_ERROR, WIDTH_CHANGE_ERROR = 0.35, 0.28
+# Of the change of ln A and ln width between two sightings of one thing: each measured to some 25 % and 20 %; and what
+# is added, for each factor e between their f-numbers, by the change not being as foretold (our choice).
+DEPTH_CHANGE_ERROR, WIDTH_CHANGE_ERROR, FORETOLD_ERROR = 0.35, 0.28, 0.25
+# Between spots that have nothing to do with each other (our choice): ln A of the spots in generated frames spreads by
+# 1.2, but a scene has specks of any width.
+DEPTH_CHANGE_SPREAD, WIDTH_CHANGE_SPREAD = 1.7, 0.6
+MISMEASURED = 0.05  # our choice: sightings whose depth or width may be anything, by busy ground or a wrong f-number
 # Log-likelihood ratio of dust against a repeated speck at which a change of aperture begins to tell, and at which it
 # tells as much as it can; our choice: two thirds of a stop say nothing, two stops nearly all. Even then a speck far out
 # of focus could do the same.
@@ -113,18 +118,26 @@ def align(spots: Sequence[Spot], state: State, view: View) -> BodyOptics:
 def match(
     spots: Sequence[Spot], particles: Sequence[Particle], predictions: Mapping[str, Prediction], view: View
 ) -> dict[int, Particle]:
-    """Pair spots with particles one to one, nearest first: {index of the spot: particle}."""
+    """Pair spots with particles one to one, nearest first: {index of the spot: particle}.
+
+    A pair must be likelier one thing, if a badly measured one, than two; whether it proves something is another matter.
+    """
     if not spots or not particles:
         return {}
     # Most particles are far from most spots.
     where = np.array([(at.x, at.y, at.radius_px + at.radial_px) for at in (predictions[p.id] for p in particles)])
     seen = np.array([(spot.x, spot.y) for spot in spots])
     near = np.hypot(*(seen[:, None, :] - where[None, :, :2]).transpose(2, 0, 1)) <= where[:, 2]
+    crowd = _crowd(spots, view)
     pairs = []
     for index, number in np.argwhere(near).tolist():
         spot, particle = spots[index], particles[number]
-        away = predictions[particle.id].away(spot.x, spot.y)
-        if away <= 1 and abs(_strength_residual(spot, particle, view)) <= math.log(STRENGTH_RATIO):
+        at = predictions[particle.id]
+        away = at.away(spot.x, spot.y)
+        if away > 1 or abs(_strength_residual(spot, particle, view)) > math.log(STRENGTH_RATIO):
+            continue
+        looks = max(_agreement(spot, particle, view), math.log(MISMEASURED))
+        if at.log_density(spot.x, spot.y) + looks > math.log(crowd):
             pairs.append((away, -spot.score, spot.x, spot.y, particle.id, index, particle))
     matched: dict[int, Particle] = {}
     taken: set[str] = set()
@@ -140,7 +153,10 @@ def reconcile(spots: Sequence[Spot], state: State, view: View, thresholds: Thres
     body = align(spots, state, view)
     predictions = {particle.id: predict(particle, view, body) for particle in state.particles}
     matched = match(spots, state.particles, predictions, view)
-    return tuple(_decided(spot, matched.get(index), predictions, view, thresholds) for index, spot in enumerate(spots))
+    crowd = _crowd(spots, view)
+    return tuple(
+        _decided(spot, matched.get(index), predictions, view, thresholds, crowd) for index, spot in enumerate(spots)
+    )
 
 
 def observe(state: State, view: View, spots: Sequence[Spot]) -> State:
@@ -154,7 +170,8 @@ def observe(state: State, view: View, spots: Sequence[Spot]) -> State:
     matched = match(spots, state.particles, predictions, view)
     spot_of = {particle.id: spots[index] for index, particle in matched.items()}
     noticed = cleaning.step(state.cleaning, state.particles, predictions, spot_of.keys(), view)
-    updated = [_updated(p, predictions[p.id], spot_of.get(p.id), view, body) for p in state.particles]
+    crowd = _crowd(spots, view)
+    updated = [_updated(p, predictions[p.id], spot_of.get(p.id), view, body, crowd) for p in state.particles]
     kept = [particle for particle in updated if _worth_keeping(particle)]
     born = [
         _suspicion(spot, view, body) for i, spot in enumerate(spots) if i not in matched and _credible(spot, view, body)
@@ -183,13 +200,18 @@ def _with_reference(body: BodyOptics, view: View) -> BodyOptics:
     return body.with_scale(view.lens, focal_bin_mm(view.focal_length_mm))
 
 
-def _updated(particle: Particle, at: Prediction, spot: Spot | None, view: View, body: BodyOptics) -> Particle:
-    if spot is not None:
-        return _seen(particle, at, spot, view, body) if at.p_visible >= UNBELIEVABLE else particle
-    return _missed(particle, at, view) if at.p_visible >= PROVES_NOTHING and at.attenuation is not None else particle
+def _updated(
+    particle: Particle, at: Prediction, spot: Spot | None, view: View, body: BodyOptics, crowd: float
+) -> Particle:
+    """Let the frame speak for or against a particle; a spot that is hardly its own does neither."""
+    if spot is None:
+        proves = at.p_visible >= PROVES_NOTHING and at.attenuation is not None
+        return _missed(particle, at, view) if proves else particle
+    gain = _hit(particle, at, spot, view, crowd)
+    return _seen(particle, at, spot, gain, view, body) if at.p_visible >= UNBELIEVABLE and gain > 0 else particle
 
 
-def _seen(particle: Particle, at: Prediction, spot: Spot, view: View, body: BodyOptics) -> Particle:
+def _seen(particle: Particle, at: Prediction, spot: Spot, gain: float, view: View, body: BodyOptics) -> Particle:
     """Count a sighting, as far as it is not the scene again; only an independent one refines the particle."""
     others = _otherness([each.scene for each in particle.sightings], at, view)
     news = (_newness(particle, e, w, at, spot, view) for e, w in zip(particle.sightings, others, strict=True))
@@ -197,7 +219,7 @@ def _seen(particle: Particle, at: Prediction, spot: Spot, view: View, body: Body
     independent = weight >= INDEPENDENT
     count = particle.independent_frames + independent
     ceiling = LOG_ODDS_MAX if count >= FRAMES_TO_CONFIRM else max(ONE_SCENE_MAX, particle.log_odds)
-    log_odds = min(particle.log_odds + weight * max(_hit(particle, at, spot, view), 0.0), ceiling)
+    log_odds = min(particle.log_odds + weight * gain, ceiling)
     sightings = (*particle.sightings, _sighting(spot, view))[-SCENES_KEPT:] if independent else particle.sightings
     often_enough = particle.frames_seen + 1 >= HIT_RATE * (particle.frames_eligible + 1)
     sure = sum(1.0 if each.score >= view.evidence_score else WEAK_FRAME for each in sightings)
@@ -237,20 +259,61 @@ def _missed(particle: Particle, at: Prediction, view: View) -> Particle:
     )
 
 
-def _hit(particle: Particle, at: Prediction, spot: Spot, view: View) -> float:
-    """Say how much likelier this spot is with the particle than without, as a natural logarithm.
+def _hit(particle: Particle, at: Prediction, spot: Spot, view: View, crowd: float) -> float:
+    """Say how much likelier this spot is the particle's than any other's, as a natural logarithm.
 
-    A calibrated score is the probability of dust where it lies SPOTS_PER_PX2 thick; its odds over what that density
-    puts into the area of the prediction are the likelihood ratio. Dust that shows well here is found more often than
-    the average that is in the score, and its strength repeats.
+    The particle is expected near the predicted place and as it looked before; others lie anywhere, *crowd* per px²,
+    and look anyhow. A calibrated score is the probability that the spot is dust at all. Dust that shows well here is
+    found more often than the average that is in the score.
     """
-    score = min(max(spot.score, 1e-3), 1 - 1e-3)
-    odds = math.log(score / (1 - score)) - math.log(SPOTS_PER_PX2 * at.area_px2)
-    residual = _strength_residual(spot, particle, view)
-    agreement = math.log(STRENGTH_SPREAD / STRENGTH_ERROR) - residual**2 / 2 * (
-        STRENGTH_ERROR**-2 - STRENGTH_SPREAD**-2
+    if at.p_visible <= 0:
+        return -math.inf
+    place = at.log_density(spot.x, spot.y) - math.log(crowd)
+    found = math.log(max(spot.score, 1e-3) * at.p_visible / TYPICAL_DETECTION)
+    return found + place + _agreement(spot, particle, view)
+
+
+def _crowd(spots: Sequence[Spot], view: View) -> float:
+    """Say how thick spots lie that could be taken for any particle, per px²: as dust does, or more in a frame full."""
+    return max(SPOTS_PER_PX2, sum(_speaks(spot, view) for spot in spots) / (view.width * view.height))
+
+
+def _agreement(spot: Spot, particle: Particle, view: View) -> float:
+    """Say how much likelier a spot's depth and width are if it is the particle than if it is another thing, as ln.
+
+    It is compared with how the particle looked at the nearest f-number, so that little rests on what is foretold.
+    """
+    known = [earlier for earlier in particle.sightings if earlier.f_number]
+    if not (view.f_number and known):
+        return _told(_strength_residual(spot, particle, view), STRENGTH_ERROR, STRENGTH_SPREAD)
+    steps = [abs(math.log(view.f_number / earlier.f_number)) for earlier in known if earlier.f_number]
+    nearest = [earlier for earlier, step in zip(known, steps, strict=True) if step <= min(steps)]
+    changes = [_changes(particle, earlier, spot, view) for earlier in nearest]
+    depth, width = (
+        statistics.median(seen - foretold for seen, foretold in each) for each in zip(*changes, strict=True)
     )
-    return odds + math.log(at.p_visible / TYPICAL_DETECTION) + min(agreement, 0.0)
+    slack = FORETOLD_ERROR * min(steps)
+    return _told(depth, math.hypot(DEPTH_CHANGE_ERROR, slack), DEPTH_CHANGE_SPREAD) + _told(
+        width, math.hypot(WIDTH_CHANGE_ERROR, slack), WIDTH_CHANGE_SPREAD
+    )
+
+
+def _told(residual: float, error: float, spread: float) -> float:
+    """Say how much likelier a residual is if only *error* makes it than if things differ by *spread*, as ln."""
+    return math.log(spread / error) - residual**2 / 2 * (error**-2 - spread**-2)
+
+
+def _changes(
+    particle: Particle, earlier: Sighting, spot: Spot, view: View
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Give the change of ln A and of ln width since an earlier sighting, each as seen and as the apertures foretell."""
+    assert view.f_number and earlier.f_number, "nothing is foretold of an unknown aperture"
+    depth = math.log(particle.attenuation_at(view.f_number) / particle.attenuation_at(earlier.f_number))
+    width = math.log(particle.diameter_px_at(view.f_number) / particle.diameter_px_at(earlier.f_number))
+    return (
+        (math.log(spot.attenuation / earlier.attenuation), depth),
+        (math.log(spot.diameter_px / earlier.diameter_px), width),
+    )
 
 
 def _newness(particle: Particle, earlier: Sighting, weight: float, at: Prediction, spot: Spot, view: View) -> float:
@@ -268,10 +331,8 @@ def _newness(particle: Particle, earlier: Sighting, weight: float, at: Predictio
     def tells(change: float, foretold: float, error: float) -> float:
         return (change**2 - (change - foretold) ** 2) / (2 * error**2)
 
-    depth = math.log(particle.attenuation_at(view.f_number) / particle.attenuation_at(earlier.f_number))
-    width = math.log(particle.diameter_px_at(view.f_number) / particle.diameter_px_at(earlier.f_number))
-    ratio = tells(math.log(spot.attenuation / earlier.attenuation), depth, DEPTH_CHANGE_ERROR)
-    ratio += tells(math.log(spot.diameter_px / earlier.diameter_px), width, WIDTH_CHANGE_ERROR)
+    depth, width = _changes(particle, earlier, spot, view)
+    ratio = tells(*depth, DEPTH_CHANGE_ERROR) + tells(*width, WIDTH_CHANGE_ERROR)
     return max(weight, TELLS_MOST * min(max((ratio - TELLS_FROM) / (TELLS_ALL - TELLS_FROM), 0.0), 1.0))
 
 
@@ -475,7 +536,12 @@ def _worth_keeping(particle: Particle) -> bool:
 
 
 def _decided(
-    spot: Spot, particle: Particle | None, predictions: Mapping[str, Prediction], view: View, limits: Thresholds
+    spot: Spot,
+    particle: Particle | None,
+    predictions: Mapping[str, Prediction],
+    view: View,
+    limits: Thresholds,
+    crowd: float,
 ) -> Spot:
     """Apply the score limit that holds for this spot, and put the rule into words."""
     lone = lone_limit(limits.lone, view, spot.x, spot.y)
@@ -485,15 +551,19 @@ def _decided(
         known = "" if wanted else " and not known: left alone"
         return replace(spot, wanted=wanted, reason=_compared(spot.score, lone) + ground + known)
     at = predictions[particle.id]
-    expected = particle.confirmed and at.p_visible >= PROVES_NOTHING
+    # However unlikely the detector was to see it here: now that something is seen, whose is it?
+    belief = particle.log_odds + _hit(particle, at, spot, view, crowd)
+    expected = particle.confirmed and belief >= math.log(limits.lone / max(1 - limits.lone, 1e-6))
     limit = min(limits.known, limits.lone) if expected else lone
     seen = f"seen in {particle.frames_seen} frame{'s' if particle.frames_seen != 1 else ''}"
-    where = {
-        (True, True): " where dust is known",
-        (True, False): ": dust is known here but would not show in this frame",
-        (False, True): ", not yet confirmed",
-        (False, False): ", not yet confirmed",
-    }[particle.confirmed, expected]
+    if not particle.confirmed:
+        where = ", not yet confirmed"
+    elif expected:
+        where = " where dust is known" + ("" if at.p_visible >= PROVES_NOTHING else ", hard to see as it is here")
+    elif at.p_visible > 0:
+        where = ": dust is known here but does not look like this"
+    else:
+        where = ": dust is known here but would not show in this frame"
     if at.attenuation is None:
         where += "; aperture unknown, so not used"
     wanted = spot.score >= limit

@@ -19,6 +19,9 @@ EVIDENCE_SCORE = 0.2  # score at which false spots are .1 per megapixel, for mod
 # .98, .95, 1.5). Whatever the texture, spots below some 2 % are hard to find there: of those of 1 to 2 % a quarter was.
 BEST_DETECTION, HALF_CLEARNESS, CLEARNESS_POWER = 0.95, 0.95, 1.8
 FAINT = 0.02
+# Standard deviations of a measured place that make the match radius; our choice: of 330 spots in generated frames 95 %
+# lay within 1.1 px and .05 diameters of the truth, 99 % within 2.8 px and .1.
+RADIUS_SIGMAS = 5.0
 UNKNOWN_DETECTION = 0.5  # our choice: Pd of a sighting where the aperture is unknown
 
 
@@ -146,6 +149,15 @@ class Prediction:
         along = dx * self.outwards[0] + dy * self.outwards[1]
         aside = dx * self.outwards[1] - dy * self.outwards[0]
         return math.hypot(along / (self.radius_px + self.radial_px), aside / self.radius_px)
+
+    def log_density(self, x: float, y: float) -> float:
+        """Give the natural logarithm of the probability, per px², that the particle is measured to lie at a point."""
+        aside_px = self.radius_px / RADIUS_SIGMAS
+        along_px = max(aside_px, self.radial_px / 2)
+        dx, dy = x - self.x, y - self.y
+        along = (dx * self.outwards[0] + dy * self.outwards[1]) / along_px
+        aside = (dx * self.outwards[1] - dy * self.outwards[0]) / aside_px
+        return -(along**2 + aside**2) / 2 - math.log(2 * math.pi * along_px * aside_px)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

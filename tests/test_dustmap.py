@@ -235,6 +235,51 @@ def test_a_much_stronger_spot_is_another_particle():
     assert len(observe(before, view(9, plain(0.33)), [spot(attenuation=0.6, diameter=40)]).particles) == 2
 
 
+def test_two_specks_of_a_scene_near_one_place_are_no_particle():
+    """13 px and 7.7 times the depth apart at one aperture, among 25 specks: as a moved camera once showed them."""
+    views = scenes(2)
+    others = [spot(x=500.0 * n, y=3000.0 + 40 * n, number=n) for n in range(1, 12)]
+    state = fold([(views[0], [spot(attenuation=0.067, diameter=30), *others])])
+    state = observe(state, views[1], [spot(x=3012, y=1494, attenuation=0.516, diameter=22, score=0.99)])
+    assert not any(particle.confirmed for particle in state.particles)
+
+
+@given(
+    st.floats(0, 3),
+    st.floats(0, 3),
+    st.floats(0, 2 * math.pi),
+    st.floats(0, 2),
+    st.floats(0, 2),
+    st.sampled_from([-1, 1]),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_farther_and_the_less_alike_the_less_a_sighting_says(near, farther, way, alike, less, sign):
+    """Depth differs by factors e^*alike*, places by *near* px, measured at one aperture; nothing jumps."""
+    before = SEEN_TWICE.particles[0]
+    at = predict(before, VIEWS[3], SEEN_TWICE.optics)
+
+    def gain(away, depth):
+        x, y = at.x + away * math.cos(way), at.y + away * math.sin(way)
+        seen = spot(x=x, y=y, attenuation=0.2 * math.exp(sign * depth))
+        return dustmap._hit(before, at, seen, VIEWS[3], dustmap.SPOTS_PER_PX2)
+
+    assert gain(near, alike) >= gain(near + farther, alike) - 1e-9
+    assert gain(near, alike) >= gain(near, alike + less) - 1e-9
+    assert gain(near, alike) - gain(near + 0.001, alike + 0.001) < 0.03
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.7, 1.4, 1.5])
+def test_dust_measured_half_as_deep_or_half_again_on_busy_ground_is_recognized(factor):
+    state = fold([(scenes(1)[0], [spot()])])
+    after = observe(state, scenes(2)[1], [spot(x=3003, attenuation=0.2 * factor)])
+    assert [particle.confirmed for particle in after.particles] == [True]
+
+
+def test_a_spot_that_is_hardly_the_particle_s_proves_nothing():
+    before = fold([(each, [spot()]) for each in scenes(2)])
+    assert observe(before, view(9, plain(0.33)), [spot(x=3008, attenuation=0.045)]).particles == before.particles
+
+
 def test_ids_come_from_the_first_frame_and_spot_alone():
     one, other = (fold([(each, [spot(score=score)])]) for each, score in zip(scenes(1) * 2, (0.5, 0.9), strict=True))
     assert one.particles[0].id == other.particles[0].id
@@ -267,6 +312,25 @@ def test_dust_that_cannot_show_at_this_aperture_does_not_lower_the_limit():
     (weak,) = reconcile([shadow], particles, view(9, plain(0.33), 2.8), LIMITS)
     assert not weak.wanted
     assert "would not show" in weak.reason
+
+
+def test_what_is_seen_where_known_dust_is_hard_to_see_is_taken_for_it():
+    state = fold([(each, [spot()]) for each in scenes(4)])
+    hard = view(9, busy())
+    assert 0 < predict(state.particles[0], hard, state.optics).p_visible < dustmap.PROVES_NOTHING
+    spots = (spot(score=0.31), spot(x=3008, score=0.22, attenuation=0.95))
+    as_foretold, deeper = (reconcile([each], state, hard, LIMITS)[0] for each in spots)
+    assert (as_foretold.wanted, as_foretold.reason) == (
+        True,
+        "seen in 4 frames; score 0.31 ≥ 0.20 where dust is known, hard to see as it is here",
+    )
+    assert not deeper.wanted
+    assert "does not look like this" in deeper.reason
+
+
+def test_a_suspicion_that_is_hard_to_see_lowers_no_limit():
+    state = fold([(scenes(1)[0], [spot()])])
+    assert not reconcile([spot(score=0.31)], state, view(9, busy()), LIMITS)[0].wanted
 
 
 def busy(seed=1):
@@ -319,6 +383,7 @@ def test_reconcile_keeps_everything_else_of_every_spot():
 
 BUSY_VIEW = view(3, busy())
 VIEWS = scenes(4) + scenes(2, f_number=8.0) + [view("x", plain(0.3, 8), None)]
+SEEN_TWICE = fold([(each, [spot()]) for each in scenes(2)])
 
 
 @given(
