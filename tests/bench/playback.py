@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from sessions import Shot, Take, looked_at, specks_of, taken
 
-from dustd import evidence
+from dustd import evidence, stackfile
 from dustd.config import OutputSettings
 from dustd.correct import correct
 from dustd.detect import Seen
@@ -65,9 +66,14 @@ class Step:
 
 def play(takes: Sequence[Take], looker: Looker) -> Iterator[Step]:
     """Play a session, in capture order, into an empty map."""
-    with Store.open(":memory:") as store:
+    with Store.open(":memory:") as store, TemporaryDirectory() as folder:
+        stacks = Path(folder)
         pipeline = Pipeline(
-            detector=looker, store=store, output=OutputSettings(), sensitivity_of=lambda *_: SENSITIVITY
+            detector=looker,
+            store=store,
+            output=OutputSettings(),
+            sensitivity_of=lambda *_: SENSITIVITY,
+            stacks=stacks,
         )
         for take in takes:
             shot = looker.shot(take)
@@ -87,6 +93,8 @@ def play(takes: Sequence[Take], looker: Looker) -> Iterator[Step]:
                 evidence=judged.evidence,
             )
             store.observe(record)
+            assert judged.stack is not None, "every frame is of the present epoch"
+            stackfile.save(stacks, body_id, judged.stack)
             view = view_of(
                 frame.camera,
                 frame_id=judged.evidence["frame_id"],
