@@ -37,7 +37,10 @@ from dustd.spot import Spot
 LOG_ODDS_MIN, LOG_ODDS_MAX = -9.0, 5.0
 CONFIRM, RETIRE = 2.2, -1.0  # becomes confirmed at p ≥ .9, stays so down to p = .27
 ONE_SCENE_MAX = 1.3  # what one sighting is worth at best (prior .44 spots/MP, .1 false), however often repeated
-INDEPENDENT = 0.5  # weight from which a sighting counts as an independent frame
+INDEPENDENT = 0.5  # weight from which a frame counts as an independent one
+# Our choice: weight from which a sighting is kept and counts as a part of one. A fixed camera's frames weigh the floor,
+# .05, in generated and in drawn sessions alike, and what weighs so little must not add up.
+PARTLY_INDEPENDENT = 0.25
 FRAMES_TO_CONFIRM = 2
 WEAK_FRAME = 0.5  # our choice: what a sighting below the evidence score counts among those frames
 HIT_RATE = 0.25  # our choice (LSST .7 of visits): sightings per eligible frame without which nothing is confirmed
@@ -136,7 +139,7 @@ def match(
         away = at.away(spot.x, spot.y)
         if away > 1 or abs(_strength_residual(spot, particle, view)) > math.log(STRENGTH_RATIO):
             continue
-        looks = max(_agreement(spot, particle, view), math.log(MISMEASURED))
+        looks = max(_agreement(particle, at, spot, view), math.log(MISMEASURED))
         if at.log_density(spot.x, spot.y) + looks > math.log(crowd):
             pairs.append((away, -spot.score, spot.x, spot.y, particle.id, index, particle))
     matched: dict[int, Particle] = {}
@@ -216,13 +219,15 @@ def _seen(particle: Particle, at: Prediction, spot: Spot, gain: float, view: Vie
     others = _otherness([each.scene for each in particle.sightings], at, view)
     news = (_newness(particle, e, w, at, spot, view) for e, w in zip(particle.sightings, others, strict=True))
     weight = min(news, default=1.0)
-    independent = weight >= INDEPENDENT
-    count = particle.independent_frames + independent
-    ceiling = LOG_ODDS_MAX if count >= FRAMES_TO_CONFIRM else max(ONE_SCENE_MAX, particle.log_odds)
+    independent = weight >= PARTLY_INDEPENDENT
+    sightings = particle.sightings
+    if independent:
+        sightings = (*sightings, replace(_sighting(spot, view), independence=weight))[-SCENES_KEPT:]
+    surroundings = sum(_frames_worth(each) for each in sightings)
+    ceiling = LOG_ODDS_MAX if surroundings >= FRAMES_TO_CONFIRM else max(ONE_SCENE_MAX, particle.log_odds)
     log_odds = min(particle.log_odds + weight * gain, ceiling)
-    sightings = (*particle.sightings, _sighting(spot, view))[-SCENES_KEPT:] if independent else particle.sightings
     often_enough = particle.frames_seen + 1 >= HIT_RATE * (particle.frames_eligible + 1)
-    sure = sum(1.0 if each.score >= view.evidence_score else WEAK_FRAME for each in sightings)
+    sure = sum(_frames_worth(each) * (1.0 if each.score >= view.evidence_score else WEAK_FRAME) for each in sightings)
     seen = replace(
         particle,
         log_odds=log_odds,
@@ -230,7 +235,7 @@ def _seen(particle: Particle, at: Prediction, spot: Spot, gain: float, view: Vie
         last_seen=_latest(particle.last_seen, view.taken_at),
         frames_seen=particle.frames_seen + 1,
         frames_eligible=particle.frames_eligible + 1,
-        independent_frames=count,
+        independent_frames=particle.independent_frames + independent,
         f_numbers=_with(particle.f_numbers, view.f_number),
     )
     seen = replace(seen, ever_confirmed=seen.ever_confirmed or seen.confirmed)
@@ -239,6 +244,11 @@ def _seen(particle: Particle, at: Prediction, spot: Spot, gain: float, view: Vie
     known_lens = view.lens is not None or not particle.places
     places = with_sighting(particle.places, sightings[-1]) if known_lens else particle.places
     return _refined(replace(seen, sightings=sightings, places=places), body, view.pixel_pitch_um)
+
+
+def _frames_worth(sighting: Sighting) -> float:
+    """Say what a sighting counts among the frames in new surroundings: 1 or, if they are partly known, less."""
+    return min(sighting.independence / INDEPENDENT, 1.0)
 
 
 def _missed(particle: Particle, at: Prediction, view: View) -> Particle:
@@ -270,7 +280,7 @@ def _hit(particle: Particle, at: Prediction, spot: Spot, view: View, crowd: floa
         return -math.inf
     place = at.log_density(spot.x, spot.y) - math.log(crowd)
     found = math.log(max(spot.score, 1e-3) * at.p_visible / TYPICAL_DETECTION)
-    return found + place + _agreement(spot, particle, view)
+    return found + place + _agreement(particle, at, spot, view)
 
 
 def _crowd(spots: Sequence[Spot], view: View) -> float:
@@ -278,7 +288,7 @@ def _crowd(spots: Sequence[Spot], view: View) -> float:
     return max(SPOTS_PER_PX2, sum(_speaks(spot, view) for spot in spots) / (view.width * view.height))
 
 
-def _agreement(spot: Spot, particle: Particle, view: View) -> float:
+def _agreement(particle: Particle, at: Prediction, spot: Spot, view: View) -> float:
     """Say how much likelier a spot's depth and width are if it is the particle than if it is another thing, as ln.
 
     It is compared with how the particle looked at the nearest f-number, so that little rests on what is foretold.
@@ -288,7 +298,7 @@ def _agreement(spot: Spot, particle: Particle, view: View) -> float:
         return _told(_strength_residual(spot, particle, view), STRENGTH_ERROR, STRENGTH_SPREAD)
     steps = [abs(math.log(view.f_number / earlier.f_number)) for earlier in known if earlier.f_number]
     nearest = [earlier for earlier, step in zip(known, steps, strict=True) if step <= min(steps)]
-    changes = [_changes(particle, earlier, spot, view) for earlier in nearest]
+    changes = [_changes(particle, earlier, at, spot) for earlier in nearest]
     depth, width = (
         statistics.median(seen - foretold for seen, foretold in each) for each in zip(*changes, strict=True)
     )
@@ -304,12 +314,12 @@ def _told(residual: float, error: float, spread: float) -> float:
 
 
 def _changes(
-    particle: Particle, earlier: Sighting, spot: Spot, view: View
+    particle: Particle, earlier: Sighting, at: Prediction, spot: Spot
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Give the change of ln A and of ln width since an earlier sighting, each as seen and as the apertures foretell."""
-    assert view.f_number and earlier.f_number, "nothing is foretold of an unknown aperture"
-    depth = math.log(particle.attenuation_at(view.f_number) / particle.attenuation_at(earlier.f_number))
-    width = math.log(particle.diameter_px_at(view.f_number) / particle.diameter_px_at(earlier.f_number))
+    assert at.attenuation and earlier.f_number, "nothing is foretold of an unknown aperture"
+    depth = math.log(at.attenuation / particle.attenuation_at(earlier.f_number))
+    width = math.log(at.diameter_px / particle.diameter_px_at(earlier.f_number))
     return (
         (math.log(spot.attenuation / earlier.attenuation), depth),
         (math.log(spot.diameter_px / earlier.diameter_px), width),
@@ -331,7 +341,7 @@ def _newness(particle: Particle, earlier: Sighting, weight: float, at: Predictio
     def tells(change: float, foretold: float, error: float) -> float:
         return (change**2 - (change - foretold) ** 2) / (2 * error**2)
 
-    depth, width = _changes(particle, earlier, spot, view)
+    depth, width = _changes(particle, earlier, at, spot)
     ratio = tells(*depth, DEPTH_CHANGE_ERROR) + tells(*width, WIDTH_CHANGE_ERROR)
     return max(weight, TELLS_MOST * min(max((ratio - TELLS_FROM) / (TELLS_ALL - TELLS_FROM), 0.0), 1.0))
 
@@ -409,10 +419,8 @@ def _strength(attenuation: float, diameter_px: float, f_number: float | None, bl
 
 def _strength_residual(spot: Spot, particle: Particle, view: View) -> float:
     """Compare a spot's strength with the particle's: ln(E of the frame / E of the map)."""
-    if spot.attenuation <= 0 or spot.diameter_px <= 0:
-        return math.inf
     strength = _strength(spot.attenuation, spot.diameter_px, view.f_number, particle.blur_constant)
-    return math.log(strength / particle.strength_px2)
+    return math.log(strength / particle.strength_px2) if strength > 0 else math.inf
 
 
 def _log_blurs(sightings: Iterable[Sighting]) -> list[float]:

@@ -51,7 +51,10 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """One independent frame in which a particle was seen: where (map coordinates), how, through what."""
+    """One frame in which a particle was seen: where (map coordinates), how, through what.
+
+    *independence* says how far its surroundings were new then, up to 1 (`dustd.evidence`).
+    """
 
     scene: Scene
     mx: float
@@ -62,6 +65,7 @@ class Sighting:
     focal_length_mm: float | None
     lens: str | None
     score: float = 1.0
+    independence: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +85,8 @@ class Particle:
 
     *strength_px2* is the light it takes at any aperture, *blur_constant* its blur at f/1, *opacity* the deepest it can
     get (all `dustd.optics`). *frames_seen* counts sightings, *frames_eligible* the frames in which it would have been
-    visible, *independent_frames* the sightings in new surroundings. *sightings* and *missed_in* keep the latest scenes,
-    *places* where each lens has shown it. *remembered* marks dust known from before the last cleaning.
+    visible, *independent_frames* the sightings in new or partly new surroundings. *sightings* and *missed_in* keep the
+    latest scenes, *places* where each lens has shown it. *remembered* marks dust known from before the last cleaning.
     """
 
     id: str

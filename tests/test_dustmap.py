@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dustd import dustmap, optics
 from dustd.dustmap import State, Thresholds, observe, reconcile
-from dustd.evidence import look, visible_from
+from dustd.evidence import independence, look, visible_from
 from dustd.frame import centred, from_centre
 from dustd.lenses import BodyOptics
 from dustd.particle import View, predict
@@ -86,6 +86,23 @@ def test_thirty_sightings_of_one_scene_are_worth_one():
     (particle,) = fold([(view(n, light, noise=n), [spot()]) for n in range(30)]).particles
     assert particle.frames_seen == 30
     assert particle.independent_frames == 1
+    assert not particle.confirmed
+    assert particle.log_odds <= dustmap.ONE_SCENE_MAX
+
+
+def test_surroundings_that_are_partly_new_add_up():
+    """The camera stands still, but the light on the backdrop changes by a third, to either side."""
+    views = [view(n, plain(0.3 * math.exp(change), 7)) for n, change in enumerate((0.0, 0.31, -0.31))]
+    weights = [independence(views[n].evidence, views[0].evidence, 3000, 1500, 28) for n in (1, 2)]
+    assert all(dustmap.PARTLY_INDEPENDENT < weight < dustmap.INDEPENDENT for weight in weights)
+    states = [fold([(each, [spot()]) for each in views[: n + 1]]) for n in range(3)]
+    assert [state.particles[0].confirmed for state in states] == [False, False, True]
+
+
+def test_the_same_partly_new_surroundings_again_and_again_add_up_to_nothing():
+    lights = [plain(0.3 * math.exp(0.31 * (n % 2)), 7) for n in range(30)]
+    (particle,) = fold([(view(n, light, noise=n), [spot()]) for n, light in enumerate(lights)]).particles
+    assert (particle.frames_seen, particle.independent_frames) == (30, 2)
     assert not particle.confirmed
     assert particle.log_odds <= dustmap.ONE_SCENE_MAX
 
