@@ -204,7 +204,9 @@ class Store:
             body = _lock(db, body_id)
             if body is None:
                 return False
-            if not _exists(db, epochs, body_id, epochs.c.started_at == place):
+            # One noticed there gives way, unless its frames are too old to be folded anew.
+            stays = (epochs.c.how == "declared") | (epochs.c.place <= body.horizon)
+            if not _exists(db, epochs, body_id, epochs.c.started_at == place, stays):
                 place = max(place, body.horizon + " ")  # a space sorts before whatever may follow the horizon
                 row = {"body_id": body_id, "place": place, "how": "declared", "started_at": history.cleaning_place(at)}
                 db.execute(epochs.insert(), row)
