@@ -8,8 +8,9 @@ bit-identical.
 This module knows arrays and values; it does not know files or the dust map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from dustd.frame import Frame
 from dustd.measure import (
     EDGE_SHARE,
     MARGIN_PX,
+    KnownShadow,
     Shadow,
     filtered,
     fit,
@@ -47,8 +49,10 @@ class Corrected:
     spots: tuple[Spot, ...]
 
 
-def correct(frame: Frame, spots: Sequence[Spot]) -> Corrected:
+def correct(frame: Frame, spots: Sequence[Spot], known: Mapping[int, KnownShadow] = MappingProxyType({})) -> Corrected:
     """Correct the wanted *spots* of a frame, deepest first; the frame itself is never modified.
+
+    *known* is what the dust map knows of their shadows, by spot id.
 
     Overlapping spots are fitted one after the other on what the earlier ones left, so that nothing is divided twice.
     The result is deterministic.
@@ -57,13 +61,13 @@ def correct(frame: Frame, spots: Sequence[Spot]) -> Corrected:
     done = {spot.id: spot for spot in spots}
     order = sorted((spot for spot in spots if spot.wanted), key=lambda spot: -spot.attenuation)
     for k, spot in enumerate(order):
-        action, words = _treat(work, spot, [*order[k + 1 :], *(s for s in spots if not s.wanted)])
+        action, words = _treat(work, spot, known.get(spot.id), [*order[k + 1 :], *(s for s in spots if not s.wanted)])
         reason = f"{spot.reason}; {words}" if spot.reason else words
         done[spot.id] = replace(spot, action=action, reason=reason)
     return Corrected(raw=work.raw, spots=tuple(done[spot.id] for spot in spots))
 
 
-def _treat(work: Frame, spot: Spot, others: Sequence[Spot]) -> tuple[Action, str]:
+def _treat(work: Frame, spot: Spot, known: KnownShadow | None, others: Sequence[Spot]) -> tuple[Action, str]:
     """Correct one spot in *work*; return what was done and why."""
     start = Shadow(
         x=spot.x,
@@ -72,6 +76,8 @@ def _treat(work: Frame, spot: Spot, others: Sequence[Spot]) -> tuple[Action, str
         ramp_px=float(np.clip(spot.edge_px / EDGE_SHARE, 0.15 * spot.diameter_px, spot.diameter_px)),
         attenuation=float(np.clip(spot.attenuation, 0.01, 0.95)),
     )
+    if known is not None:
+        start = replace(known.shadow, x=spot.x, y=spot.y)
     half = max(2.4 * start.reach_px, start.reach_px + MARGIN_PX)
     patch = cut(work, spot.x, spot.y, half, avoid=_circles(spot, others))
     if _all_clipped(work, start):
@@ -81,7 +87,7 @@ def _treat(work: Frame, spot: Spot, others: Sequence[Spot]) -> tuple[Action, str
         return "left", "left alone: too little of its surroundings is usable to judge it"
     weights = whitener(patch.log, patch.known & ~hole(patch, start, SKIRT))
     slack = (start.diameter_px / 4, start.diameter_px / 4)
-    shadow = fit(patch, start, weights, slack_px=slack, search=True)
+    shadow = fit(patch, start, weights, slack_px=slack, search=known is None)
     if shadow is None:
         return "left", "left alone: no loss of light can be measured here"
     share = f"{shadow.attenuation:.0%} of the light"

@@ -5,7 +5,8 @@ shadow is laid over the whitened log light around its place (`dustd.measure`), a
 answers that the same shadow gives all around, where no dust is known. That ratio, the signal-to-noise, says how much
 likelier the light is with the dust than without; with what the map believes, it decides.
 
-`look` knows light alone, `look_again` goes through the map. Neither changes what the map believes.
+`look` knows light alone, `look_again` goes through the map, `shadows` tells the correction what the map knows. None
+changes what the map believes.
 """
 
 import math
@@ -17,8 +18,8 @@ import numpy as np
 
 from dustd.dustmap import SPOTS_PER_PX2, UNBELIEVABLE, State, align
 from dustd.frame import Frame
-from dustd.measure import DIAMETER_LIMITS_PX, EDGE_SHARE, Shadow, filtered, hole, whitener
-from dustd.particle import Particle, Prediction, View, predict
+from dustd.measure import DIAMETER_LIMITS_PX, EDGE_SHARE, KnownShadow, Shadow, filtered, hole, whitener
+from dustd.particle import RADIUS_SIGMAS, Particle, Prediction, View, predict
 from dustd.patch import Patch, cut, fill
 from dustd.spot import Spot
 
@@ -34,6 +35,8 @@ SUREST = 7.0
 # Share of places where the scene does what its surroundings do not, and how much more it does there; our choice, tried
 # on generated frames.
 STRANGE, WIDER = 0.1, 2.5
+# Of ln A as the map foretells it: one sighting's measurement, and what no number of them takes away.
+SIGHTING_ERROR, FORETOLD_ERROR = 0.3, 0.1
 UNSURE_DEPTH = 0.5  # how far the predicted depth may be off, as a share of it: texture, wave optics (facts §1.1)
 
 
@@ -158,6 +161,25 @@ def look_again(frame: Frame, spots: Sequence[Spot], state: State, view: View, li
             continue
         seen_again.append(_spot(first_id + len(seen_again), particle, at, seen))
     return tuple(seen_again)
+
+
+def shadows(spots: Sequence[Spot], state: State, view: View) -> dict[int, KnownShadow]:
+    """Say what the map knows of the shadows of *spots* in this frame, by spot id; nothing of those it does not know."""
+    body = align(spots, state, view)
+    particles = {particle.id: particle for particle in state.particles}
+    found = {}
+    for spot in spots:
+        if (particle := particles.get(spot.particle_id or "")) is None:
+            continue
+        at = predict(particle, view, body)
+        if at.attenuation is None:
+            continue
+        found[spot.id] = KnownShadow(
+            shadow=expected_shadow(at),
+            place_error_px=max(at.radius_px / RADIUS_SIGMAS, at.radial_px / 2),
+            depth_error=math.hypot(FORETOLD_ERROR, SIGHTING_ERROR / math.sqrt(max(1, len(particle.sightings)))),
+        )
+    return found
 
 
 def _prior(particle: Particle, at: Prediction) -> float:

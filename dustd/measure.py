@@ -55,6 +55,18 @@ class Shadow:
         return 1 - t * t * (3 - 2 * t)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownShadow:
+    """What is known of a shadow before looking at this frame: the most likely *shadow*, and how far it may be off.
+
+    Standard deviations: *place_error_px* along each axis, *depth_error* of ln attenuation.
+    """
+
+    shadow: Shadow
+    place_error_px: float
+    depth_error: float
+
+
 def measure(frame: Frame, detection: Detection, spot_id: int, calibration: Calibration = AS_IT_IS) -> Spot:
     """Measure the spot inside a detector's box: centre, width at half depth, 10-90 % edge, attenuation.
 

@@ -7,7 +7,7 @@ that a restart finishes what a kill interrupted and counts nothing twice.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,10 +25,10 @@ from dustd.errors import DustdError, FrameError
 from dustd.frame import Camera, Frame
 from dustd.images import encode_jpeg, encode_tiff, orient
 from dustd.integrity import require_whole
-from dustd.known import look_again
+from dustd.known import look_again, shadows
 from dustd.lenses import BodyOptics
 from dustd.light import overview
-from dustd.measure import measure
+from dustd.measure import KnownShadow, measure
 from dustd.metadata import read_camera, read_source_metadata
 from dustd.particle import View, view_of
 from dustd.raw import OpenRaw, open_raw
@@ -55,10 +55,12 @@ OVERVIEW_STEP_PX = {"bayer": 8, "xtrans": 6, "mono": 8, "linear": 8}
 class Judgement:
     """What detector and map made of a frame: spots with their reasons, and the record's account of the looking.
 
-    *stack* is the body's average of frames with this one in it, None where none is kept.
+    *known* is what the map knows of their shadows, by spot id. *stack* is the body's average of frames with this one
+    in it, None where none is kept.
     """
 
     spots: tuple[Spot, ...]
+    known: Mapping[int, KnownShadow]
     detector: DetectorInfo
     evidence: dict
     stack: Stack | None
@@ -135,7 +137,7 @@ class Pipeline:
             with timer("reconcile"):
                 judged = self._judge(frame, seen, sensitivity)
             with timer("correct"):
-                corrected = correct(frame, judged.spots)
+                corrected = correct(frame, judged.spots, judged.known)
             changed = any(spot.action != "left" for spot in corrected.spots)
             with timer("write"):
                 image = None
@@ -189,6 +191,7 @@ class Pipeline:
         stack = self._stacked(light, step, view, state.optics, frame.camera.body_id)
         return Judgement(
             spots=known if stack is None else known + reveal(stack, known, state, view, state.optics),
+            known=shadows(known, state, view),
             stack=stack,
             detector=DetectorInfo(
                 model_id=self.detector.model_id,

@@ -9,7 +9,7 @@ import pytest
 from dustd import evidence
 from dustd.dustmap import State
 from dustd.frame import Camera, Frame, centred
-from dustd.known import LEAST_SNR, SUREST, look, look_again
+from dustd.known import LEAST_SNR, SUREST, look, look_again, shadows
 from dustd.light import overview
 from dustd.measure import Shadow
 from dustd.particle import Particle, Scene, Sighting, places_of, predict, view_of
@@ -162,3 +162,17 @@ def test_a_lens_that_moves_dust_unforeseeably_widens_the_search_outwards_only():
     outwards = look(frame, far, radius_px=11, radial_px=(40.0, 0.0))
     assert abs(outwards.shadow.x - 240) < 6
     assert outwards.snr > LEAST_SNR
+
+
+def test_the_correction_is_told_what_the_map_knows_of_a_shadow_and_how_surely():
+    frame = frame_with(0.02)
+    dust, view = particle(frame), view_in(frame_with(0.02))
+    here = Spot(id=3, x=HERE.x, y=HERE.y, diameter_px=9, edge_px=3, attenuation=0.3, score=0.5, particle_id=dust.id)
+    stranger = dataclasses.replace(here, id=4, particle_id=None)
+    known = shadows([here, stranger], State(particles=(dust,)), view)
+    assert list(known) == [3]
+    assert known[3].shadow.attenuation == pytest.approx(0.02, rel=0.05)
+    assert known[3].shadow.diameter_px == pytest.approx(DIAMETER, rel=0.05)
+    assert known[3].place_error_px > 0
+    often = dataclasses.replace(dust, sightings=dust.sightings * 8)
+    assert shadows([here], State(particles=(often,)), view)[3].depth_error < known[3].depth_error

@@ -81,7 +81,7 @@ def play(takes: Sequence[Take], looker: Looker) -> Iterator[Step]:
             body_id = frame.camera.body_id
             before = store.state(body_id, frame.camera.taken_at)
             judged = pipeline._judge(frame, looker.seen(shot), SENSITIVITY)
-            spots = correct(frame, judged.spots).spots
+            spots = correct(frame, judged.spots, judged.known).spots
             record = Record(
                 source=Source(name=f"{take.session}-{take.number:03d}", size=0, sha256="", mtime_ns=0),
                 camera=frame.camera,
