@@ -2,44 +2,51 @@
 
 Predictor 1 because darktable's decoder knows no other. One Huffman table, fitted to the picture, is shared by all its
 tiles, so that the code word of each of the 65536 possible differences can be looked up; packing the code words into
-bytes is the part that numpy has to be tricked into (`_pack`).
+bytes is the part that numpy has to be tricked into (`_joined`, `_packed`). Nothing here holds Python's lock for long:
+threads share the tiles.
 """
 
 import heapq
+import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 PRECISION = 16
 CATEGORIES = 17  # number of bits of a difference, 0 to 16
 _SAMPLED_ROWS = 8  # every eighth row is enough to fit 17 frequencies
+_WORD_BITS = np.uint64(64)
 
 
-def encode_tiles(image: np.ndarray, *, components: int, tile_px: int = 512) -> list[bytes]:
+def encode_tiles(image: np.ndarray, *, components: int, tile_px: int = 256) -> list[bytes]:
     """Compress an image into square tiles, row by row; each item is one complete JPEG stream.
 
     *image* is (H, W) or (H, W, samples) uint16. Tiles reaching over its right or bottom edge are filled by repeating
     the last column or row. A sample is predicted from the one *components* places to its left: 2 for Bayer (the same
-    colour), the number of samples per pixel otherwise. *tile_px* must be a multiple of 16 (TIFF 6.0 §15).
+    colour), the number of samples per pixel otherwise. *tile_px* must be a multiple of 16 (TIFF 6.0 §15); small tiles
+    keep what is worked on in the processor's cache.
     """
     samples = image.shape[2] if image.ndim == 3 else 1
     lengths = _code_lengths(_category_counts(image.reshape(len(image), -1)[::_SAMPLED_ROWS], components))
-    codes, sizes = _difference_codes(lengths)
+    table = _words(lengths)
     header = _header(lengths, tile_px, tile_px * samples // components, components)
-    return [
-        header + _pack(codes[differences], sizes[differences]) + b"\xff\xd9"
-        for differences in (_differences(tile, components) for tile in _tiles(image, tile_px))
-    ]
-
-
-def _tiles(image: np.ndarray, tile_px: int):
-    """Yield the tiles as (tile_px, tile_px * samples) arrays."""
     height, width = image.shape[:2]
-    for top in range(0, height, tile_px):
-        for left in range(0, width, tile_px):
-            tile = image[top : top + tile_px, left : left + tile_px]
-            missing = ((0, tile_px - tile.shape[0]), (0, tile_px - tile.shape[1])) + ((0, 0),) * (image.ndim - 2)
-            yield np.pad(tile, missing, mode="edge").reshape(tile_px, -1)
+    corners = [(top, left) for top in range(0, height, tile_px) for left in range(0, width, tile_px)]
+
+    def stream(corner: tuple[int, int]) -> bytes:
+        words = table.take(_differences(_tile(image, *corner, tile_px), components).astype(np.intp)).view(np.uint32)
+        return b"".join((header, _packed(*_joined(words[::2], words[1::2])), b"\xff\xd9"))
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        return list(threads.map(stream, corners))
+
+
+def _tile(image: np.ndarray, top: int, left: int, tile_px: int) -> np.ndarray:
+    """Cut one tile, filled where it reaches over the edge: (tile_px, tile_px * samples)."""
+    tile = image[top : top + tile_px, left : left + tile_px]
+    missing = ((0, tile_px - tile.shape[0]), (0, tile_px - tile.shape[1])) + ((0, 0),) * (image.ndim - 2)
+    return (np.pad(tile, missing, mode="edge") if np.any(missing) else tile).reshape(tile_px, -1)
 
 
 def _differences(rows: np.ndarray, components: int) -> np.ndarray:
@@ -87,11 +94,12 @@ def _by_length(lengths: tuple[int, ...]) -> list[int]:
     return sorted(range(CATEGORIES), key=lambda category: (lengths[category], category))
 
 
-def _difference_codes(lengths: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Tabulate, for each difference modulo 2^16, its complete code word (uint64) and the word's bits (uint8).
+def _words(lengths: tuple[int, ...]) -> np.ndarray:
+    """Tabulate, for each difference modulo 2^16, its code word and the word's bits: (65536,) uint64, bits << 32 | word.
 
     A code word is the category's Huffman code, then the difference's own bits: a negative one is written minus one,
-    cut to the category's width; category 16 (only -32768) has no bits of its own (T.81 H.1.2.2).
+    cut to the category's width; category 16 (only -32768) has no bits of its own (T.81 H.1.2.2). None is longer than
+    14 + 15 bits.
     """
     prefixes = np.zeros(CATEGORIES, np.uint64)
     code = previous = 0
@@ -104,40 +112,50 @@ def _difference_codes(lengths: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]
     extra = np.where(category == 16, 0, category).astype(np.uint64)
     difference = np.arange(1 << 16, dtype=np.uint64)
     own = (difference - (difference >> np.uint64(15))) & ((np.uint64(1) << extra) - np.uint64(1))
-    sizes = np.array(lengths, np.uint8)[category] + extra.astype(np.uint8)
-    return (prefixes[category] << extra) | own, sizes
+    sizes = np.array(lengths, np.uint64)[category] + extra
+    return sizes << np.uint64(32) | prefixes[category] << extra | own
 
 
-def _pack(codes: np.ndarray, sizes: np.ndarray) -> bytes:
-    """Write code words one after the other, most significant bit first, the last byte filled with ones.
-
-    Neighbours are joined pairwise as long as every pair fits into 64 bits. Then each word's place is a running sum;
-    the words that start in the same 64-bit cell do not overlap, so their sum is their union, and only the last of
-    them can reach into the next cell.
-    """
+def _joined(codes: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Join neighbouring code words as long as seven pairs in eight fit into 64 bits; pairs that do not stay apart."""
     while len(codes) > 1:
         if len(codes) % 2:
-            codes, sizes = np.append(codes, np.uint64(0)), np.append(sizes, np.uint8(0))
-        pairs = sizes[::2] + sizes[1::2]
-        if pairs.max() > 64:
+            codes, sizes = (np.append(values, values.dtype.type(0)) for values in (codes, sizes))
+        pair_sizes = sizes[::2] + sizes[1::2]
+        apart = np.flatnonzero(pair_sizes > _WORD_BITS)
+        if len(apart) * 8 > len(pair_sizes):
             break
-        codes, sizes = (codes[::2] << sizes[1::2]) | codes[1::2], pairs
+        pairs = np.left_shift(codes[::2], sizes[1::2], dtype=np.uint64)
+        pairs |= codes[1::2]
+        if len(apart):
+            pairs[apart], pair_sizes[apart] = codes[::2][apart], sizes[::2][apart]
+            pairs = np.insert(pairs, apart + 1, codes[1::2][apart])
+            pair_sizes = np.insert(pair_sizes, apart + 1, sizes[1::2][apart])
+        codes, sizes = pairs, pair_sizes
+    return codes, sizes
 
-    ends = np.cumsum(sizes, dtype=np.int64)
+
+def _packed(codes: np.ndarray, sizes: np.ndarray) -> bytearray:
+    """Write code words one after the other, most significant bit first, the last byte filled with ones.
+
+    Each word's place is a running sum of *sizes* (bits, at most 64). In each 64-bit cell of the output at least one
+    word starts; those that do, do not overlap, so that their sum, a difference of running sums modulo 2^64, is their
+    union. Only the last of them can reach into the next cell.
+    """
+    ends = np.cumsum(sizes, dtype=np.uint64)
     starts = ends - sizes
-    cells, places = starts >> 6, (starts & 63).astype(np.uint64)
-    aligned = codes << (np.uint64(64) - sizes)  # sizes of 0 occur only with code 0
-    last = np.append(np.flatnonzero(np.diff(cells)), len(cells) - 1)
-    first = np.append(0, last[:-1] + 1)
-    total_bits = int(ends[-1])
-    packed = np.zeros(total_bits // 64 + 2, np.uint64)
-    packed[cells[first]] = np.add.reduceat(aligned >> places, first)
-    spills = last[places[last] > 0]
-    packed[cells[spills] + 1] |= aligned[spills] << (np.uint64(64) - places[spills])
-    padding = -total_bits % 8
-    data = bytearray(packed.byteswap().view(np.uint8)[: (total_bits + padding) // 8].tobytes())
+    places = starts & np.uint64(63)
+    aligned = codes << (_WORD_BITS - sizes)  # numpy shifts everything out where sizes is 0
+    sums = np.cumsum(aligned >> places)
+    last = np.flatnonzero((starts ^ ends) > np.uint64(63))  # of each full cell
+    cells = np.append(sums[last], sums[-1])
+    cells[1:] -= cells[:-1].copy()
+    cells[1:] |= aligned[last] << (_WORD_BITS - places[last])
+    bits = int(ends[-1])
+    padding = -bits % 8
+    data = bytearray(cells.byteswap().view(np.uint8)[: (bits + padding) // 8])
     data[-1] |= (1 << padding) - 1
-    return bytes(data).replace(b"\xff", b"\xff\x00")
+    return data.replace(b"\xff", b"\xff\x00")
 
 
 def _header(lengths: tuple[int, ...], rows: int, columns: int, components: int) -> bytes:
