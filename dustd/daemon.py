@@ -1,58 +1,61 @@
-"""The daemon's loop: watch, settle, process one frame at a time, oldest first, for months.
+"""The daemon's loop: watch, settle, process one frame at a time, for months.
 
 Two threads: watchdog's, which only queues events, and this one, which does everything else, so there are no locks.
-A frame meets one of three fates. Its own fault (FrameError, or an error nobody foresaw): it is tried once more when
-it changes or has had time to arrive whole, then recorded as failed. The surroundings' fault (disk full, share away):
-its folder pauses and the same frame is tried again, later and later. Otherwise it is done. What a frame *is* and
-what processing means, this module does not know.
+A frame meets one of four fates. Its own fault (FrameError, or an error nobody foresaw): it is tried once more when
+it changes or has had time to arrive whole, then recorded as failed. Its file cannot be read just now
+(UnreadableError): it is tried again, later and later. The surroundings' fault (disk full, share away): its folder
+pauses and the same frame is tried again. Otherwise it is done. What a frame *is* and what processing means, this
+module does not know.
 """
 
 import contextlib
-import fcntl
-import os
 import queue
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import structlog
 
 from dustd import files, notify
-from dustd.errors import ConfigError, DustdError, FrameError, ModelError, SurroundingsError
+from dustd.errors import (
+    ConfigError,
+    DustdError,
+    FrameError,
+    ModelError,
+    SurroundingsError,
+    UnreadableError,
+    cannot_be_read,
+)
+from dustd.lane import IsDone, Lane, Timing
 from dustd.ledger import is_own_output
-from dustd.settle import Look, Settle
-from dustd.walk import look_at, scan
+from dustd.status import Progress, duration
+from dustd.walk import look_at
 from dustd.watch import Watch, WatchedFolder
 
 log = structlog.get_logger()
 
 TICK_S = 1.0  # the longest sleep: heartbeat, folders that come and go
-SCAN_TURN_S = 0.25  # a big share is scanned in turns, between frames
-POLL_S = 3.0  # scan period where no events arrive
-SCAN_SHARE = 4  # between two scans, rest this many times as long as a scan took
-MAX_WAITING = 20_000  # files held in memory per folder; a scan finds the others when there is room
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+PACE_FRAMES = 20  # the time per frame is the mean of so many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """*quiet_s* without change before a file is read; *give_up_s* after its last change before it counts as broken;
-    *rescan_s* between scans, the net under lost events.
-    """  # fmt: skip
+class Plan:
+    """What to watch, and how; replaced as a whole when the configuration changes."""
 
-    quiet_s: float
-    give_up_s: float
-    rescan_s: float
+    folders: tuple[WatchedFolder, ...]
+    timing: Timing
 
 
 Process = Callable[[Path, WatchedFolder], Literal["done", "retry"]]
 Fail = Callable[[Path, WatchedFolder, DustdError], None]
-IsDone = Callable[[Path, WatchedFolder], bool]
 Between = Callable[[], str]
+Reload = Callable[[bool], Plan | None]
+Tell = Callable[[Progress], None]
 
 
 def serve(
@@ -63,114 +66,87 @@ def serve(
     fail: Fail,
     is_done: IsDone,
     between: Between = str,
+    reload: Reload = lambda _asked: None,
+    tell: Tell = lambda _progress: None,
 ) -> None:
     """Process every frame that is in *folders* or arrives there, until SIGTERM or SIGINT.
 
     *process* cleans one frame, with its model warmed before this call, and calls `notify.heartbeat` when it takes
     long; "retry" says that the file changed while it was read. *fail* records a failed frame. Both may raise
-    SurroundingsError. *is_done* tells whether a frame as it is now needs nothing any more; *between* is called between
-    frames and returns what else the status line should say, if anything; both must be quick.
+    SurroundingsError. *is_done* tells whether a frame as it is now needs nothing any more. Called between frames:
+    *between*, which returns what else the status line should say, if anything; *reload*, which gives a new plan if
+    there is one (told True after SIGHUP, else False); *tell*, which hears of every turn of the loop. These must be
+    quick. SIGHUP also tries again at once what was put off, and searches all folders.
     The first signal lets the current frame finish, the second ends the program at once. Main thread only.
     """
-    for folder in folders:
-        files.remove_stale_temps(folder.output)
+    _remove_stale_temps(folders)
     with Watch(folders) as watching:
-        loop = _Loop(watching, folders, timing, process=process, fail=fail, is_done=is_done, between=between)
-        with _stop_on_signals(loop.stop):
+        loop = _Loop(watching, Plan(folders=tuple(folders), timing=timing), process, fail, is_done)
+        with _on_signals(loop.stop, loop.hurry):
             notify.ready()
-            loop.run()
+            loop.run(between, reload, tell)
     notify.stopping()
     log.info("stopped")
 
 
-@contextlib.contextmanager
-def only_one(state_folder: Path) -> Iterator[None]:
-    """Hold the lock that only one daemon per state folder can have. Raises SurroundingsError if it is taken."""
-    state_folder.mkdir(parents=True, exist_ok=True)
-    with (state_folder / "dustd.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            lock.seek(0)
-            raise SurroundingsError(
-                f"another dustd (process {lock.read().strip() or 'unknown'}) already uses these dust maps",
-                remedy="Stop it first, or give this one its own map.store",
-                path=state_folder,
-            ) from exc
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
-
-
-@dataclass(slots=True, kw_only=True)
-class _Lane:
-    """All that goes on in one watched folder; a pause of one does not hold up the others."""
-
-    folder: WatchedFolder
-    settle: Settle
-    scans: deque[Iterator[tuple[Path, Look] | None]] = field(default_factory=deque)
-    scan_started_at: float = 0.0
-    next_scan_at: float = 0.0
-    pause_s: float = 0.0
-    paused_until: float = 0.0
-    problem: str = ""
-    hopeless: dict[Path, Look] = field(default_factory=dict)  # failed, and not even that could be recorded
-
-
 class _Loop:
-    def __init__(
-        self,
-        watching: Watch,
-        folders: Sequence[WatchedFolder],
-        timing: Timing,
-        *,
-        process: Process,
-        fail: Fail,
-        is_done: IsDone,
-        between: Between,
-    ) -> None:
+    def __init__(self, watching: Watch, plan: Plan, process: Process, fail: Fail, is_done: IsDone) -> None:
         self.watching = watching
-        self.timing = timing
         self.process = process
         self.fail = fail
         self.is_done = is_done
-        self.between = between
-        self.outputs = tuple(folder.output for folder in folders)
-        self.lanes = {
-            folder: _Lane(folder=folder, settle=Settle(quiet_s=timing.quiet_s, give_up_s=timing.give_up_s))
-            for folder in folders
-        }
-        self.stopping = False
+        self.lanes: dict[WatchedFolder, Lane] = {}
+        self.stopping = self.hurried = False
         self.next_refresh_at = 0.0
         self.status = self.aside = ""
-        self.unreadable: set[str] = set()
+        self.paces_s: deque[float] = deque(maxlen=PACE_FRAMES)
+        self.tell: Tell = lambda _progress: None
+        self.apply(plan)
+
+    def apply(self, plan: Plan) -> None:
+        """Watch what *plan* says; folders that stay keep what waits in them."""
+        self.outputs = tuple(folder.output for folder in plan.folders)
+        for folder, lane in self.lanes.items():
+            if folder not in plan.folders:
+                log.info("folder_released", folder=str(folder.path), waiting=len(lane.settle))
+        self.lanes = {
+            folder: self.lanes.get(folder) or Lane(folder, plan.timing, self.is_done) for folder in plan.folders
+        }
+        for lane in self.lanes.values():
+            lane.retime(plan.timing)
+        self.watching.change(plan.folders)
+        self.next_refresh_at = 0.0
 
     def stop(self) -> None:
         """End after the current frame; safe in a signal handler."""
         self.stopping = True
         self.watching.events.put((None, Path(), 0.0))
 
-    def run(self) -> None:
+    def hurry(self) -> None:
+        """Reload and try everything again after the current frame; safe in a signal handler."""
+        self.hurried = True
+        self.watching.events.put((None, Path(), 0.0))
+
+    def run(self, between: Between, reload: Reload, tell: Tell) -> None:
+        self.tell = tell
         while not self.stopping:
             self._drain(self._idle_s(time.monotonic()))
+            self._reload(reload)
             self._refresh(time.monotonic())
-            for lane in self.lanes.values():
-                self._scan(lane)
+            for folder, lane in self.lanes.items():
+                lane.scan(
+                    self.outputs,
+                    present=self.watching.is_present(folder),
+                    has_events=self.watching.has_events(folder),
+                )
             notify.heartbeat()
-            self.aside = self.between()
+            self.aside = between()
             self._process_next()
 
     def _idle_s(self, now: float) -> float:
         """Say how long there is nothing to do but wait for an event."""
-        wake_at = now + TICK_S
-        for lane in self.lanes.values():
-            if lane.scans and len(lane.settle) < MAX_WAITING:
-                return 0.0
-            due = lane.settle.next_due()
-            if due is not None:
-                wake_at = min(wake_at, max(due, lane.paused_until))
-        return max(0.0, wake_at - now)
+        due_at = min((lane.due_at() for lane in self.lanes.values()), default=float("inf"))
+        return max(0.0, min(now + TICK_S, due_at) - now)
 
     def _drain(self, wait_s: float) -> None:
         """Take the events that are there, waiting for the first; many about one path are one."""
@@ -182,106 +158,85 @@ class _Loop:
                     latest[folder, path] = at
                 folder, path, at = self.watching.events.get_nowait()
         for (folder, path), at in latest.items():
-            lane = self.lanes[folder]
-            look = look_at(path)
-            if look is None:
-                continue
-            if not look.regular:
-                if path.is_dir() and not path.is_symlink():  # what was put in before it was watched made no events
-                    lane.scans.append(self._walk(lane, path))
-            elif len(lane.settle) < MAX_WAITING or path in lane.settle:
-                lane.settle.touch(path, at, look)
-            else:
-                lane.next_scan_at = 0.0
+            if folder in self.lanes:
+                self.lanes[folder].heard(path, at, self.outputs)
+
+    def _reload(self, reload: Reload) -> None:
+        asked, self.hurried = self.hurried, False
+        if asked:
+            notify.reloading()
+        plan = reload(asked)
+        if plan is not None:
+            _remove_stale_temps([folder for folder in plan.folders if folder not in self.lanes])
+            self.apply(plan)
+        if asked:
+            for lane in self.lanes.values():
+                lane.try_again()
+            notify.ready()
 
     def _refresh(self, now: float) -> None:
         if now < self.next_refresh_at:
             return
         self.next_refresh_at = now + TICK_S
+        for folder, lane in self.lanes.items():
+            if self.watching.has_events(folder) and lane.misses_events():
+                log.warning("watching_anew", folder=str(folder.path))
+                self.watching.release(folder)
         for folder in self.watching.refresh():
-            self.lanes[folder].next_scan_at = 0.0
-
-    def _scan(self, lane: _Lane) -> None:
-        """Take a turn at scanning; what is found is offered to settling."""
-        now = time.monotonic()
-        if not lane.scans and now >= lane.next_scan_at and self.watching.is_present(lane.folder):
-            lane.scans.append(self._walk(lane, lane.folder.path))
-            lane.scan_started_at = now
-        elif not lane.scans:
-            return
-        while lane.scans and len(lane.settle) < MAX_WAITING:
-            for item in lane.scans[0]:
-                if item is not None:
-                    self._offer(lane, *item)
-                if len(lane.settle) >= MAX_WAITING or time.monotonic() - now > SCAN_TURN_S:
-                    return
-            lane.scans.popleft()
-        if not lane.scans:
-            period_s = self.timing.rescan_s if self.watching.has_events(lane.folder) else POLL_S
-            took_s = time.monotonic() - lane.scan_started_at
-            lane.next_scan_at = time.monotonic() + max(min(period_s, self.timing.rescan_s), SCAN_SHARE * took_s)
-
-    def _walk(self, lane: _Lane, start: Path) -> Iterator[tuple[Path, Look] | None]:
-        return scan(start, lane.folder.path, self.outputs, self._complain)
-
-    def _complain(self, error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError) and str(error) not in self.unreadable:
-            self.unreadable.add(str(error))
-            log.warning("folder_unreadable", problem=str(error), remedy="give dustd's user read permission")
-
-    def _offer(self, lane: _Lane, path: Path, look: Look) -> None:
-        known = path in lane.settle
-        if known or (lane.hopeless.get(path) != look and not self.is_done(path, lane.folder)):
-            lane.settle.found(path, time.monotonic(), look)
+            self.lanes[folder].try_again()
 
     def _process_next(self) -> None:
         """Process the first ready frame of each folder that is not paused."""
         for lane in self.lanes.values():
-            now = time.monotonic()
-            if not self.stopping and now >= lane.paused_until:
-                path = lane.settle.take(now, look_at)
-                if path is not None:
-                    self._process(lane, path)
-        waiting = sum(len(lane.settle) for lane in self.lanes.values())
-        problems = [lane.problem for lane in self.lanes.values() if lane.problem]
-        self._say("; ".join(f"paused: {problem}" for problem in problems) or "idle", waiting)
+            path = None if self.stopping else lane.take()
+            if path is not None:
+                self._process(lane, path)
+        problems = [str(lane.paused) for lane in self.lanes.values() if lane.paused]
+        self._say("; ".join(f"paused: {problem}" for problem in problems) or "idle")
 
-    def _process(self, lane: _Lane, path: Path) -> None:
+    def _process(self, lane: Lane, path: Path) -> None:
         """The frame boundary: nothing that goes wrong with one frame gets past it."""
         try:
             if self._needs_nothing(lane, path):
-                lane.settle.done(path)
+                lane.finish(path)
                 return
-            self._say(f"cleaning {path.name}", len(lane.settle) - 1)
+            self._say(f"cleaning {path.name}", in_hand=1)
             log.info("frame_ready", path=str(path), waiting=len(lane.settle) - 1)
+            began = time.monotonic()
             outcome = self.process(path, lane.folder)
         except (ConfigError, ModelError):
             raise
         except SurroundingsError as error:
-            self._pause(lane, path, error)
+            lane.pause(path, error)
         except DustdError as error:
             self._give_up(lane, path, error)
+        except OSError as exc:
+            self._give_up(lane, path, cannot_be_read(exc, path))
         except Exception as exc:
             log.exception("frame_crashed", path=str(path))
             problem = f"dustd met an error it does not know ({type(exc).__name__}: {exc})"
             error = FrameError(problem, remedy="Please report it with the log; the original is untouched", path=path)
             self._give_up(lane, path, error)
         else:
-            self._resume(lane)
+            self.paces_s.append(time.monotonic() - began)
+            lane.resume(path)
             look = look_at(path)
             if outcome == "retry" and look is not None:
                 lane.settle.touch(path, time.monotonic(), look)
-            lane.settle.done(path)
+            lane.finish(path)
 
-    def _needs_nothing(self, lane: _Lane, path: Path) -> bool:
+    def _needs_nothing(self, lane: Lane, path: Path) -> bool:
         return self.is_done(path, lane.folder) or is_own_output(path)
 
-    def _give_up(self, lane: _Lane, path: Path, error: DustdError) -> None:
-        """Hold the frame back while it may still be arriving, else record that it failed."""
+    def _give_up(self, lane: Lane, path: Path, error: DustdError) -> None:
+        """Hold the frame back while it may still be arriving or cannot be read, else record that it failed."""
         look = look_at(path)
         if look is None:
             log.info("frame_vanished", path=str(path))
-            lane.settle.done(path)
+            lane.finish(path)
+            return
+        if isinstance(error, UnreadableError):
+            lane.put_off(path, error)
             return
         if lane.settle.hold_back(path, time.monotonic(), look):
             log.info("frame_held_back", path=str(path), problem=error.problem)
@@ -289,45 +244,59 @@ class _Loop:
         try:
             self.fail(path, lane.folder, error)
         except SurroundingsError as surroundings:
-            self._pause(lane, path, surroundings)
+            lane.pause(path, surroundings)
             return
         except Exception:
             log.exception("failure_not_recorded", path=str(path))
-            lane.hopeless[path] = look
+            lane.despair(path, look)
         log.error("frame_failed", path=str(path), problem=error.problem, remedy=error.remedy)
-        lane.settle.done(path)
+        lane.finish(path)
 
-    def _pause(self, lane: _Lane, path: Path, error: SurroundingsError) -> None:
-        lane.settle.put_back(path)
-        pause_s = min(max(FIRST_PAUSE_S, 2 * lane.pause_s), LONGEST_PAUSE_S)
-        if (str(error), pause_s) != (lane.problem, lane.pause_s):
-            log.warning("paused", folder=str(lane.folder.path), problem=str(error), retry_s=pause_s)
-        lane.problem, lane.pause_s = str(error), pause_s
-        lane.paused_until = time.monotonic() + pause_s
-
-    def _resume(self, lane: _Lane) -> None:
-        if lane.problem:
-            log.info("resumed", folder=str(lane.folder.path))
-        lane.problem, lane.pause_s = "", 0.0
-
-    def _say(self, doing: str, waiting: int) -> None:
-        status = f"{doing}, {waiting} waiting" + (f"; {self.aside}" if self.aside else "")
+    def _say(self, doing: str, *, in_hand: int = 0) -> None:
+        """Tell service manager and status file; *in_hand* frames are being worked on and do not wait."""
+        progress = Progress(
+            doing=doing,
+            folders=tuple(
+                lane.state(present=self.watching.is_present(folder), has_events=self.watching.has_events(folder))
+                for folder, lane in self.lanes.items()
+            ),
+            seconds_per_frame=sum(self.paces_s) / len(self.paces_s) if self.paces_s else None,
+        )
+        self.tell(progress)
+        time_left = f" (about {duration(progress.backlog_s)})" if progress.waiting and progress.backlog_s else ""
+        status = f"{doing}, {progress.waiting - in_hand} waiting{time_left}" + (f"; {self.aside}" if self.aside else "")
         if status != self.status:
             self.status = status
             notify.status(status)
 
 
-@contextlib.contextmanager
-def _stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call *stop* at the first SIGTERM or SIGINT; the second does what it does by default: end at once."""
-    signals = (signal.SIGTERM, signal.SIGINT)
+def _remove_stale_temps(folders: Sequence[WatchedFolder]) -> None:
+    for folder in folders:
+        files.remove_stale_temps(folder.output)
 
-    def handle(*_: object) -> None:
-        for number in signals:
+
+@contextlib.contextmanager
+def _on_signals(stop: Callable[[], None], hurry: Callable[[], None]) -> Iterator[None]:
+    """Call *stop* at the first SIGTERM or SIGINT; the second does what it does by default: end at once.
+
+    Call *hurry* at SIGHUP, unless it says that the terminal has been closed: that stops, too.
+    """
+    ending = (signal.SIGTERM, signal.SIGINT)
+    on_terminal = sys.stderr.isatty()
+
+    def end(*_: object) -> None:
+        for number in ending:
             signal.signal(number, signal.SIG_DFL)
         stop()
 
-    previous = {number: signal.signal(number, handle) for number in signals}
+    def hang_up(*_: object) -> None:
+        if on_terminal and not sys.stderr.isatty():
+            end()
+        else:
+            hurry()
+
+    handlers = {**dict.fromkeys(ending, end), signal.SIGHUP: hang_up}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:

@@ -1,11 +1,16 @@
 """The errors dustd raises on purpose: each names the problem, the remedy and, where there is one, the file.
 
-Five kinds, because five different things happen next: a wrong command ends the program with exit code 2, a wrong
-configuration with 78, a broken frame costs that frame only, a fault of the surroundings (disk full, share away) is
-waited out, and an unusable model stops the start.
+Six kinds, because six different things happen next: a wrong command ends the program with exit code 2, a wrong
+configuration with 78, a broken frame costs that frame only, one that cannot be read just now is tried again later and
+later, a fault of the surroundings (disk full, share away) is waited out, and an unusable model stops the start.
 """
 
+import errno
 from pathlib import Path
+
+# What the operating system or a library says when the content is at fault; all else (rights, media, shares, limits) may
+# pass. None: a library's own OSError.
+_OF_CONTENT = {None, errno.EINVAL, errno.EOVERFLOW, errno.ERANGE, errno.EDOM, errno.EISDIR, errno.ELOOP, errno.EILSEQ}
 
 
 class DustdError(Exception):
@@ -38,9 +43,24 @@ class FrameError(DustdError):
     """This frame cannot be processed; the next one is not affected."""
 
 
+class UnreadableError(FrameError):
+    """This frame's file cannot be read just now; it may be later, and the other frames are not affected."""
+
+
 class SurroundingsError(DustdError):
     """Disk, folder or share is in the way; the same frame may work later."""
 
 
 class ModelError(DustdError):
     """The detector's files are missing, changed or unusable."""
+
+
+def cannot_be_read(exc: OSError, path: Path) -> FrameError:
+    """Tell what *exc*, met while reading a frame's file, means for the frame: gone, out of reach, or broken."""
+    if exc.errno in (errno.ENOENT, errno.ENOTDIR):
+        return FrameError("the file is gone", remedy="Nothing to do if it was moved on purpose", path=path)
+    if exc.errno not in _OF_CONTENT:
+        remedy = "Check the disk or share and the file's permissions; dustd tries again by itself"
+        return UnreadableError(f"it cannot be read ({exc.strerror})", remedy=remedy, path=path)
+    remedy = "Copy it again from the card"
+    return FrameError(f"it cannot be read ({exc.strerror or exc})", remedy=remedy, path=path)

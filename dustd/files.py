@@ -18,7 +18,7 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from dustd.errors import FrameError, SurroundingsError
+from dustd.errors import FrameError, SurroundingsError, cannot_be_read
 
 PREFIX = ".dustd-"
 _NAME_LIMIT_BYTES = 255  # of every common file system (NAME_MAX)
@@ -99,8 +99,7 @@ def sha256_file(path: Path) -> str:
     try:
         return _sha256(path)
     except OSError as exc:
-        remedy = "Check that it is still there and readable, or copy it again from the card"
-        raise FrameError(f"it cannot be read ({exc.strerror})", remedy=remedy, path=path) from exc
+        raise cannot_be_read(exc, path) from exc
 
 
 def remove_stale_temps(folder: Path, *, older_than_s: float = 86_400.0) -> int:

@@ -6,7 +6,7 @@ done. So a transfer that was cut short is found here first.
 
 from pathlib import Path
 
-from dustd.errors import FrameError
+from dustd.errors import FrameError, cannot_be_read
 from dustd.tiff import Ifd, Source, number, numbers, read_tree
 
 # Offsets and byte counts of strips, tiles and embedded JPEGs (TIFF 6.0, TIFF/EP).
@@ -23,9 +23,7 @@ def require_whole(path: Path) -> None:
             source = Source(stream)
             missing = promised_end(source) - source.size
     except OSError as exc:
-        raise FrameError(
-            f"it cannot be read ({exc.strerror})", remedy="Check that it is still there and readable", path=path
-        ) from exc
+        raise cannot_be_read(exc, path) from exc
     if missing > 0:
         raise FrameError(
             f"the file was cut short: {missing:,} bytes of picture data are missing",

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from dustd.body import adobe_model, body_id, is_serial
 from dustd.containers import DATE_TIME_ORIGINAL, MAKE, MODEL, Contents, read_contents
-from dustd.errors import FrameError
+from dustd.errors import FrameError, cannot_be_read
 from dustd.frame import Camera
 from dustd.makernotes import NoteFacts, lens_name, read_note
 from dustd.tiff import MAX_VALUE_BYTES, Entry, Source, number, numbers, text
@@ -88,15 +88,15 @@ def read_source_metadata(path: Path) -> SourceMetadata:
 
 def _examine(path: Path, extract: Callable[[Contents], T]) -> T:
     """Open *path*, find its metadata and extract from them while it is open."""
-    remedy = "Check that the file is there and may be read, or copy it again from the card"
-    if not path.is_file():
-        raise FrameError("This is not a file that can be read", remedy=remedy, path=path)
     try:
+        if not path.is_file():
+            remedy = "Check that the file is there"
+            raise FrameError("This is not a file that can be read", remedy=remedy, path=path)
         with path.open("rb", buffering=1 << 16) as stream:
             source = Source(stream)
             contents = extract(read_contents(source)) if source.size else None
     except OSError as error:
-        raise FrameError(f"Cannot be read: {error.strerror or error}", remedy=remedy, path=path) from error
+        raise cannot_be_read(error, path) from error
     if contents is None:
         raise FrameError("The file is empty", remedy="Copy it again from the card", path=path)
     return contents

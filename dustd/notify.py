@@ -7,11 +7,17 @@ and no error counts: a message that is lost because the listener is busy or away
 import contextlib
 import os
 import socket
+import time
 
 
 def ready() -> None:
-    """Say that start-up is over and the model is warm."""
+    """Say that start-up, or reading the configuration again, is over."""
     _send("READY=1")
+
+
+def reloading() -> None:
+    """Say that the configuration is read again; `ready` ends it."""
+    _send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
 def heartbeat() -> None:

@@ -21,7 +21,7 @@ from dustd.correct import correct
 from dustd.detect import Detector, Seen, detect, threshold
 from dustd.dng import encode_dng
 from dustd.dustmap import Thresholds, reconcile
-from dustd.errors import DustdError, FrameError
+from dustd.errors import DustdError, FrameError, cannot_be_read
 from dustd.frame import Camera, Frame
 from dustd.images import encode_jpeg, encode_tiff, orient
 from dustd.integrity import require_whole
@@ -317,7 +317,7 @@ def _stamp(source: Path) -> Source:
     try:
         before = source.stat()
     except OSError as exc:
-        raise FrameError("the file is gone", remedy="Nothing to do if it was moved on purpose", path=source) from exc
+        raise cannot_be_read(exc, source) from exc
     return Source(name=source.name, size=before.st_size, sha256=files.sha256_file(source), mtime_ns=before.st_mtime_ns)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import rawpy
 
-from dustd.errors import FrameError, SurroundingsError
+from dustd.errors import FrameError, cannot_be_read
 from dustd.frame import Camera, Frame, SensorKind
 
 # How a camera's RAW begins. Without one of these LibRaw goes by the file's size alone and may take a headerless
@@ -81,8 +81,7 @@ class OpenRaw:
 def open_raw(path: Path, camera: Camera) -> Iterator[OpenRaw]:
     """Decode *path*; *camera* is what its metadata said.
 
-    Raises FrameError if it is no RAW, is damaged, or has a sensor layout that dustd does not handle, and
-    SurroundingsError if it cannot be reached.
+    Raises FrameError if it is no RAW, is damaged, cannot be read, or has a sensor layout that dustd does not handle.
     """
     _require_header(path)
     try:
@@ -101,12 +100,8 @@ def _require_header(path: Path) -> None:
     try:
         with path.open("rb") as file:
             head = file.read(32)
-    except FileNotFoundError as exc:
-        raise FrameError("the file is gone", remedy="Nothing to do if it was moved on purpose", path=path) from exc
     except OSError as exc:
-        raise SurroundingsError(
-            f"cannot be read ({exc.strerror})", remedy="Check the disk or share and its permissions", path=path
-        ) from exc
+        raise cannot_be_read(exc, path) from exc
     if not any(head[at : at + len(magic)] == magic for at, magic in _MAGICS):
         raise FrameError(
             "this is not a RAW file that says which camera made it",

@@ -35,12 +35,13 @@ class _Track:
 class Settle:
     """Every file between its first event and its last processing. Times are seconds of any steady clock."""
 
-    def __init__(self, *, quiet_s: float, give_up_s: float) -> None:
+    def __init__(self, *, quiet_s: float, give_up_s: float, newest_first: bool = False) -> None:
         self.quiet_s = quiet_s
         self.give_up_s = give_up_s
+        self._newest_first = newest_first
         self._waiting: dict[Path, _Track] = {}
         self._quiet: dict[Path, _Track] = {}
-        self._order: list[tuple[int, str]] = []  # (mtime_ns, path) of the quiet ones; stale entries are skipped
+        self._order: list[tuple[int, str]] = []  # (rank, path) of the quiet ones; stale entries are skipped
         self._taken: dict[Path, _Track] = {}
         self._again: dict[Path, tuple[float, Look]] = {}  # touched while taken
 
@@ -49,6 +50,12 @@ class Settle:
 
     def __contains__(self, path: Path) -> bool:
         return path in self._waiting or path in self._quiet or path in self._taken
+
+    def retime(self, *, quiet_s: float, give_up_s: float, newest_first: bool) -> None:
+        """Take in other settings; what waits goes on waiting."""
+        self.quiet_s, self.give_up_s, self._newest_first = quiet_s, give_up_s, newest_first
+        self._order = [(self._rank(track), os.fspath(path)) for path, track in self._quiet.items()]
+        heapq.heapify(self._order)
 
     def touch(self, path: Path, now: float, look: Look) -> None:
         """Note an event that arrived at *now*: the quiet period starts again.
@@ -77,7 +84,7 @@ class Settle:
         return min((track.due_at for track in self._waiting.values()), default=None)
 
     def take(self, now: float, look_at: Callable[[Path], Look | None]) -> Path | None:
-        """Give the oldest ready file (by mtime, then name), or None; it stays taken until told otherwise.
+        """Give the ready file whose turn it is (by mtime, then name), or None; it stays taken until told otherwise.
 
         *look_at* returns None for a path that is gone. Vanished, empty and irregular files are dropped without a
         word: whatever writes to them next brings them back.
@@ -85,10 +92,10 @@ class Settle:
         for path in [path for path, track in self._waiting.items() if track.due_at <= now]:
             self._make_quiet(path, self._waiting.pop(path))
         while self._order:
-            mtime_ns, name = heapq.heappop(self._order)
+            rank, name = heapq.heappop(self._order)
             path = Path(name)
             track = self._quiet.get(path)
-            if track is None or track.look.mtime_ns != mtime_ns:
+            if track is None or self._rank(track) != rank:
                 continue
             del self._quiet[path]
             look = look_at(path)
@@ -115,6 +122,20 @@ class Settle:
         else:
             self._make_quiet(path, track)
 
+    def put_off(self, path: Path, due_at: float) -> None:
+        """Make a taken file available again at *due_at*, or when it changes: it could not be read just now."""
+        track = self._taken.pop(path)
+        if path in self._again:
+            self.touch(path, *self._again.pop(path))
+        else:
+            self._waiting[path] = _Track(look=track.look, changed_at=track.changed_at, due_at=due_at, held=True)
+
+    def hurry(self, path: Path, now: float) -> None:
+        """Make a file that was put off available at once; nothing if it does not wait."""
+        track = self._waiting.get(path)
+        if track is not None and track.held:
+            self._waiting[path] = _Track(look=track.look, changed_at=track.changed_at, due_at=now, held=True)
+
     def hold_back(self, path: Path, now: float, look: Look) -> bool:
         """Keep a taken file that could not be decoded until it changes, or for a last try after give_up_s.
 
@@ -135,4 +156,7 @@ class Settle:
 
     def _make_quiet(self, path: Path, track: _Track) -> None:
         self._quiet[path] = track
-        heapq.heappush(self._order, (track.look.mtime_ns, os.fspath(path)))
+        heapq.heappush(self._order, (self._rank(track), os.fspath(path)))
+
+    def _rank(self, track: _Track) -> int:
+        return -track.look.mtime_ns if self._newest_first else track.look.mtime_ns

@@ -27,12 +27,13 @@ FINE, SOME_FAILED, USAGE, CONFIG, INTERRUPTED = 0, 1, 2, 78, 130  # exit codes; 
 
 def run(args: argparse.Namespace) -> int:
     """Watch and clean until told to stop."""
-    from dustd import config, daemon, log
+    from dustd import config, log
+    from dustd.lock import only_one
     from dustd.store import Store
 
     settings = config.load(args.config or config.default_path())
     log.setup(settings.log.format, settings.log.level)
-    with daemon.only_one(settings.map.state_folder), Store.open(settings.map.store) as store:
+    with only_one(settings.map.state_folder), Store.open(settings.map.store) as store:
         serve(settings, _pipeline(settings, store, settings.sensitivity_of))
     return FINE
 

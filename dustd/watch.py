@@ -44,6 +44,7 @@ class WatchedFolder:
     output: Path
 
 
+_Identity = tuple[int, int, bool]  # device, inode, whether it may be read: a change of any means to watch it anew
 Event = tuple[WatchedFolder | None, Path, float]  # None: nothing happened, only wake up
 
 
@@ -59,7 +60,7 @@ class Watch:
         self._clock = clock
         self._observer = Observer()
         self._watches: dict[WatchedFolder, ObservedWatch] = {}
-        self._seen: dict[WatchedFolder, tuple[int, int] | None] = {}  # (device, inode); None while it is missing
+        self._seen: dict[WatchedFolder, _Identity | None] = {}  # None while it is missing
 
     def __enter__(self) -> "Watch":
         self._observer.start()
@@ -72,6 +73,25 @@ class Watch:
     def refresh(self) -> tuple[WatchedFolder, ...]:
         """Watch what has (re)appeared, let go what has gone; return the folders that need a scan now."""
         return tuple(folder for folder in self._folders if self._refresh(folder))
+
+    def change(self, folders: Sequence[WatchedFolder]) -> None:
+        """Watch these folders from the next refresh on, and no others."""
+        for gone in set(self._seen) - set(folders):
+            self.release(gone)
+        self._folders = tuple(folders)
+
+    def release(self, folder: WatchedFolder) -> None:
+        """Let go of a folder; if it is still one of those to watch, the next refresh watches it anew."""
+        self._seen.pop(folder, None)
+        watch = self._watches.pop(folder, None)
+        if watch is not None:
+            with contextlib.suppress(KeyError, OSError):
+                self._observer.unschedule(watch)
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Where nothing is a frame."""
+        return tuple(folder.output for folder in self._folders)
 
     def is_present(self, folder: WatchedFolder) -> bool:
         """Tell whether *folder* was there at the last refresh."""
@@ -87,11 +107,8 @@ class Watch:
         broken = folder in self._watches and not self._is_alive(self._watches[folder])
         if known and identity == self._seen[folder] and not broken:
             return False
+        self.release(folder)
         self._seen[folder] = identity
-        if folder in self._watches:
-            with contextlib.suppress(KeyError, OSError):
-                self._observer.unschedule(self._watches[folder])
-            del self._watches[folder]
         if identity is None:
             log.warning("folder_missing", folder=str(folder.path), remedy="connect or create it; dustd waits for it")
             return False
@@ -102,8 +119,7 @@ class Watch:
     def _schedule(self, folder: WatchedFolder) -> None:
         if is_network(real := folder.path.resolve()):
             return
-        outputs = tuple(each.output for each in self._folders)
-        handler = _Handler(folder, real, outputs, self.events, self._clock)
+        handler = _Handler(folder, real, self, self._clock)
         try:
             self._watches[folder] = self._observer.schedule(handler, str(real), recursive=True, event_filter=_EVENTS)
         except OSError as exc:
@@ -125,14 +141,12 @@ class _Handler(FileSystemEventHandler):
         self,
         folder: WatchedFolder,
         real: Path,
-        outputs: Sequence[Path],
-        events: "queue.SimpleQueue[Event]",
+        watch: Watch,
         clock: Callable[[], float],
     ) -> None:
         self._folder = folder
         self._real = real
-        self._outputs = outputs
-        self._events = events
+        self._watch = watch
         self._clock = clock
 
     def dispatch(self, event: FileSystemEvent) -> None:
@@ -142,13 +156,14 @@ class _Handler(FileSystemEventHandler):
             path = self._folder.path / Path(raw).relative_to(self._real)
         except ValueError:  # moved out of the folder
             return
-        if event.is_directory or is_candidate(path, self._folder.path, self._outputs):
-            self._events.put((self._folder, path, self._clock()))
+        if event.is_directory or is_candidate(path, self._folder.path, self._watch.outputs):
+            self._watch.events.put((self._folder, path, self._clock()))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> _Identity | None:
     try:
         stat = path.stat()
     except OSError:
         return None
-    return (stat.st_dev, stat.st_ino) if S_ISDIR(stat.st_mode) else None
+    readable = os.access(path, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+    return (stat.st_dev, stat.st_ino, readable) if S_ISDIR(stat.st_mode) else None

@@ -17,11 +17,13 @@ from pathlib import Path
 import pytest
 
 from dustd import daemon as daemon_module
-from dustd import files
-from dustd.daemon import Timing, only_one, serve
+from dustd import files, lane
+from dustd.daemon import serve
 from dustd.errors import ConfigError, FrameError, SurroundingsError
 from dustd.frame import Camera
+from dustd.lane import Timing
 from dustd.ledger import is_done, vouched
+from dustd.lock import only_one
 from dustd.sidecar import Output, Problem, Record, Source, decode, encode, sidecar_name
 from dustd.watch import WatchedFolder
 
@@ -345,7 +347,7 @@ def test_a_frame_whose_failure_cannot_be_recorded_is_tried_once_not_for_ever(tmp
 
 
 def test_more_files_than_are_held_in_memory_are_all_cleaned(tmp_path, shoot, monkeypatch):
-    monkeypatch.setattr(daemon_module, "MAX_WAITING", 3)
+    monkeypatch.setattr(lane, "MAX_WAITING", 3)
     cleaned = []
 
     def count(path, folder):

@@ -237,7 +237,7 @@ def test_hashing_reads_the_whole_file(tmp_path):
 
 
 def test_hashing_a_missing_file_is_a_frame_error(tmp_path):
-    with pytest.raises(FrameError, match="cannot be read"):
+    with pytest.raises(FrameError, match="the file is gone"):
         files.sha256_file(tmp_path / "a.nef")
 
 

@@ -56,10 +56,11 @@ def start(config_path: Path, detector) -> int:
 
 def serve(config_path: Path, detector) -> None:
     """What `dustd run` does once the model is loaded."""
-    from dustd import daemon, verbs
+    from dustd import verbs
+    from dustd.lock import only_one
 
     settings = config.load(config_path)
-    with daemon.only_one(settings.map.store.parent), Store.open(settings.map.store) as store:
+    with only_one(settings.map.store.parent), Store.open(settings.map.store) as store:
         verbs.serve(
             settings,
             Pipeline(detector=detector, store=store, output=settings.output, sensitivity_of=settings.sensitivity_of),
