@@ -17,21 +17,16 @@ import structlog
 
 from dustd import evidence, files, ledger, notify, sidecar, stackfile
 from dustd.config import OutputSettings
-from dustd.correct import correct
+from dustd.darkroom import Darkroom
 from dustd.detect import Detector, Seen, detect, threshold
-from dustd.dng import encode_dng
 from dustd.dustmap import Thresholds, reconcile
 from dustd.errors import DustdError, FrameError, cannot_be_read
 from dustd.frame import Camera, Frame
-from dustd.images import encode_jpeg, encode_tiff, orient
-from dustd.integrity import require_whole
 from dustd.known import look_again, shadows
 from dustd.lenses import BodyOptics
 from dustd.light import overview
 from dustd.measure import KnownShadow, measure
-from dustd.metadata import read_camera, read_source_metadata
 from dustd.particle import View, view_of
-from dustd.raw import OpenRaw, open_raw
 from dustd.sidecar import DetectorInfo, Output, Problem, Record, Source
 from dustd.spot import Spot
 from dustd.stack import Stack, add, reveal
@@ -74,6 +69,7 @@ class Pipeline:
         *,
         detector: Detector,
         store: Store,
+        darkroom: Darkroom,
         output: OutputSettings,
         sensitivity_of: Callable[[str, Path], float],
         stacks: Path | None = None,
@@ -81,6 +77,7 @@ class Pipeline:
         """*stacks* is the folder for averages of frames, which reveal dust too faint for one (`dustd.stack`)."""
         self.detector = detector
         self.store = store
+        self.darkroom = darkroom
         self.output = output
         self.sensitivity_of = sensitivity_of
         self.stacks = stacks
@@ -93,7 +90,7 @@ class Pipeline:
         way.
         """
         with structlog.contextvars.bound_contextvars(frame=source.name):
-            camera = read_camera(source)
+            camera = self.darkroom.read_camera(source)
             with structlog.contextvars.bound_contextvars(body=camera.body_id):
                 sensitivity = self.sensitivity_of(camera.body_id, source)
                 finished = self._finished(source, out_folder, sensitivity)
@@ -114,7 +111,7 @@ class Pipeline:
         """Write the sidecar that says why a frame failed. Raises SurroundingsError if that cannot be written."""
         record = Record(
             source=_stamp_or_name(source),
-            camera=_camera_or_none(source),
+            camera=self._camera_or_none(source),
             status="failed",
             error=Problem(problem=error.problem, remedy=error.remedy),
         )
@@ -123,26 +120,32 @@ class Pipeline:
         files.release(path)
         return record
 
+    def _camera_or_none(self, source: Path) -> Camera:
+        """Read the camera for a failed frame's sidecar, as far as the file still tells."""
+        try:
+            return self.darkroom.read_camera(source)
+        except (FrameError, RuntimeError):
+            return Camera()
+
     def _clean(self, source: Path, out_folder: Path, camera: Camera, sensitivity: float) -> Record:
         """Read, detect, reconcile, correct and write one frame."""
         timer = Timer()
         with timer("read"):
             stamp = _stamp(source)
-            require_whole(source)
-        with open_raw(source, camera) as opened:
-            frame = opened.frame
-            timer.since("read")
+            frame = self.darkroom.decode(source, camera)
+        try:
             with timer("detect"):
                 seen = detect(frame, self.detector, between_batches=notify.heartbeat)
             with timer("reconcile"):
                 judged = self._judge(frame, seen, sensitivity)
             with timer("correct"):
-                corrected = correct(frame, judged.spots, judged.known)
-            changed = any(spot.action != "left" for spot in corrected.spots)
+                spots = self.darkroom.correct(judged.spots, judged.known)
+            changed = any(spot.action != "left" for spot in spots)
             with timer("write"):
-                image = None
-                if changed or self.output.when_clean == "write":
-                    image = self._encode(opened, corrected.raw, source)
+                wanted = changed or self.output.when_clean == "write"
+                image = self.darkroom.encode(self.output) if wanted else None
+        finally:
+            self.darkroom.clear()
         if _stamp(source) != stamp:
             raise FrameError("it changed while it was read", remedy="dustd tries again when it rests", path=source)
         record = Record(
@@ -151,7 +154,7 @@ class Pipeline:
             width=frame.width,
             height=frame.height,
             detector=judged.detector,
-            spots=corrected.spots,
+            spots=spots,
             status="cleaned" if changed else "clean",
             evidence=judged.evidence,
         )
@@ -215,19 +218,6 @@ class Pipeline:
         kept = stackfile.load(self.stacks, body_id)
         return add(kept if kept.epoch == epoch else Stack(epoch=epoch), light, step, view, body)
 
-    def _encode(self, opened: OpenRaw, raw, source: Path) -> bytes:
-        """Serialise the cleaned frame in the configured format."""
-        frame, camera = opened.frame, opened.frame.camera
-        metadata = read_source_metadata(source)
-        if self.output.format == "dng":
-            preview = opened.develop(raw, half_size=True)
-            return encode_dng(frame, raw, metadata, preview_rgb=preview, original_name=source.name)
-        if self.output.format == "tiff":
-            picture = orient(opened.develop(raw, half_size=False, bits=16), camera.orientation)
-            return encode_tiff(picture, camera, metadata)
-        picture = orient(opened.develop(raw, half_size=False), camera.orientation)
-        return encode_jpeg(picture, camera, metadata, quality=self.output.jpeg_quality)
-
     def _write(self, record: Record, image: bytes | None, source: Path, out_folder: Path, timer: "Timer") -> Record:
         """Publish image and sidecar and tell the map, under a claim that ends when the map knows."""
         path = out_folder / sidecar.sidecar_name(source.name)
@@ -277,21 +267,15 @@ class Timer:
     """Adds up wall time by step, in milliseconds."""
 
     def __init__(self) -> None:
-        self._began = self._last = time.perf_counter()
+        self._began = time.perf_counter()
         self._ms: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
         """Count the time that the block takes towards *step*."""
-        self._last = time.perf_counter()
+        began = time.perf_counter()
         yield
-        self.since(step)
-
-    def since(self, step: str) -> None:
-        """Count the time since the last mark towards *step*."""
-        now = time.perf_counter()
-        self._ms[step] = self._ms.get(step, 0.0) + (now - self._last) * 1000
-        self._last = now
+        self._ms[step] = self._ms.get(step, 0.0) + (time.perf_counter() - began) * 1000
 
     def timings_ms(self) -> dict[str, float]:
         """All steps so far and the total."""
@@ -327,11 +311,3 @@ def _stamp_or_name(source: Path) -> Source:
         return _stamp(source)
     except FrameError:
         return Source(name=source.name, size=0, sha256="", mtime_ns=0)
-
-
-def _camera_or_none(source: Path) -> Camera:
-    """Read the camera for a failed frame's sidecar, as far as the file still tells."""
-    try:
-        return read_camera(source)
-    except FrameError:
-        return Camera()

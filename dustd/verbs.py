@@ -19,6 +19,7 @@ from dustd.errors import DustdError, UsageError
 
 if TYPE_CHECKING:
     from dustd.config import Config
+    from dustd.darkroom import Darkroom
     from dustd.sidecar import Record
     from dustd.store import Store
 
@@ -28,13 +29,14 @@ FINE, SOME_FAILED, USAGE, CONFIG, INTERRUPTED = 0, 1, 2, 78, 130  # exit codes; 
 def run(args: argparse.Namespace) -> int:
     """Watch and clean until told to stop."""
     from dustd import config, log
+    from dustd.darkroom import Darkroom
     from dustd.lock import only_one
     from dustd.store import Store
 
     settings = config.load(args.config or config.default_path())
     log.setup(settings.log.format, settings.log.level)
-    with only_one(settings.map.state_folder), Store.open(settings.map.store) as store:
-        serve(settings, _pipeline(settings, store, settings.sensitivity_of))
+    with only_one(settings.map.state_folder), Store.open(settings.map.store) as store, Darkroom() as darkroom:
+        serve(settings, _pipeline(settings, store, darkroom, settings.sensitivity_of))
     return FINE
 
 
@@ -76,6 +78,7 @@ def clean(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from dustd import clean, log
+    from dustd.darkroom import Darkroom
     from dustd.store import Store
 
     settings = _overridden(_settings(args), args)
@@ -87,8 +90,8 @@ def clean(args: argparse.Namespace) -> int:
         return FINE
     sensitivity_of = settings.sensitivity_of if args.sensitivity is None else lambda *_: args.sensitivity
     records: list[Record] = []
-    with Store.open(args.store or settings.map.store) as store:
-        results = clean.clean_all(jobs, _pipeline(settings, store, sensitivity_of), args.output)
+    with Store.open(args.store or settings.map.store) as store, Darkroom() as darkroom:
+        results = clean.clean_all(jobs, _pipeline(settings, store, darkroom, sensitivity_of), args.output)
         try:
             for record in tqdm(results, total=len(jobs), unit="frame", disable=not on_terminal):
                 records.append(dataclasses.replace(record, evidence=None))  # noqa: PERF401 - kept if interrupted
@@ -372,7 +375,9 @@ def _overridden(settings: "Config", args: argparse.Namespace) -> "Config":
     )
 
 
-def _pipeline(settings: "Config", store: "Store", sensitivity_of: Callable[[str, Path], float]) -> Any:
+def _pipeline(
+    settings: "Config", store: "Store", darkroom: "Darkroom", sensitivity_of: Callable[[str, Path], float]
+) -> Any:
     """Load and warm the model, and join it with the maps."""
     from dustd import log
     from dustd.model import load_detector
@@ -383,5 +388,10 @@ def _pipeline(settings: "Config", store: "Store", sensitivity_of: Callable[[str,
     log.take_over_libraries()  # again: those just imported have brought handlers of their own
     stacks = store.path.parent / "stacks" if store.path else None
     return Pipeline(
-        detector=detector, store=store, output=settings.output, sensitivity_of=sensitivity_of, stacks=stacks
+        detector=detector,
+        store=store,
+        darkroom=darkroom,
+        output=settings.output,
+        sensitivity_of=sensitivity_of,
+        stacks=stacks,
     )

@@ -24,6 +24,15 @@ def detector():
 
 
 @pytest.fixture(scope="session")
+def darkroom():
+    """A worker process that decodes, corrects and encodes, kept for all tests."""
+    from dustd.darkroom import Darkroom
+
+    with Darkroom() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
 def dusty_shot():
     """A small frame of the virtual body at f/16 before a plain studio backdrop, and its DNG."""
     import numpy as np

@@ -79,7 +79,7 @@ class FakePipeline:
 def pipelines(monkeypatch):
     made = []
 
-    def make(settings, store, sensitivity_of):
+    def make(settings, store, darkroom, sensitivity_of):
         made.append(FakePipeline(sensitivity_of, settings.output))
         return made[-1]
 

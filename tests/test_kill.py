@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dustd import config, ledger, sidecar
+from dustd.darkroom import Darkroom
 from dustd.dng import encode_dng
 from dustd.metadata import SourceMetadata
 from dustd.pipeline import Pipeline
@@ -60,10 +61,16 @@ def serve(config_path: Path, detector) -> None:
     from dustd.lock import only_one
 
     settings = config.load(config_path)
-    with only_one(settings.map.store.parent), Store.open(settings.map.store) as store:
+    with only_one(settings.map.store.parent), Store.open(settings.map.store) as store, Darkroom() as darkroom:
         verbs.serve(
             settings,
-            Pipeline(detector=detector, store=store, output=settings.output, sensitivity_of=settings.sensitivity_of),
+            Pipeline(
+                detector=detector,
+                store=store,
+                darkroom=darkroom,
+                output=settings.output,
+                sensitivity_of=settings.sensitivity_of,
+            ),
         )
 
 

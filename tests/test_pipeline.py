@@ -28,13 +28,14 @@ def store():
 
 
 @pytest.fixture
-def make(detector, store):
+def make(detector, darkroom, store):
     """Build a pipeline with given output settings; sensitivity 50."""
 
     def build(sensitivity: float = 50.0, **output) -> Pipeline:
         return Pipeline(
             detector=detector,
             store=store,
+            darkroom=darkroom,
             output=OutputSettings(**output),
             sensitivity_of=lambda body, source: sensitivity,
         )

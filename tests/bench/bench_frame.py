@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dustd.config import OutputSettings
+from dustd.darkroom import Darkroom
 from dustd.dng import encode_dng
 from dustd.frame import Frame
 from dustd.metadata import SourceMetadata
@@ -48,12 +49,16 @@ def bench_frame(megapixels: float) -> None:
     """Print the share of each step and the peak of memory."""
     detector = load_detector()
     before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    with tempfile.TemporaryDirectory() as name, Store.open(":memory:") as store:
+    with tempfile.TemporaryDirectory() as name, Store.open(":memory:") as store, Darkroom() as darkroom:
         source, out = Path(name, "BENCH.DNG"), Path(name, "out")
         source.write_bytes(big_dng(megapixels))
         out.mkdir()
         pipeline = Pipeline(
-            detector=detector, store=store, output=OutputSettings(), sensitivity_of=lambda body, path: 50.0
+            detector=detector,
+            store=store,
+            darkroom=darkroom,
+            output=OutputSettings(),
+            sensitivity_of=lambda body, path: 50.0,
         )
         record = pipeline.process(source, out)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -12,6 +12,7 @@ from sessions import Shot, Take, looked_at, specks_of, taken
 from dustd import evidence, stackfile
 from dustd.config import OutputSettings
 from dustd.correct import correct
+from dustd.darkroom import Darkroom
 from dustd.detect import Seen
 from dustd.dustmap import State
 from dustd.model import find_model, load_detector
@@ -71,6 +72,7 @@ def play(takes: Sequence[Take], looker: Looker) -> Iterator[Step]:
         pipeline = Pipeline(
             detector=looker,
             store=store,
+            darkroom=Darkroom(),
             output=OutputSettings(),
             sensitivity_of=lambda *_: SENSITIVITY,
             stacks=stacks,
@@ -120,7 +122,11 @@ def alone(shot: Shot, looker: Looker) -> tuple[Spot, ...]:
     frame = frame_of(shot.exposure)
     with Store.open(":memory:") as empty:
         pipeline = Pipeline(
-            detector=looker, store=empty, output=OutputSettings(), sensitivity_of=lambda *_: SENSITIVITY
+            detector=looker,
+            store=empty,
+            darkroom=Darkroom(),
+            output=OutputSettings(),
+            sensitivity_of=lambda *_: SENSITIVITY,
         )
         spots = pipeline._judge(frame, looker.seen(shot), SENSITIVITY).spots
     return correct(frame, tuple(replace(spot, wanted=True) for spot in spots)).spots

@@ -1,0 +1,169 @@
+"""Decoding, correcting and encoding behind a wall: in a worker process that is replaced when it dies or hangs.
+
+A file that brings LibRaw down costs that frame, not the daemon, and the model stays warm. The worker is started when
+it is first needed and serves frame after frame.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from dustd import notify
+from dustd.config import OutputSettings
+from dustd.errors import FrameError, SurroundingsError
+from dustd.frame import Camera, Frame
+from dustd.measure import KnownShadow
+from dustd.spot import Spot
+from dustd.wire import Failure, receive, send, shared_memory
+
+log = structlog.get_logger()
+
+# For one step with one frame. A 100-megapixel file from a slow share takes a minute or two.
+LIMIT_S = 300.0
+START_S = 60.0  # a cold disk
+HEARTBEAT_S = 5.0
+
+
+class Darkroom:
+    """One frame at a time: `decode` puts it on the bench, `correct` and `encode` work on it. A context manager.
+
+    All methods raise what the function of their name does, FrameError if the worker dies or takes longer than
+    *limit_s* over the frame, and SurroundingsError if no worker can be started.
+    """
+
+    def __init__(self, limit_s: float = LIMIT_S) -> None:
+        self.limit_s = limit_s
+        self._process: subprocess.Popen | None = None
+        self._line: Connection
+        self._lifeline: Connection
+        self._memory: int
+        self._source: Path | None = None
+
+    def __enter__(self) -> "Darkroom":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    def read_camera(self, source: Path) -> Camera:
+        """Read a frame's metadata; see `dustd.metadata.read_camera`."""
+        self._source = source
+        return self._call("read_camera", source)
+
+    def decode(self, source: Path, camera: Camera) -> Frame:
+        """Check and decode a frame and keep it at hand; see `dustd.integrity` and `dustd.raw`."""
+        self._source = source
+        frame = self._call("decode", source, camera)
+        frame.raw.setflags(write=False)
+        return frame
+
+    def correct(self, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> tuple[Spot, ...]:
+        """Correct the decoded frame; the spots come back with action and reason (`dustd.correct`)."""
+        return self._call("correct", tuple(spots), dict(known))
+
+    def encode(self, output: OutputSettings) -> bytes:
+        """Serialise the corrected frame in the format of *output*."""
+        return bytes(self._call("encode", output))
+
+    def clear(self) -> None:
+        """Let go of the frame: a worker at rest holds no file open and little memory."""
+        if self._process is not None:
+            self._call("clear")
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._process is not None:
+            self._hang_up()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1.0)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _call(self, name: str, *arguments: object) -> Any:
+        if self._process is None:
+            self._start()
+        try:
+            send(self._line, self._memory, (name, arguments))
+            answer = self._answer(self.limit_s)
+        except TimeoutError as exc:
+            self._replace()
+            problem = f"it took longer than {self.limit_s:g} s to {_WORDS[name]}"
+            remedy = "Left untouched; if other frames of this camera work, copy it again from the card"
+            raise FrameError(problem, remedy=remedy, path=self._source) from exc
+        except (EOFError, OSError) as exc:
+            end = self._replace()
+            problem = f"it brought down the process that was to {_WORDS[name]} ({end})"
+            remedy = "Left untouched; copy it again from the card, and if that does not help, please report it"
+            raise FrameError(problem, remedy=remedy, path=self._source) from exc
+        if not isinstance(answer, Failure):
+            return answer
+        if answer.kind is None:
+            log.error("worker_met_an_unknown_error", traceback=answer.remedy)
+            raise RuntimeError(answer.problem)
+        raise answer.kind(answer.problem, remedy=answer.remedy, path=answer.path)
+
+    def _answer(self, limit_s: float) -> object:
+        """Wait for an answer, alive to the service manager meanwhile. Raises TimeoutError after *limit_s*."""
+        until = time.monotonic() + limit_s
+        while not self._line.poll(min(HEARTBEAT_S, max(0.0, until - time.monotonic()))):
+            notify.heartbeat()
+            if time.monotonic() >= until:
+                raise TimeoutError
+        return receive(self._line, self._memory)
+
+    def _start(self) -> None:
+        self._line, line = Pipe()
+        self._lifeline, lifeline = Pipe()
+        self._memory = shared_memory()
+        with line, lifeline:
+            fds = (line.fileno(), lifeline.fileno(), self._memory)
+            command = [sys.executable, "-m", "dustd.worker", *map(str, fds)]
+            self._process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
+        try:
+            self._answer(START_S)
+        except (TimeoutError, EOFError, OSError) as exc:
+            end = self._replace()
+            raise SurroundingsError(
+                f"the process that decodes frames does not start ({end})",
+                remedy="Its own words are in the log above; if memory is short, close other programs",
+            ) from exc
+
+    def _hang_up(self) -> None:
+        self._line.close()
+        self._lifeline.close()
+        os.close(self._memory)
+
+    def _replace(self) -> str:
+        """Bury the worker and say how it ended; the next call starts another."""
+        self._process.kill()  # it may have closed the line without ending
+        code = self._process.wait()
+        self._hang_up()
+        self._process = None
+        end = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        log.warning("worker_ended", how=end, frame=self._source.name if self._source else None)
+        return end
+
+
+_WORDS = {
+    "read_camera": "read its metadata",
+    "decode": "decode it",
+    "correct": "correct it",
+    "encode": "write it",
+    "clear": "let it go",
+}

@@ -1,0 +1,129 @@
+"""The worker process: whatever LibRaw and strangers' files can do happens in here, and to one frame only.
+
+Started by `dustd.darkroom` as `python -m dustd.worker FD FD FD`, it answers calls (`dustd.wire`) until the
+daemon hangs up.
+One frame at a time lies on its bench: decoded, corrected, encoded. It holds no settings, no map and no model.
+"""
+
+import contextlib
+import faulthandler
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from dustd.config import OutputSettings
+from dustd.correct import correct
+from dustd.dng import encode_dng
+from dustd.errors import DustdError
+from dustd.frame import Camera, Frame
+from dustd.images import encode_jpeg, encode_tiff, orient
+from dustd.integrity import require_whole
+from dustd.measure import KnownShadow
+from dustd.metadata import read_camera, read_source_metadata
+from dustd.raw import OpenRaw, open_raw
+from dustd.spot import Spot
+from dustd.wire import Failure, receive, send
+
+
+class Bench:
+    """What the worker does, call by call; each method is one that `dustd.darkroom.Darkroom` has, too."""
+
+    def __init__(self) -> None:
+        self._frame = contextlib.ExitStack()
+        self._source: Path
+        self._opened: OpenRaw
+        self._raw = None  # the corrected samples
+
+    def read_camera(self, source: Path) -> Camera:
+        """See `dustd.metadata.read_camera`."""
+        return read_camera(source)
+
+    def decode(self, source: Path, camera: Camera) -> Frame:
+        """Put a frame on the bench, in place of the one before."""
+        self._frame.close()
+        require_whole(source)
+        self._opened = self._frame.enter_context(open_raw(source, camera))
+        self._source = source
+        return self._opened.frame
+
+    def correct(self, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> tuple[Spot, ...]:
+        """Correct the frame on the bench; see `dustd.correct.correct`."""
+        corrected = correct(self._opened.frame, spots, known)
+        self._raw = corrected.raw
+        return corrected.spots
+
+    def encode(self, output: OutputSettings) -> pickle.PickleBuffer:
+        """Serialise the corrected frame in the format of *output*."""
+        return pickle.PickleBuffer(self._encode(output))
+
+    def _encode(self, output: OutputSettings) -> bytes:
+        opened, raw, camera = self._opened, self._raw, self._opened.frame.camera
+        metadata = read_source_metadata(self._source)
+        if output.format == "dng":
+            preview = opened.develop(raw, half_size=True)
+            return encode_dng(opened.frame, raw, metadata, preview_rgb=preview, original_name=self._source.name)
+        if output.format == "tiff":
+            picture = orient(opened.develop(raw, half_size=False, bits=16), camera.orientation)
+            return encode_tiff(picture, camera, metadata)
+        picture = orient(opened.develop(raw, half_size=False), camera.orientation)
+        return encode_jpeg(picture, camera, metadata, quality=output.jpeg_quality)
+
+    def clear(self) -> None:
+        """Take the frame off the bench: its file is closed and its memory free."""
+        self._frame.close()
+        self._raw = None
+
+
+def serve(line: Connection, memory: int) -> None:
+    """Answer calls until the other side hangs up."""
+    bench = Bench()
+    send(line, memory, None)  # ready
+    while True:
+        try:
+            name, arguments = receive(line, memory)
+        except (EOFError, OSError):
+            return
+        try:
+            answer = getattr(bench, name)(*arguments)
+        except DustdError as error:
+            answer = Failure(kind=type(error), problem=error.problem, remedy=error.remedy, path=error.path)
+        except Exception as exc:  # noqa: BLE001 - the daemon says what becomes of it
+            words = f"{type(exc).__name__}: {exc}"
+            answer = Failure(kind=None, problem=words, remedy=traceback.format_exc(), path=None)
+        send(line, memory, answer)
+
+
+def main() -> None:
+    """Serve on the line, the lifeline and the memory whose file descriptors the command line names."""
+    line, lifeline, memory = (int(fd) for fd in sys.argv[1:])
+    # Whoever stops dustd, by Ctrl-C or systemd, means the daemon, which first ends its frame. It needs this process
+    # for that, and hangs up when it is done.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    faulthandler.enable()
+    _be_the_first_to_go()
+    threading.Thread(target=_end_with, args=(Connection(lifeline),), daemon=True).start()
+    serve(Connection(line), memory)
+
+
+def _end_with(lifeline: Connection) -> None:
+    """Wait for the daemon's death, even while LibRaw hangs, and follow it."""
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv_bytes()
+    os._exit(0)
+
+
+def _be_the_first_to_go() -> None:
+    """Where memory runs out, the kernel had better take this process than the daemon or the tether program."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800")
+
+
+if __name__ == "__main__":
+    main()

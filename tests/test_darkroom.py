@@ -1,0 +1,119 @@
+"""What happens to the daemon when a file brings its decoder down: nothing; to the frame: a reason."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dustd.config import OutputSettings
+from dustd.darkroom import Darkroom
+from dustd.errors import FrameError
+from dustd.metadata import read_camera
+from dustd.raw import open_raw
+
+
+@pytest.fixture
+def path(tmp_path, dusty_shot):
+    path = tmp_path / "SHOT.DNG"
+    path.write_bytes(dusty_shot[1])
+    return path
+
+
+@pytest.fixture
+def room():
+    with Darkroom() as opened:
+        yield opened
+
+
+def test_a_frame_comes_out_of_the_worker_as_it_is_in_the_file(darkroom, path):
+    camera = darkroom.read_camera(path)
+    frame = darkroom.decode(path, camera)
+    with open_raw(path, read_camera(path)) as opened:
+        assert camera == read_camera(path)
+        assert np.array_equal(frame.raw, opened.frame.raw)
+        assert (frame.visible, frame.cfa, frame.white) == (
+            opened.frame.visible,
+            opened.frame.cfa,
+            opened.frame.white,
+        )
+
+
+def test_samples_from_the_worker_cannot_be_changed_by_mistake(darkroom, path):
+    frame = darkroom.decode(path, darkroom.read_camera(path))
+    with pytest.raises(ValueError, match="read-only"):
+        frame.raw[0, 0] = 1
+
+
+def test_a_crash_costs_the_frame_and_the_next_one_works(room, path):
+    camera = room.read_camera(path)
+    room.decode(path, camera)
+    os.kill(room.pid, signal.SIGSEGV)
+    with pytest.raises(FrameError, match=r"SHOT\.DNG: it brought down .*SIGSEGV"):
+        room.correct((), {})
+    assert room.decode(path, camera).height > 0
+
+
+def test_a_crash_in_the_middle_of_a_step_costs_the_frame(room, path):
+    camera = room.read_camera(path)
+    os.kill(room.pid, signal.SIGSTOP)  # so that the step is certainly not over
+    threading.Timer(0.2, os.kill, (room.pid, signal.SIGKILL)).start()
+    with pytest.raises(FrameError, match="decode it"):
+        room.decode(path, camera)
+
+
+def test_a_worker_that_hangs_is_replaced(path):
+    with Darkroom(limit_s=0.5) as room:
+        camera = room.read_camera(path)
+        os.kill(room.pid, signal.SIGSTOP)
+        with pytest.raises(FrameError, match=r"longer than 0\.5 s to decode it"):
+            room.decode(path, camera)
+    with Darkroom() as room:
+        assert room.decode(path, camera).height > 0
+
+
+def test_dustds_own_errors_come_back_as_they_are(darkroom, tmp_path):
+    path = tmp_path / "EMPTY.CR2"
+    path.write_bytes(b"II*\0" + bytes(100))
+    with pytest.raises(FrameError) as here:
+        read_camera(path)
+        with open_raw(path, read_camera(path)):
+            pass
+    with pytest.raises(FrameError) as there:
+        darkroom.decode(path, darkroom.read_camera(path))
+    assert there.value.path == here.value.path == path
+
+
+def test_an_error_that_nobody_foresaw_comes_back_and_the_worker_lives_on(room, path):
+    camera = room.read_camera(path)
+    worker = room.pid
+    with pytest.raises(RuntimeError, match="AttributeError"):
+        room.correct((), {})  # nothing lies on the bench
+    assert room.decode(path, camera).height > 0
+    assert room.pid == worker
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_stops_the_daemon_lets_the_worker_end_its_frame(room, path, number):
+    room.decode(path, room.read_camera(path))
+    os.kill(room.pid, number)
+    room.correct((), {})
+    assert room.encode(OutputSettings())[:2] in (b"II", b"MM")
+
+
+def test_the_worker_does_not_outlive_the_daemon_even_if_it_hangs(room, path):
+    room.read_camera(path)
+    worker = room._process
+    room._lifeline.close()  # as the system does for a daemon that was killed
+    assert worker.wait(5) == 0
+
+
+def test_a_worker_at_rest_holds_no_file_open(room, path):
+    room.decode(path, room.read_camera(path))
+    room.clear()
+    files = Path(f"/proc/{room.pid}/fd")
+    if not files.is_dir():
+        pytest.skip("needs /proc")
+    assert path not in [each.resolve() for each in files.iterdir()]
