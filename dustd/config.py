@@ -47,6 +47,7 @@ class OutputSettings:
     format: Literal["dng", "tiff", "jpeg"] = "dng"
     when_clean: Literal["write", "skip"] = "write"
     jpeg_quality: Annotated[int, Between(1, 100)] = 95
+    profile: Literal["srgb", "adobe-rgb", "prophoto-rgb"] = "srgb"
 
 
 def default_store() -> Path:

@@ -56,10 +56,10 @@ def exif_directories(
     return directories
 
 
-def about_pixels(*, width: int, height: int) -> tuple[Entry, ...]:
-    """Say in Exif how a developed picture is stored: YCbCr in that order, sRGB (40961 = 1), its size."""
+def about_pixels(*, width: int, height: int, srgb: bool = True) -> tuple[Entry, ...]:
+    """Say in Exif how a developed picture is stored: YCbCr in that order, sRGB (40961 = 1) or as profiled, its size."""
     layout = (raw_bytes(37121, b"\1\2\3\0", type=UNDEFINED), raw_bytes(40960, b"0100", type=UNDEFINED))
-    return (*layout, short(40961, 1), long(40962, width), long(40963, height))
+    return (*layout, short(40961, 1 if srgb else 0xFFFF), long(40962, width), long(40963, height))
 
 
 def exif_time(taken_at: str | None) -> str | None:

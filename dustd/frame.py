@@ -52,6 +52,7 @@ class Frame:
     *black* is the black level: for CFA and mono an array shaped like *cfa*, for linear shape (3,). float32.
     *white* is the value at which samples clip. *wb* are the camera's red, green and blue multipliers (green = 1).
     *xyz_to_camera* is (3, 3), the D65 colour matrix, or None if the camera is unknown to LibRaw.
+    *crop* is (top, left, height, width) inside the visible area that the camera's own pictures show; None: all of it.
     """
 
     raw: np.ndarray
@@ -63,6 +64,7 @@ class Frame:
     wb: tuple[float, float, float]
     xyz_to_camera: np.ndarray | None
     camera: Camera
+    crop: tuple[int, int, int, int] | None = None
 
     @property
     def mosaic(self) -> np.ndarray:

@@ -1,13 +1,13 @@
-"""Developed pictures as bytes: 16-bit TIFF and JPEG, both sRGB with profile, upright, with the exposure's Exif."""
+"""Developed pictures as bytes: 16-bit TIFF and JPEG, both upright, with ICC profile and the exposure's Exif."""
 
 import io
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dustd.exif import about_pixels, about_rendered, exif_directories
 from dustd.frame import Camera
+from dustd.icc import ColourSpace, profile
 from dustd.tiff import Entry
 from dustd.tiffwrite import UNDEFINED, Directory, encode, long, raw_bytes, short
 
@@ -33,47 +33,41 @@ def orient(rgb: np.ndarray, orientation: int) -> np.ndarray:
     return rgb
 
 
-def encode_tiff(rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata") -> bytes:
-    """Serialise an upright (H, W, 3) uint16 sRGB picture as uncompressed 16-bit TIFF."""
+def encode_tiff(rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata", *, space: ColourSpace = "srgb") -> bytes:
+    """Serialise an upright (H, W, 3) uint16 picture in *space* as uncompressed 16-bit TIFF."""
     height, width = rgb.shape[:2]
     entries = (
         *about_rendered(camera, metadata),
         *(long(256, width), long(257, height), short(258, 16, 16, 16), short(259, 1), short(262, 2)),
-        *(short(277, 3), long(278, _STRIP_ROWS), short(284, 1), raw_bytes(34675, srgb_profile(), type=UNDEFINED)),
+        *(short(277, 3), long(278, _STRIP_ROWS), short(284, 1), raw_bytes(34675, profile(space), type=UNDEFINED)),
     )
     strips = tuple(rgb[top : top + _STRIP_ROWS].astype("<u2").tobytes() for top in range(0, height, _STRIP_ROWS))
-    return encode(Directory(entries=entries, data=strips, children=_exif(rgb, camera, metadata)))
+    return encode(Directory(entries=entries, data=strips, children=_exif(rgb, camera, metadata, space)))
 
 
-def encode_jpeg(rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata", *, quality: int = 95) -> bytes:
-    """Serialise an upright (H, W, 3) uint8 sRGB picture as JPEG without chroma subsampling."""
+def encode_jpeg(
+    rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata", *, quality: int = 95, space: ColourSpace = "srgb"
+) -> bytes:
+    """Serialise an upright (H, W, 3) uint8 picture in *space* as JPEG without chroma subsampling."""
     from PIL import Image
 
     children = {
         tag: tuple(Directory(entries=_short_entries(directory.entries)) for directory in directories)
-        for tag, directories in _exif(rgb, camera, metadata).items()
+        for tag, directories in _exif(rgb, camera, metadata, space).items()
     }
     entries = (*_short_entries(about_rendered(camera, metadata)), short(531, 1))
     exif = encode(Directory(entries=entries, children=children))
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(
-        buffer, "JPEG", quality=quality, subsampling=0, exif=b"Exif\0\0" + exif, icc_profile=srgb_profile()
+        buffer, "JPEG", quality=quality, subsampling=0, exif=b"Exif\0\0" + exif, icc_profile=profile(space)
     )
     return buffer.getvalue()
 
 
-@cache
-def srgb_profile() -> bytes:
-    """Return an sRGB ICC profile, always the same bytes: LittleCMS stamps the current time, which is put to rest."""
-    from PIL import ImageCms
-
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[24:36] = bytes.fromhex("07ea 0001 0001 0000 0000 0000")  # 2026-01-01 00:00:00, ICC.1 §7.2.8
-    return bytes(profile)
-
-
-def _exif(rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata") -> dict[int, tuple[Directory, ...]]:
-    pixels = about_pixels(width=rgb.shape[1], height=rgb.shape[0])
+def _exif(
+    rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata", space: ColourSpace
+) -> dict[int, tuple[Directory, ...]]:
+    pixels = about_pixels(width=rgb.shape[1], height=rgb.shape[0], srgb=space == "srgb")
     return exif_directories(camera, metadata, about_pixels=pixels)
 
 

@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import rawpy
 
 from dustd.errors import FrameError, cannot_be_read
 from dustd.frame import Camera, Frame, SensorKind
+from dustd.icc import ColourSpace
+from dustd.preview import SRGB_TO_XYZ
 
 # How a camera's RAW begins. Without one of these LibRaw goes by the file's size alone and may take a headerless
 # file for another camera's; what it then decodes is noise in the shape of a picture (seen with a 768×512 dump).
@@ -37,12 +40,16 @@ _MAGICS: tuple[tuple[int, bytes], ...] = (
     (0, b"NOKIARAW"),
     (0, b"ARRI"),
 )
-# IEC 61966-2-1, as LibRaw has it.
-_SRGB_TO_XYZ = np.array(
-    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
-)
 # Even a black frame takes a bit per sample without loss; LibRaw fills what a file lacks with zeros or noise.
 LEAST_BITS_DIVISOR = 16  # half a bit per pixel, in pixels per byte
+# LibRaw's primaries and the tone curve that `dustd.icc` says a space has, as power and slope at black. LibRaw's own
+# default is the curve of television (BT.709) for all of them.
+_SPACES: dict[ColourSpace, tuple[rawpy.ColorSpace, tuple[float, float]]] = {
+    "srgb": (rawpy.ColorSpace.sRGB, (2.4, 12.92)),
+    "adobe-rgb": (rawpy.ColorSpace.Adobe, (563 / 256, 0.0)),
+    "prophoto-rgb": (rawpy.ColorSpace.ProPhoto, (1.8, 0.0)),
+}
+_LARGE_JPEG_BYTES = 512 << 10
 _COPY_AGAIN = "Left untouched; copy it again from the card and clean it again"
 
 
@@ -53,16 +60,17 @@ class OpenRaw:
     frame: Frame
     _libraw: rawpy.RawPy
 
-    def develop(self, raw: np.ndarray, *, half_size: bool, bits: int = 8) -> np.ndarray:
-        """Develop *raw* (like `frame.raw`) to sRGB as the camera meant it, unrotated: (h, w, 3) uint8 or uint16.
+    def develop(self, raw: np.ndarray, *, half_size: bool, bits: int = 8, space: ColourSpace = "srgb") -> np.ndarray:
+        """Develop *raw* (like `frame.raw`) as the camera meant it, unrotated: (h, w, 3) uint8 or uint16 in *space*.
 
-        With *half_size* each 2×2 block gives one pixel, which is quick and good enough for previews.
+        With *half_size* each 2×2 block gives one pixel, which is quick and good enough for a look.
         """
         samples = self._libraw.raw_image
         if self.frame.kind == "linear":
             samples[..., :3] = raw
         else:
             samples[...] = raw
+        primaries, curve = _SPACES[space]
         try:
             # No automatic brightness or maximum: a cleaned speck must not change the rest of the picture.
             return self._libraw.postprocess(
@@ -72,9 +80,23 @@ class OpenRaw:
                 adjust_maximum_thr=0.0,
                 user_flip=0,
                 output_bps=bits,
+                output_color=primaries,
+                gamma=curve,
             )
         except rawpy.LibRawError as exc:
             raise FrameError(f"LibRaw cannot develop it ({_words(exc)})", remedy=_COPY_AGAIN) from exc
+
+    def embedded_preview(self) -> np.ndarray | None:
+        """Read the camera's own picture, unrotated: (h, w, 3) uint8 RGB, large ones at 1/8; None if there is none."""
+        try:
+            thumbnail = self._libraw.extract_thumb()
+        except (rawpy.LibRawError, rawpy.NotSupportedError, ValueError):
+            return None
+        if thumbnail.format != rawpy.ThumbFormat.JPEG:
+            return thumbnail.data if thumbnail.data.ndim == 3 and thumbnail.data.shape[2] == 3 else None
+        size = cv2.IMREAD_REDUCED_COLOR_8 if len(thumbnail.data) > _LARGE_JPEG_BYTES else cv2.IMREAD_COLOR
+        picture = cv2.imdecode(np.frombuffer(thumbnail.data, np.uint8), size | cv2.IMREAD_IGNORE_ORIENTATION)
+        return None if picture is None else picture[..., ::-1]
 
 
 @contextmanager
@@ -146,7 +168,16 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
         wb=_white_balance(libraw),
         xyz_to_camera=_xyz_to_camera(libraw),
         camera=camera,
+        crop=_crop(sizes),
     )
+
+
+def _crop(sizes: rawpy.ImageSizes) -> tuple[int, int, int, int] | None:
+    """Find the part that the camera's own pictures show, None unless it lies within the visible area."""
+    top, left = sizes.crop_top_margin - sizes.top_margin, sizes.crop_left_margin - sizes.left_margin
+    height, width = sizes.crop_height, sizes.crop_width
+    inside = 0 <= top <= sizes.height - height and 0 <= left <= sizes.width - width
+    return (top, left, height, width) if inside and min(height, width) > 0 else None
 
 
 def _layout(libraw: rawpy.RawPy, path: Path) -> tuple[SensorKind, tuple[tuple[int, ...], ...]]:
@@ -202,7 +233,7 @@ def _xyz_to_camera(libraw: rawpy.RawPy) -> np.ndarray | None:
     gains = np.asarray(libraw.daylight_whitebalance[:3], np.float64)
     if abs(np.linalg.det(to_srgb)) < 1e-6 or not np.all(gains > 0):
         return None
-    return np.linalg.inv(to_srgb) / gains[:, None] @ np.linalg.inv(_SRGB_TO_XYZ)
+    return np.linalg.inv(to_srgb) / gains[:, None] @ np.linalg.inv(SRGB_TO_XYZ)
 
 
 def _words(exc: Exception) -> str:

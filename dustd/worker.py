@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from dustd import preview
 from dustd.config import OutputSettings
 from dustd.correct import correct
 from dustd.dng import encode_dng
@@ -66,13 +67,14 @@ class Bench:
         opened, raw, camera = self._opened, self._raw, self._opened.frame.camera
         metadata = read_source_metadata(self._source)
         if output.format == "dng":
-            preview = opened.develop(raw, half_size=True)
-            return encode_dng(opened.frame, raw, metadata, preview_rgb=preview, original_name=self._source.name)
+            picture = preview.develop(opened.frame, raw, opened.embedded_preview())
+            return encode_dng(opened.frame, raw, metadata, preview_rgb=picture, original_name=self._source.name)
+        space = output.profile
         if output.format == "tiff":
-            picture = orient(opened.develop(raw, half_size=False, bits=16), camera.orientation)
-            return encode_tiff(picture, camera, metadata)
-        picture = orient(opened.develop(raw, half_size=False), camera.orientation)
-        return encode_jpeg(picture, camera, metadata, quality=output.jpeg_quality)
+            picture = orient(opened.develop(raw, half_size=False, bits=16, space=space), camera.orientation)
+            return encode_tiff(picture, camera, metadata, space=space)
+        picture = orient(opened.develop(raw, half_size=False, space=space), camera.orientation)
+        return encode_jpeg(picture, camera, metadata, quality=output.jpeg_quality, space=space)
 
     def clear(self) -> None:
         """Take the frame off the bench: its file is closed and its memory free."""
