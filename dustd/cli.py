@@ -120,6 +120,16 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _verb(commands, "demo", verbs.demo, "clean a simulated tethered session and judge the result")
     demo.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=Path("demo-out"), help="default: demo-out")
 
+    status = _verb(commands, "status", verbs.status, "say how the daemon does: backlog, last frames, what failed")
+    status.add_argument("--json", action="store_true", help="print JSON for programs")
+    _add_config(status)
+
+    retry = _verb(commands, "retry", verbs.retry, "have failed frames tried again, once their cause is put right")
+    retry.add_argument(
+        "paths", metavar="PATH", nargs="*", type=Path, help="RAW file, or folder of them; default: all that failed"
+    )
+    _add_config(retry)
+
     # Listed here for the help only; see `main`.
     _verb(commands, "train", None, "train a detector (needs training data; see train --help)")
     _verb(commands, "evaluate", None, "judge a detector against frames with known dust (see evaluate --help)")

@@ -21,6 +21,7 @@ from dustd.errors import ConfigError
 from dustd.strict import Between, Note, Url, read_group
 
 Sensitivity = Annotated[float, Between(0, 100)]
+EditProgram = Literal["darktable", "rawtherapee", "adobe"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,8 @@ class OutputSettings:
     format: Literal["dng", "tiff", "jpeg"] = "dng"
     when_clean: Literal["write", "skip"] = "write"
     jpeg_quality: Annotated[int, Between(1, 100)] = 95
+    edits: tuple[EditProgram, ...] = ()
+    edits_existing: Literal["keep", "merge"] = "keep"
     profile: Literal["srgb", "adobe-rgb", "prophoto-rgb"] = "srgb"
 
 
@@ -79,11 +82,14 @@ class ModelSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchSettings:
-    """When a file counts as landed (*quiet_s*), as hopeless (*give_up_s*), and how often folders are searched."""
+    """When a file counts as landed (*quiet_s*), as hopeless (*give_up_s*), how often folders are searched, whose turn
+    it is (*order*).
+    """  # fmt: skip
 
     quiet_s: Annotated[float, Between(0.1, 60)] = 1.5
     give_up_s: Annotated[float, Between(1, 86400)] = 120.0
     rescan_s: Annotated[float, Between(1, 86400)] = 60.0
+    order: Literal["oldest", "newest"] = "oldest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,13 @@ class ReminderSettings:
 
     command: tuple[str, ...] = ()
     webhook: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """Figures for Prometheus on http://127.0.0.1:*port*/metrics; 0 serves none."""
+
+    port: Annotated[int, Between(0, 65535)] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +128,7 @@ class Config:
     watch: WatchSettings = WatchSettings()
     report: Rules = field(default_factory=Rules)
     reminders: ReminderSettings = ReminderSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     def output_folder(self, folder: FolderSettings) -> Path:
@@ -158,6 +172,19 @@ def load(path: Path, *, watching: bool = True) -> Config:
     if problems:
         raise ConfigError("\n".join(problems), remedy=f"Correct this, then try: dustd check -c {path}")
     return config
+
+
+def state_folder_of(path: Path) -> Path:
+    """Name the state folder that a configuration leads to, even if it has mistakes elsewhere, or is not there."""
+    try:
+        return load(path, watching=False).map.state_folder
+    except ConfigError:
+        pass
+    try:
+        store = read_group(MapSettings, {"store": _parse(path)["map"]["store"]}, "map", lambda *_: None)
+    except (ConfigError, KeyError, TypeError):
+        return MapSettings().state_folder
+    return _anchored(Config(map=store), path.absolute().parent).map.state_folder
 
 
 def _xdg(variable: str, fallback: str) -> Path:

@@ -53,10 +53,10 @@ def publish(path: Path, data: bytes, *, ours: Collection[str] = ()) -> None:
 
 
 @contextlib.contextmanager
-def claim(path: Path, data: bytes) -> Iterator[frozenset[str]]:
-    """Leave a durable note that *data* is about to be published at *path*; give all hashes noted for it so far.
+def claim(path: Path, *data: bytes) -> Iterator[frozenset[str]]:
+    """Leave a durable note that *data* is about to be published for *path*; give all hashes noted for it so far.
 
-    Wrap the writing of cleaned file and sidecar in it, and pass the hashes to `publish`. A kill between the two
+    Wrap the writing of a frame's files and its sidecar in it, and pass the hashes to `publish`. A kill between the two
     leaves a file which no sidecar vouches for; the note lets the next attempt replace it. The note goes away when
     the block ends well. Raises FrameError and SurroundingsError as `publish`.
     """
@@ -66,14 +66,14 @@ def claim(path: Path, data: bytes) -> Iterator[frozenset[str]]:
         with note.open("a+b") as file:
             file.seek(0)
             noted = {line for line in file.read().decode("ascii", "replace").split() if len(line) == 64}
-            new = hashlib.sha256(data).hexdigest()
-            file.write(f"\n{new}\n".encode())  # a torn line before it stays on its own
+            new = [hashlib.sha256(each).hexdigest() for each in data]
+            file.write("\n".join(["", *new, ""]).encode())  # a torn line before it stays on its own
             file.flush()
             os.fsync(file.fileno())
         _sync_folder(path.parent)
     if noted:  # the fallback of `_rename_new` may have been killed after it reserved the name with an empty file
         noted.add(_EMPTY_SHA256)
-    yield frozenset({*noted, new})
+    yield frozenset({*noted, *new})
     release(path)
 
 
@@ -92,6 +92,16 @@ def _note(path: Path) -> Path:
     """Name the note about *path*: hidden, beside it, whatever characters and length the name has."""
     key = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:32]
     return path.parent / f"{PREFIX}{key}.claim"
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Replace *path*, whole or not at all, quickly and not durably: for what is stale after a power cut anyway.
+
+    Raises OSError.
+    """
+    temp = path.with_name(f"{PREFIX}{path.name}.tmp")
+    temp.write_bytes(data)
+    temp.replace(path)
 
 
 def sha256_file(path: Path) -> str:

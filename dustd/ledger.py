@@ -21,6 +21,7 @@ class _Entry:
     mtime_ns: int
     sha256: str
     outputs: tuple[tuple[str, str], ...]  # path, sha256
+    failure: tuple[str, str] | None  # problem, remedy
 
 
 def is_done(source: Path, sidecar: Path) -> bool:
@@ -31,6 +32,12 @@ def is_done(source: Path, sidecar: Path) -> bool:
     except OSError:
         return False
     return entry is not None and (entry.size, entry.mtime_ns) == (now.st_size, now.st_mtime_ns)
+
+
+def failure(sidecar: Path) -> tuple[str, str] | None:
+    """Give problem and remedy if *sidecar* says that its frame failed. Never raises."""
+    entry = _read(sidecar)
+    return entry.failure if entry is not None else None
 
 
 def vouched(sidecar: Path) -> frozenset[str]:
@@ -95,6 +102,7 @@ def _read_version(sidecar: Path, _mtime_ns: int, _size: int) -> _Entry | None:
             mtime_ns=parsed["source"]["mtime_ns"],
             sha256=hashlib.sha256(data).hexdigest(),
             outputs=tuple((output["path"], output["sha256"]) for output in parsed["outputs"]),
+            failure=(parsed["error"]["problem"], parsed["error"]["remedy"]) if parsed["status"] == "failed" else None,
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from dustd import __version__
+from dustd.report import printable
 
 SCHEMA, SCHEMA_VERSION = "dustd.status", "1.0"
 FILE_NAME = "status.json"
@@ -111,7 +112,6 @@ class Status:
     reminders: str
     failed: tuple[Trouble, ...]
     failed_total: int
-    errors: tuple[str, ...]
     stopped: bool = False
 
 
@@ -171,9 +171,7 @@ def words(status: Status | None, pid: int | None, now: datetime) -> str:
     if status.failed_total:
         lines += ["", f"{status.failed_total} frames failed (dustd retry tries them again):"]
         lines += _troubles(status.failed, status.failed_total)
-    if status.errors:
-        lines += ["", "Last errors:", *(f"  {each}" for each in status.errors)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(printable(line) for line in lines) + "\n"
 
 
 def duration(seconds: float) -> str:
@@ -195,6 +193,8 @@ def _read(hint: Any, value: Any) -> Any:
 
 
 def _life(status: Status, pid: int | None, now: datetime) -> str:
+    if pid is not None and pid != status.pid:
+        return f"dustd runs (process {pid}) and is loading its model. When the one before it was last heard:"
     if pid is None:
         how = "was stopped" if status.stopped else "ended without saying so (crash, kill or power cut)"
         return f"dustd is not running; it {how} at {_moment(status.written_at)}."

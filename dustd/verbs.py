@@ -5,11 +5,12 @@ Imports happen inside the verbs, so that help is instant.
 
 import argparse
 import collections
-import contextlib
 import dataclasses
 import datetime
 import hashlib
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from dustd.errors import DustdError, UsageError
 
 if TYPE_CHECKING:
-    from dustd.config import Config
+    from dustd.config import Config, ModelSettings
     from dustd.darkroom import Darkroom
     from dustd.sidecar import Record
     from dustd.store import Store
@@ -28,49 +29,59 @@ FINE, SOME_FAILED, USAGE, CONFIG, INTERRUPTED = 0, 1, 2, 78, 130  # exit codes; 
 
 def run(args: argparse.Namespace) -> int:
     """Watch and clean until told to stop."""
-    from dustd import config, log
+    from dustd import config, log, station
     from dustd.darkroom import Darkroom
     from dustd.lock import only_one
+    from dustd.reload import ConfigFile
     from dustd.store import Store
 
-    settings = config.load(args.config or config.default_path())
+    file = ConfigFile(args.config or config.default_path())
+    settings = config.load(file.path)
     log.setup(settings.log.format, settings.log.level)
     with only_one(settings.map.state_folder), Store.open(settings.map.store) as store, Darkroom() as darkroom:
-        serve(settings, _pipeline(settings, store, darkroom, settings.sensitivity_of))
+        pipeline = _pipeline(settings, store, darkroom, settings.sensitivity_of)
+        station.serve(settings, pipeline, file=file, load_model=_detector)
     return FINE
 
 
-def serve(settings: "Config", pipeline: Any) -> None:
-    """Watch the configured folders and clean with *pipeline* what lands in them, until a signal says stop."""
-    from dustd import channels, daemon, files, ledger, sidecar
-    from dustd.reminders import Reminders
-    from dustd.watch import WatchedFolder
+def status(args: argparse.Namespace) -> int:
+    """Say how the daemon does."""
+    from dustd import config, lock, status
 
-    state_file = settings.map.state_folder / "reminders.json"
-    reminders = Reminders(pipeline.store, settings.report, channels.configured(settings.reminders), state_file)
+    state_folder = config.state_folder_of(args.config or config.default_path())
+    pid = lock.holder(state_folder)
+    try:
+        state = status.decode((state_folder / status.FILE_NAME).read_bytes())
+    except (OSError, ValueError):
+        state = None
+    if args.json:
+        print(json.dumps({"running": pid is not None, **(status.to_dict(state) if state else {})}, indent=2))
+    else:
+        print(status.words(state, pid, datetime.datetime.now().astimezone()), end="")
+    return FINE if pid is not None else SOME_FAILED
 
-    def out_folder(source: Path, folder: WatchedFolder) -> Path:
-        return files.output_folder_for(source, folder.path, folder.output)
 
-    def is_done(source: Path, folder: WatchedFolder) -> bool:
-        path = out_folder(source, folder) / sidecar.sidecar_name(source.name)
-        return ledger.is_done(source, path) and not files.is_claimed(path)  # claimed: the map may not know it yet
+def retry(args: argparse.Namespace) -> int:
+    """Have failed frames tried again, and what waits for disk or share at once."""
+    from dustd import config, lock, retry, station
 
-    def process(source: Path, folder: WatchedFolder) -> Any:
-        files.make_output_folder(out_folder(source, folder), folder.output)
-        record = pipeline.process(source, out_folder(source, folder))
-        reminders.seen(record.camera.body_id)
-        return "done"
+    settings = config.load(args.config or config.default_path())
+    frames = 0
+    for _, sidecar in retry.failed(station.plan_of(settings).folders, args.paths):
+        sidecar.unlink(missing_ok=True)
+        frames += 1
+    pid = lock.holder(settings.map.state_folder)
+    when = "now" if pid and _hurry(pid) else f"within {settings.watch.rescan_s:g} s" if pid else "when dustd runs"
+    print(f"{frames} failed {'frame is' if frames == 1 else 'frames are'} tried again {when}.")
+    return FINE
 
-    def fail(source: Path, folder: WatchedFolder, error: DustdError) -> None:
-        files.make_output_folder(out_folder(source, folder), folder.output)
-        pipeline.fail(source, out_folder(source, folder), error)
 
-    watch = settings.watch
-    timing = daemon.Timing(quiet_s=watch.quiet_s, give_up_s=watch.give_up_s, rescan_s=watch.rescan_s)
-    folders = [WatchedFolder(path=each.path, output=settings.output_folder(each)) for each in settings.folders]
-    with contextlib.closing(reminders):
-        daemon.serve(folders, timing, process=process, fail=fail, is_done=is_done, between=reminders.turn)
+def _hurry(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except OSError:  # another user's
+        return False
+    return True
 
 
 def clean(args: argparse.Namespace) -> int:
@@ -379,13 +390,9 @@ def _pipeline(
     settings: "Config", store: "Store", darkroom: "Darkroom", sensitivity_of: Callable[[str, Path], float]
 ) -> Any:
     """Load and warm the model, and join it with the maps."""
-    from dustd import log
-    from dustd.model import load_detector
     from dustd.pipeline import Pipeline
 
-    model = settings.model
-    detector = load_detector(model.id, device=model.device, batch_tiles=model.batch_tiles, threads=model.threads)
-    log.take_over_libraries()  # again: those just imported have brought handlers of their own
+    detector = _detector(settings.model)
     stacks = store.path.parent / "stacks" if store.path else None
     return Pipeline(
         detector=detector,
@@ -395,3 +402,12 @@ def _pipeline(
         sensitivity_of=sensitivity_of,
         stacks=stacks,
     )
+
+
+def _detector(model: "ModelSettings") -> Any:
+    from dustd import log
+    from dustd.model import load_detector
+
+    detector = load_detector(model.id, device=model.device, batch_tiles=model.batch_tiles, threads=model.threads)
+    log.take_over_libraries()  # again: those just imported have brought handlers of their own
+    return detector

@@ -13,8 +13,8 @@ from dustd import cli, verbs
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
-# design §9; export and import are ours
-VERBS = ["run", "clean", "map", "report", "check", "demo", "train", "evaluate"]
+# design §9; status, retry, export and import are ours
+VERBS = ["run", "clean", "map", "report", "check", "demo", "status", "retry", "train", "evaluate"]
 MAP_VERBS = ["list", "show", "cleaned", "forget", "rebuild", "export", "import"]
 
 

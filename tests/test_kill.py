@@ -57,12 +57,12 @@ def start(config_path: Path, detector) -> int:
 
 def serve(config_path: Path, detector) -> None:
     """What `dustd run` does once the model is loaded."""
-    from dustd import verbs
+    from dustd import station
     from dustd.lock import only_one
 
     settings = config.load(config_path)
     with only_one(settings.map.store.parent), Store.open(settings.map.store) as store, Darkroom() as darkroom:
-        verbs.serve(
+        station.serve(
             settings,
             Pipeline(
                 detector=detector,

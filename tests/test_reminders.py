@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from dustd import evidence, notify, verbs
+from dustd import evidence, notify, station
 from dustd.advice import URGENCY, Rules
 from dustd.channels import UndeliveredError, configured
 from dustd.config import Config, FolderSettings, MapSettings, ReminderSettings
@@ -343,7 +343,8 @@ def test_the_daemon_posts_to_a_real_server_once_and_shows_it_in_its_status(serve
                 target=stop_when, args=(lambda said=said: said and BODY in said[-1] and server.posted,)
             )
             stopper.start()
-            verbs.serve(settings, types.SimpleNamespace(store=store))
+            detector = types.SimpleNamespace(model_id="none", device="cpu")
+            station.serve(settings, types.SimpleNamespace(store=store, detector=detector))
             stopper.join()
     ((_, _, facts),) = server.posted
     assert (facts["body_id"], facts["advice"], facts["visible_at_f11"]) == (BODY, "clean now", NOW)
