@@ -73,7 +73,7 @@ class OpenRaw:
         primaries, curve = _SPACES[space]
         try:
             # No automatic brightness or maximum: a cleaned speck must not change the rest of the picture.
-            return self._libraw.postprocess(
+            picture = self._libraw.postprocess(
                 half_size=half_size,
                 use_camera_wb=True,
                 no_auto_bright=True,
@@ -85,6 +85,7 @@ class OpenRaw:
             )
         except rawpy.LibRawError as exc:
             raise FrameError(f"LibRaw cannot develop it ({_words(exc)})", remedy=_COPY_AGAIN) from exc
+        return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
 
     def embedded_preview(self) -> np.ndarray | None:
         """Read the camera's own picture, unrotated: (h, w, 3) uint8 RGB, large ones at 1/8; None if there is none."""

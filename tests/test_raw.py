@@ -1,11 +1,16 @@
 """LibRaw's door: real frames come out as they are, everything else as a clear error."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from dustd.dng import encode_dng
 from dustd.errors import FrameError
 from dustd.frame import Camera
+from dustd.metadata import SourceMetadata
 from dustd.raw import open_raw
+from dustd.virtual import frame_of
 
 
 def test_a_frame_keeps_its_borders_and_knows_what_is_visible(shared_data):
@@ -58,3 +63,15 @@ def test_a_file_of_noise_is_refused(tmp_path):
     path.write_bytes(bytes(range(256)) * 40)
     with pytest.raises(FrameError, match="not a RAW file"), open_raw(path, Camera()):
         pass
+
+
+def test_a_monochrome_sensor_develops_into_a_grey_picture_of_three_channels(tmp_path, dusty_shot):
+    exposure, _ = dusty_shot
+    grey = replace(frame_of(exposure), kind="mono", cfa=((1,),), black=np.full((1, 1), 512, np.float32))
+    path = tmp_path / "mono.dng"
+    preview = np.zeros((60, 80, 3), np.uint8)
+    path.write_bytes(encode_dng(grey, grey.raw, SourceMetadata(), preview_rgb=preview, original_name="M.DNG"))
+    with open_raw(path, Camera()) as opened:
+        picture = opened.develop(opened.frame.raw, half_size=False)
+    assert picture.shape == (720, 1000, 3)
+    assert np.array_equal(picture[..., 0], picture[..., 2])
