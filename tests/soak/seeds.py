@@ -1,0 +1,82 @@
+"""The files that a campaign starts from: small DNGs of the virtual body in every layout, and heads of real RAWs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from dustd.dng import encode_dng
+from dustd.frame import Frame
+from dustd.metadata import SourceMetadata
+from dustd.scenes import SESSION
+from dustd.tiffwrite import Directory, encode, long, rational, raw_bytes, short, text
+from dustd.virtual import BLACK, WHITE, XYZ_TO_CAMERA, Lens, expose, frame_of, make_body
+
+WIDTH, HEIGHT = 96, 72
+TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
+HEAD_BYTES = 96 << 10  # of files too large to be damaged twenty thousand times
+XTRANS = tuple(tuple(map(int, row)) for row in ("110112", "112110", "201021", "112110", "110112", "021201"))
+
+
+def shot(
+    number: int, *, width: int = WIDTH, height: int = HEIGHT, serial: str = "V6-SOAK", taken_at: str | None = None
+) -> bytes:
+    """Take a small picture with the virtual body *serial*; always the same for the same arguments."""
+    frame = _frame(number, width, height, serial, taken_at or f"2026-11-23T{number // 3600 % 24:02d}:00:00")
+    return _dng(frame, f"S{number:05d}.DNG")
+
+
+def virtual() -> dict[str, bytes]:
+    """Small DNGs in every layout that dustd knows, by name."""
+    bayer = _frame(1, WIDTH, HEIGHT, "V6-SOAK", "2026-11-23T10:00:00")
+    mosaic = bayer.raw
+    layouts = {
+        "bayer": bayer,
+        "xtrans": replace(bayer, kind="xtrans", cfa=XTRANS, black=np.full((6, 6), BLACK, np.float32)),
+        "mono": replace(bayer, kind="mono", cfa=((1,),), black=np.full((1, 1), BLACK, np.float32), xyz_to_camera=None),
+        "linear": replace(
+            bayer,
+            kind="linear",
+            cfa=((1,),),
+            raw=np.repeat(mosaic[..., None], 3, axis=2),
+            black=np.full(3, BLACK, np.float32),
+        ),
+    }
+    return {f"virtual-{kind}.dng": _dng(frame, f"{kind}.dng") for kind, frame in layouts.items()} | {
+        "virtual-plain.dng": _plain(mosaic)
+    }
+
+
+def real_heads(folder: Path) -> dict[str, bytes]:
+    """Read the RAWs below *folder*: small ones whole, of large ones the head. Empty where there are none."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[path.name] = file.read(HEAD_BYTES)
+    return found
+
+
+def _frame(number: int, width: int, height: int, serial: str, taken_at: str) -> Frame:
+    body = make_body(serial, seed=5, grains=4, width=width, height=height, pitch_um=24.0)
+    scene = SESSION[number % len(SESSION)](np.random.default_rng([5, number]), height, width)
+    return frame_of(expose(body, scene, f_number=16, lens=TELE, seed=number, taken_at=taken_at, exposure_s=1 / 125))
+
+
+def _dng(frame: Frame, name: str) -> bytes:
+    preview = np.zeros((frame.height // 2, frame.width // 2, 3), np.uint8)
+    return encode_dng(frame, frame.raw, SourceMetadata(), preview_rgb=preview, original_name=name)
+
+
+def _plain(mosaic: np.ndarray) -> bytes:
+    """Lay the samples out uncompressed, in one strip, with the least that a DNG needs."""
+    height, width = mosaic.shape
+    entries = (
+        *(long(254, 0), long(256, width), long(257, height), short(258, 16), short(259, 1), short(262, 32803)),
+        *(text(271, "dustd"), text(272, "Plain"), short(274, 6), short(277, 1), long(278, height), short(284, 1)),
+        *(short(33421, 2, 2), raw_bytes(33422, b"\0\1\1\2"), raw_bytes(50706, b"\1\4\0\0")),
+        *(text(50708, "dustd Plain"), long(50714, BLACK), long(50717, WHITE), rational(50728, 0.5, 1, 0.7)),
+        *(rational(tag, *XYZ_TO_CAMERA.ravel(), signed=True) for tag in (50721, 50722)),
+        *(short(50778, 17), short(50779, 21)),
+    )
+    return encode(Directory(entries=tuple(entries), data=(mosaic.astype("<u2").tobytes(),)))
