@@ -16,10 +16,12 @@ from dustd import evidence
 from dustd.dustmap import State, after_cleaning, observe
 from dustd.evidence import Evidence
 from dustd.particle import View, view_of
+from dustd.rejection import Rejection, against, refuted
 from dustd.sidecar import Record
 from dustd.spot import Spot
 
 BEGINNING = ""
+Verdicts = Sequence[tuple[str, Rejection]]  # by the place from which each counts
 _LATER_THAN_ANY_NAME = "\U0010ffff"
 
 
@@ -119,19 +121,24 @@ def from_dict(data: dict[str, Any], place: str, seen: Evidence) -> Counted:
 
 
 def fold(
-    start: Step, frames: Iterable[Counted], cleanings: Sequence[str], dismissed: Sequence[tuple[str, str]]
+    start: Step,
+    frames: Iterable[Counted],
+    cleanings: Sequence[str],
+    dismissed: Sequence[tuple[str, str]],
+    verdicts: Verdicts = (),
 ) -> Iterator[Step]:
     """Walk on from *start* along *frames* and *cleanings* (places), both in order and all after it.
 
-    Inside *dismissed* (first and last place) no cleaning is noticed. Elsewhere `Step.state.cleaning.noticed_at` tells
-    of one; whoever walks then begins again from before that frame, with its place among the cleanings.
+    *verdicts* are all that were given about the body, those before *start* too. Inside *dismissed* (first and last
+    place) no cleaning is noticed. Elsewhere `Step.state.cleaning.noticed_at` tells of one; whoever walks then begins
+    again from before that frame, with its place among the cleanings.
     """
     step, left = start, list(cleanings)
     for frame in frames:
         while left and left[0] < frame.place:
             step = cleaned(step, left.pop(0))
             yield step
-        step = after(step, frame)
+        step = after(step, frame, verdicts)
         if any(since <= frame.place <= until for since, until in dismissed):
             step = dataclasses.replace(step, state=undecided(step.state))
         yield step
@@ -140,10 +147,18 @@ def fold(
         yield step
 
 
-def after(step: Step, frame: Counted) -> Step:
-    """Fold one frame, and note for and against whom it spoke."""
+def after(step: Step, frame: Counted, verdicts: Verdicts = ()) -> Step:
+    """Fold one frame, and note for and against whom it spoke.
+
+    What a person has rejected does not speak; a verdict weighs against its particle once, where it begins to count.
+    """
     before = {particle.id: particle for particle in step.state.particles}
-    state = observe(step.state, frame.view, frame.spots)
+    told = [rejection for place, rejection in verdicts if place <= frame.place]
+    spots = [spot for spot in frame.spots if not (told and refuted(spot, frame.view, told))]
+    state = observe(step.state, frame.view, spots)
+    for place, rejection in verdicts:
+        if step.place < place <= frame.place:
+            state = against(state, rejection)
     seen, missed = {}, {}
     for particle in state.particles:
         old = before.get(particle.id)

@@ -2,7 +2,7 @@
 
 Version 1 had a row per particle, per scene and per observation, and knew declared cleanings only. Version 2 never left
 the developers' hands: it is 1 with two more columns, which are left out. What frames brought was not kept then, so the
-frames of such a database cannot be folded anew.
+frames of such a database cannot be folded anew. Version 3 knew no rejections.
 """
 
 import json
@@ -20,11 +20,12 @@ _V1_TABLES = ("bodies", "epochs", "frames", "particles", "scenes", "observations
 
 def create(db: sa.Connection, version: int) -> None:
     """Make the tables of today in a database of an older *version*, 0 for an empty one; keep what it holds."""
-    if version:
+    old = version in (1, 2)
+    if old:
         for name in _V1_TABLES:
             db.exec_driver_sql(f"ALTER TABLE {name} RENAME TO old_{name}")
     metadata.create_all(db)
-    if version:
+    if old:
         for body in _old(db, "SELECT * FROM old_bodies"):
             _copy_body(db, body)
         for name in reversed(_V1_TABLES):

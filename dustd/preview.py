@@ -35,7 +35,7 @@ def develop(frame: Frame, raw: np.ndarray, look: np.ndarray | None = None) -> np
     mosaic = raw[top : top + height // block_px * block_px, left : left + width // block_px * block_px]
     band = _BAND_ROWS * block_px
     rgb = np.concatenate(
-        [_srgb(frame, _light(frame, mosaic[at : at + band], block_px)) for at in range(0, len(mosaic), band)]
+        [to_srgb(frame, _light(frame, mosaic[at : at + band], block_px)) for at in range(0, len(mosaic), band)]
     )
     return rgb if look is None or not _same_scene(look, rgb) else in_the_look_of(look, rgb)
 
@@ -79,7 +79,7 @@ def _light(frame: Frame, mosaic: np.ndarray, block_px: int) -> np.ndarray:
     return sums.transpose(1, 2, 0)
 
 
-def _srgb(frame: Frame, light: np.ndarray) -> np.ndarray:
+def to_srgb(frame: Frame, light: np.ndarray) -> np.ndarray:
     """Turn camera light into sRGB, (h, w, 3) uint8. What clips at the least gain is white."""
     gains = np.ones(3, np.float32) if frame.kind == "mono" else np.asarray(frame.wb, np.float32)
     linear = cv2.transform(np.minimum(light * (gains / gains.min()), 1), _camera_to_srgb(frame))

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 
 from dustd.errors import ConfigError, SurroundingsError
 
-VERSION = 3  # of the tables; see `dustd.migrations`
+VERSION = 4  # of the tables; see `dustd.migrations`
 LOCK_WAIT_MS = 10_000
 MEMORY = ":memory:"
 
@@ -107,8 +107,17 @@ states = _of_body(
 )
 # Evidence of the frames that states and inputs refer to.
 scenes = _of_body("scenes", sa.Column("frame_id", sa.Text, primary_key=True), sa.Column("evidence", Packed))
+# What a person said is no dust, per frame and in the order of saying. It counts from *place* on, the frame's own unless
+# that is too old to be folded anew. *told*: see `dustd.rejection`.
+rejections = _of_body(
+    "rejections",
+    sa.Column("frame_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("place", Place, nullable=False),
+    sa.Column("told", Packed, nullable=False),
+)
 
-PARTS = (epochs, dismissed, frames, states, scenes)  # of a body, in an order in which they can be written
+PARTS = (epochs, dismissed, frames, states, scenes, rejections)  # of a body, in an order in which they can be written
 
 _version = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer, nullable=False))
 

@@ -28,7 +28,7 @@ class Spot:
     *diameter_px* is the width at half depth. *edge_px* is the width of the soft edge (10 to 90 %).
     *particle_id*, *confidence* (a probability) and *frames_seen* come from the dust map, None when it knows nothing.
     *wanted* says whether the evidence asks for a correction; *action* what correction did; *reason* which rule
-    decided, in words for a person.
+    decided, in words for a person. *rejected* says that a person took the correction back (`dustd.reject`).
     """
 
     id: int
@@ -44,3 +44,4 @@ class Spot:
     wanted: bool = False
     action: Action = "left"
     reason: str = ""
+    rejected: bool = False

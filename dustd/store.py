@@ -17,17 +17,18 @@ from typing import Any, Literal, Self
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from dustd import __version__, evidence, history, mapjson
+from dustd import __version__, evidence, history, mapjson, rejection
 from dustd.advice import TOUCHED_FROM
 from dustd.dustmap import State
 from dustd.errors import SurroundingsError, UsageError
 from dustd.history import BEGINNING, Counted, Step
 from dustd.particle import DustMap, Scene
-from dustd.schema import PARTS, Database, GarbledError, bodies, dismissed, epochs, frames, scenes, states
+from dustd.rejection import Rejection, rejections_of, same_place
+from dustd.schema import PARTS, Database, GarbledError, bodies, dismissed, epochs, frames, rejections, scenes, states
 from dustd.sidecar import Record
 
 SCHEMA = "dustd.map"
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 STOPPED_DOWN = 8.0  # from this f-number dust is expected to show
 KEPT = 192  # frames of a body that can at least be folded anew: a morning's work, some 7 kB each
 STRIDE = 32  # frames between two kept states: the most that are folded anew for nothing
@@ -163,18 +164,42 @@ class Store:
     def observe(self, record: Record) -> bool:
         """Count a frame, in one transaction.
 
-        Returns False, and changes nothing, if it was counted before, failed, or its record lacks evidence.
+        Returns False, and changes nothing, if it was counted before, failed, or its record lacks evidence. Verdicts
+        of a person in the record (`judge`) are taken in even then.
         """
         with self._changing() as db:
             frame = self._enter(db, record)
-            if frame is None:
-                return False
+            judged_from = self._judge(db, record, take_back=False)
             body = _lock(db, record.camera.body_id)
-            if frame.place > body.horizon:
-                self._fold_again(db, body, frame.place)
-            else:
+            places = [judged_from] if judged_from is not None else []
+            if frame is not None and frame.place > body.horizon:
+                places.append(frame.place)
+            elif frame is not None:
                 self._fold_into_old_epoch(db, body, frame)
+                body = _lock(db, record.camera.body_id)
+            if places:
+                self._fold_again(db, body, min(places))
+            return frame is not None
+
+    def judge(self, record: Record) -> bool:
+        """Take in a person's verdicts about a frame: the rejected spots of *record*, and of this frame no others.
+
+        Returns False, and changes nothing, if the frame was not counted. The verdict about one that is too old to be
+        folded anew counts from now on.
+        """
+        with self._changing() as db:
+            frame_id = (record.evidence or {}).get("frame_id")
+            if not _exists(db, frames, record.camera.body_id, frames.c.frame_id == frame_id):
+                return False
+            judged_from = self._judge(db, record, take_back=True)
+            if judged_from is not None:
+                self._fold_again(db, _lock(db, record.camera.body_id), judged_from)
             return True
+
+    def rejections(self, body_id: str) -> tuple[Rejection, ...]:
+        """Fetch what a person said is no dust in the frames of a body."""
+        with self._database.reading() as db:
+            return tuple(each for _, each in _verdicts(db, body_id))
 
     def rebuild(self, records: Iterable[Record]) -> int:
         """Learn the maps of all bodies in *records* anew, in capture order; all or nothing. Returns the frames counted.
@@ -188,6 +213,8 @@ class Store:
             for body_id in body_ids:
                 self._begin_again(db, body_id)
             counted = sum(self._enter(db, record) is not None for record in ordered)
+            for record in ordered:
+                self._judge(db, record, take_back=False)
             for body_id in body_ids:
                 body = _lock(db, body_id)
                 if body is not None:
@@ -284,6 +311,7 @@ class Store:
                     for place in db.scalars(sa.select(states.c.place).where(states.c.body_id == body_id)).all():
                         _decoded(db, body_id, place)
                     list(_inputs(db, body_id, body["horizon"]))
+                    _verdicts(db, body_id)
             except (sa.exc.IntegrityError, sa.exc.StatementError, GarbledError) as exc:
                 raise UsageError(f"it is no whole dust map ({exc})", remedy=_IMPORT_REMEDY) from exc
         return body_id
@@ -338,13 +366,48 @@ class Store:
         """Forget the frames of a body and what was learnt from them, but not what a person said."""
         if _lock(db, body_id) is None:
             return
-        for table in (states, frames, scenes):
+        for table in (states, frames, scenes, rejections):
             db.execute(table.delete().where(table.c.body_id == body_id))
         db.execute(epochs.delete().where(epochs.c.body_id == body_id, epochs.c.how == "noticed"))
         declared = epochs.update().where(epochs.c.body_id == body_id, epochs.c.how == "declared")
         db.execute(declared.values(place=epochs.c.started_at))
         db.execute(bodies.update().where(bodies.c.body_id == body_id).values(horizon=BEGINNING, width=0, height=0))
         _write(db, body_id, Step(place=BEGINNING, epoch=BEGINNING, n=0, state=State()))
+
+    def _judge(self, db: sa.Connection, record: Record, *, take_back: bool) -> str | None:
+        """Write a frame's verdicts down, with *take_back* instead of those written before.
+
+        Returns the place from which to fold anew, None if nothing has changed or the frame is not on the line.
+        """
+        counted = history.counted(record)
+        if counted is None:
+            return None
+        body_id, frame_id = record.camera.body_id, counted.view.frame_id
+        written = {row.number: row for row in _rows(db, rejections, body_id, rejections.c.frame_id == frame_id)}
+        given = rejections_of(record.spots, counted.view, record.source.name)
+        if not given and not (take_back and written):
+            return None
+        place = db.scalars(
+            sa.select(frames.c.place).where(frames.c.body_id == body_id, frames.c.frame_id == frame_id)
+        ).one_or_none()
+        if place is None:
+            return None
+        with _whole():
+            old = {number: rejection.from_dict(row.told) for number, row in written.items()}
+        new = [each for each in given if not any(same_place(each, other) for other in old.values())]
+        gone = [number for number, other in old.items() if not any(same_place(other, each) for each in given)]
+        horizon = _lock(db, body_id).horizon
+        if place <= horizon and _epoch(db, body_id, place) == _epoch(db, body_id, horizon):
+            place = horizon + " "
+        for number, each in enumerate(new, start=max(written, default=0) + 1):
+            row = {"body_id": body_id, "frame_id": frame_id, "number": number, "place": place}
+            db.execute(rejections.insert(), {**row, "told": rejection.to_dict(each)})
+        changed = [place] * bool(new)
+        if take_back and gone:
+            changed += [written[number].place for number in gone]
+            here = (rejections.c.body_id == body_id, rejections.c.frame_id == frame_id)
+            db.execute(rejections.delete().where(*here, rejections.c.number.in_(gone)))
+        return max(min(changed), horizon + " ") if changed else None
 
     def _too_late(self, db: sa.Connection, body: Any, frame: Counted) -> Counted:
         """Move a frame whose place is out of reach to the end of its epoch."""
@@ -358,7 +421,7 @@ class Store:
         body_id = body.body_id
         row = _last(db, body_id, states.c.epoch == _epoch(db, body_id, frame.place))
         start = Step(place=row.place, epoch=row.epoch, n=row.n, state=self._state(db, body_id, row))
-        step = history.after(start, frame)
+        step = history.after(start, frame, _verdicts(db, body_id))
         db.execute(states.delete().where(states.c.body_id == body_id, states.c.place == row.place))
         _write(db, body_id, dataclasses.replace(step, place=row.place, state=history.undecided(step.state)))
         _write_observed(db, body_id, step)
@@ -372,10 +435,12 @@ class Store:
         body_id = body.body_id
         noticed: set[str] = set()
         declined = [(row.since, row.until) for row in _rows(db, dismissed, body_id)]
+        verdicts = _verdicts(db, body_id)
         while True:
             start = self._start(db, body, since, noticed)
             cuts = [epoch.place for epoch in _rows(db, epochs, body_id, epochs.c.place > start.place)]
-            last = _walk(db, body_id, start, history.fold(start, _inputs(db, body_id, start.place), cuts, declined))
+            line = history.fold(start, _inputs(db, body_id, start.place), cuts, declined, verdicts)
+            last = _walk(db, body_id, start, line)
             if last.state.cleaning.noticed_at is None:
                 break
             cut = self._cut(db, body, last)
@@ -489,6 +554,7 @@ def _checked(data: Any) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]
     if major != SCHEMA_VERSION.partition(".")[0]:
         problem = f"it is a dust map of version {data.get('schema_version')}; this dustd reads {SCHEMA_VERSION}"
         raise UsageError(problem, remedy="Use the dustd that wrote it, or update this one")
+    data = {rejections.name: [], **data}  # versions before 1.1 had none
     for table, rows in ((bodies, [data.get("body")]), *((part, data.get(part.name)) for part in PARTS)):
         if not isinstance(rows, list) or not all(_fits(row, table) for row in rows):
             raise UsageError(f"it is no whole dust map ({table.name} are garbled)", remedy=_IMPORT_REMEDY)
@@ -563,6 +629,13 @@ def _inputs(db: sa.Connection, body_id: str, after: str) -> Iterator[Counted]:
         after = rows[-1].place
         if len(rows) < STRIDE:
             break
+
+
+def _verdicts(db: sa.Connection, body_id: str) -> list[tuple[str, Rejection]]:
+    """Fetch a body's verdicts and the places from which they count, in that order."""
+    query = sa.select(rejections.c.place, rejections.c.told).where(rejections.c.body_id == body_id)
+    with _whole():
+        return [(row.place, rejection.from_dict(row.told)) for row in db.execute(query.order_by(rejections.c.place))]
 
 
 def _decoded(db: sa.Connection, body_id: str, place: str) -> State:
