@@ -7,6 +7,7 @@ import torch
 from structlog.testing import capture_logs
 
 from dustd.train.backgrounds import Backgrounds, is_validation, photo_paths
+from dustd.train.froc import Truth
 from dustd.train.mining import CELL_PX, new_hardness
 
 
@@ -41,6 +42,19 @@ def test_backgrounds_are_linear_light_between_black_and_white(photo):
     assert float(light.max()) <= 1
     assert (cells == -1).any()
     assert (cells >= 0).any()
+
+
+def test_crops_keep_away_from_dust_that_a_photograph_shows_itself(tmp_path):
+    picture = np.full((2048, 2048, 3), 160, np.uint8)
+    cv2.circle(picture, (300, 300), 12, (0, 0, 0), -1)
+    path = write_photo(tmp_path / "p.png", picture)
+    dust = {"p.png": [Truth(x=300, y=300, diameter_px=24, attenuation=0.5)]}
+    pool = Backgrounds([path], photo_share=1.0, dust=dust)
+    assert {index for index, _, _ in pool.cells} == {0, 1}  # at half size, too
+    light, cells = pool.draw(60, 320, generator(2))
+    plain = light[cells >= 0]
+    assert len(plain) > 20
+    assert float((plain.amax((1, 2, 3)) - plain.amin((1, 2, 3))).max()) < 1e-4
 
 
 def test_without_any_photograph_grounds_are_drawn():

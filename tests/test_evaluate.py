@@ -15,6 +15,7 @@ from dustd.probability import Calibration
 from dustd.spot import Detection
 from dustd.train import evaluate
 from dustd.train.backgrounds import is_validation
+from dustd.train.froc import Truth
 from dustd.train.judgement import summarise, table
 from dustd.train.looking import look, measured, rescored
 from dustd.train.pack import pack
@@ -88,6 +89,15 @@ def test_labels_may_give_a_diameter_instead_of_a_box(dusty, tmp_path):
     ((name, frame, (label,)),) = labelled_frames(tmp_path)
     assert (name, frame.width, frame.height) == ("grey.png", 400, 300)
     assert (label.x, label.y, label.diameter_px, label.ignore) == (260, 180, 28, False)
+
+
+def test_dust_that_a_photograph_shows_itself_is_neither_found_nor_false(photos, detector, tmp_path):
+    seen = look(photos / "d.png", detector, tmp_path)
+    best = max(seen.dusty, key=lambda d: d.score)
+    own = Truth(x=best.x, y=best.y, diameter_px=10, attenuation=0.1)
+    again = look(photos / "d.png", detector, tmp_path, [own])
+    assert best in seen.dusty
+    assert best not in again.dusty
 
 
 def test_labels_that_cannot_be_read_are_a_wrong_command(tmp_path):

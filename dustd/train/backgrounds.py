@@ -6,8 +6,9 @@ same batch again.
 
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from dustd.encoding import blur
 from dustd.errors import DustdError, FrameError
 from dustd.train.fields import draw_field
+from dustd.train.froc import Truth
 from dustd.train.lookalikes import add_lookalikes
 from dustd.train.mining import CELL_PX, CELLS
 from dustd.train.pictures import PHOTO_SUFFIXES, SRGB_TO_LINEAR, photo_paths, read_picture, to_light
@@ -31,7 +33,9 @@ LEAST_SIDE_PX = 900
 FULL_SIZE_PX = 16e6
 # All pictures together: 8-bit photographs take 3 bytes per pixel, RAW files at half size 1.5 bytes per photosite.
 MEMORY_BYTES = 8 << 30
-LOOKALIKE_SHARE = 0.25
+LOOKALIKE_SHARE = 0.15
+# A crop is cut at most so far from the middle of its cell: 256 px with their context, at half scale.
+REACH_PX = 320 + CELL_PX // 2
 
 log = structlog.get_logger()
 
@@ -50,22 +54,25 @@ class Backgrounds:
         *,
         photo_share: float = 0.7,
         hardness: Tensor | None = None,
+        dust: Mapping[str, Sequence[Truth]] = MappingProxyType({}),
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         """Decode the pictures at *paths*; *hardness* (`mining`) makes half of the draws go where it is high.
 
-        What cannot be read or is too small is left out, with a warning each; what does not fit into *memory_bytes*,
-        with one for all.
+        *dust* is what the photographs themselves show of it, by file name; crops keep away from there. What cannot be
+        read or is too small is left out, with a warning each; what does not fit into *memory_bytes*, with one for all.
         """
         self.hardness = hardness
-        self.photos = _decode(list(paths), memory_bytes)
+        pool = _decode(list(paths), dust, memory_bytes)
+        self.photos = [photo for photo, _ in pool]
         self.photo_share = photo_share if self.photos else 0.0
         # Photograph, row and column of each cell, in the order in which the hardness table counts them.
         self.cells = [
             (index, row, column)
-            for index, photo in enumerate(self.photos)
+            for index, (photo, dusty) in enumerate(pool)
             for row in range(photo.shape[0] // CELL_PX)
             for column in range(photo.shape[1] // CELL_PX)
+            if not (np.abs(dusty - (np.array([column, row]) + 0.5) * CELL_PX) < REACH_PX).all(1).any()
         ][:CELLS]
 
     def draw(self, batch: int, size_px: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -121,12 +128,15 @@ class Backgrounds:
         return light
 
 
-def _decode(paths: list[Path], memory_bytes: int) -> list[np.ndarray]:
+def _decode(
+    paths: list[Path], dust: Mapping[str, Sequence[Truth]], memory_bytes: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Read the pictures that are fit for backgrounds, each (H, W, 3) uint8 sRGB or uint16 linear light.
 
-    The order is that of the names' checksums: whatever fits into memory is then a fair sample of the folder.
+    Beside each, (n, 2), x and y of the *dust* in it, px of the picture as it is used. The order is that of the names'
+    checksums: whatever fits into memory is then a fair sample of the folder.
     """
-    pool: list[np.ndarray] = []
+    pool: list[tuple[np.ndarray, np.ndarray]] = []
     pictures = used = 0
     ordered = sorted(paths, key=lambda path: (zlib.crc32(path.name.encode()), path))
     with tqdm(ordered, desc="backgrounds", unit="picture", disable=None) as bar:
@@ -144,7 +154,10 @@ def _decode(paths: list[Path], memory_bytes: int) -> list[np.ndarray]:
                     remedy="Nothing to do; name a smaller folder to choose the pictures yourself",
                 )
                 break
-            pool += found
+            places = np.array([(t.x, t.y) for t in dust.get(path.name, ())], float).reshape(-1, 2)
+            full = max(picture.shape[1] for picture in found)
+            scale = 0.5 if len(found) == 1 else 1.0  # the largest is the photograph itself, or its half alone
+            pool += [(picture, places * scale * picture.shape[1] / full) for picture in found]
             pictures += 1
             used += sum(picture.nbytes for picture in found)
     if paths:

@@ -1,8 +1,9 @@
 """Training crops: light, dust and camera noise put together, encoded, and labelled token by token."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.utils.data import IterableDataset
 from dustd.encoding import CONTEXT_PX, encode
 from dustd.train.backgrounds import Backgrounds
 from dustd.train.exposure import expose
+from dustd.train.froc import Truth
 from dustd.train.labelled import Labelled, mix_in, read_labelled
 from dustd.train.looks import finish
 from dustd.train.synth import Dust, draw_dust
@@ -126,7 +128,7 @@ class Crops(IterableDataset):
 
     Gives batches with half-precision images or, with *light_only*, what `develop` makes one of on another device. The
     photographs, and the pictures in the folder *labelled* (`read_labelled`), are decoded here, once: forked workers
-    share them.
+    share them. *dust* is what the photographs themselves show of it (`Backgrounds`).
     """
 
     def __init__(
@@ -139,9 +141,10 @@ class Crops(IterableDataset):
         hardness: Tensor,
         light_only: bool = False,
         labelled: Path | None = None,
+        dust: Mapping[str, Sequence[Truth]] = MappingProxyType({}),
     ) -> None:
         self.labelled = read_labelled(labelled, least_side_px=crop_px + 2 * CONTEXT_PX) if labelled else ()
-        self.backgrounds = Backgrounds(paths, hardness=hardness)
+        self.backgrounds = Backgrounds(paths, hardness=hardness, dust=dust)
         self.batch, self.crop_px, self.seed, self.light_only = batch, crop_px, seed, light_only
 
     def __iter__(self) -> Iterator[Batch | Drawn]:

@@ -41,7 +41,7 @@ from dustd.train.judgement import (
 from dustd.train.looking import Looked, look, measured, rescored
 from dustd.train.pack import pack, write_card
 from dustd.train.pictures import photo_paths
-from dustd.train.realframes import labelled_frames
+from dustd.train.realframes import dust_in_photographs, labelled_frames
 from dustd.train.tuning import tune_baseline
 
 
@@ -75,7 +75,11 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
     """Judge *detector*, write what was found into `arguments.out`, and its card if it was packed just now."""
     out: Path = arguments.out
     cache = out / "cache"
-    looked = [look(path, detector, cache) for path in tqdm(paths, desc="held-out photographs", unit="frame")]
+    own_dust = dust_in_photographs(arguments.photos)
+    looked = [
+        look(path, detector, cache, own_dust.get(path.name, ()))
+        for path in tqdm(paths, desc="held-out photographs", unit="frame")
+    ]
     least = measured_from(judge_all(looked).clean) if arguments.pack else detector.calibration.measured_from
     looked = [
         measured(path, seen, least, cache)

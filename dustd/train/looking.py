@@ -11,12 +11,15 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dustd import measure
 from dustd.detect import Detector, detect
 from dustd.frame import Frame
 from dustd.probability import Calibration
 from dustd.spot import Detection
 from dustd.train import baseline, testset
+from dustd.train.froc import Truth
 from dustd.train.testset import PlacedSpot
 
 
@@ -38,8 +41,11 @@ class Looked:
     dusty_gains: tuple[float, ...] = ()
 
 
-def look(path: Path, detector: Detector, cache: Path) -> Looked:
-    """Let the model look at a photograph of the test set without and with dust, and the classical filters with dust."""
+def look(path: Path, detector: Detector, cache: Path, own_dust: Sequence[Truth] = ()) -> Looked:
+    """Let the model look at a photograph of the test set without and with dust, and the classical filters with dust.
+
+    What anyone finds on the photograph's *own_dust* is dropped: it is no mistake, and nobody is asked for it.
+    """
     cache.mkdir(exist_ok=True)
     twins = testset.draw_twins(path)
     clean, dusty = (_fingerprint(frame) for frame in (twins.clean, twins.dusty))
@@ -66,9 +72,9 @@ def look(path: Path, detector: Detector, cache: Path) -> Looked:
         name=path.stem,
         megapixels=twins.megapixels,
         spots=tuple(PlacedSpot(**dict(zip(spot_names, row, strict=True))) for row in spots),
-        clean=_detections(found["clean"]),
-        dusty=_detections(found["dusty"]),
-        classical={family: _detections(classical(family)) for family in baseline.TUNED},
+        clean=_apart(_detections(found["clean"]), own_dust),
+        dusty=_apart(_detections(found["dusty"]), own_dust),
+        classical={family: _apart(_detections(classical(family)), own_dust) for family in baseline.TUNED},
     )
 
 
@@ -131,6 +137,13 @@ def _fingerprint(frame: Frame) -> str:
 
 def _detections(rows: Sequence[Sequence[float]]) -> tuple[Detection, ...]:
     return tuple(Detection(x=x, y=y, width_px=w, height_px=h, score=s) for x, y, w, h, s in rows)
+
+
+def _apart(detections: tuple[Detection, ...], own_dust: Sequence[Truth]) -> tuple[Detection, ...]:
+    """Leave out detections within reach of *own_dust* (`froc.judge`)."""
+    return tuple(
+        d for d in detections if all(np.hypot(d.x - t.x, d.y - t.y) > max(t.diameter_px / 2, 4.0) for t in own_dust)
+    )
 
 
 def _code(module: Any) -> int:

@@ -1,6 +1,6 @@
-"""Real dusty frames with labels: what nobody trained or tuned for.
+"""Real dust with labels: frames that nobody trained or tuned for, and dust that photographs brought along.
 
-A folder of them holds `dust_labels.csv` with the columns `file` (relative to the folder, or absolute), `x`, `y`, and
+A folder of either holds `dust_labels.csv` with the columns `file` (relative to the folder, or absolute), `x`, `y`, and
 either the box `x0`, `y0`, `x1`, `y1` or a `diameter`, all in px of the unrotated frame; `depth` (share of light lost)
 may follow.
 """
@@ -28,6 +28,16 @@ def labelled_frames(folder: Path) -> Iterator[tuple[str, Frame, tuple[Truth, ...
     """
     for name, truths in _labels(folder / LABELS).items():
         yield Path(name).name, read_frame(folder / name), tuple(truths)
+
+
+def dust_in_photographs(folder: Path) -> dict[str, tuple[Truth, ...]]:
+    """Tell where the photographs in *folder* show dust of their own, by file name; nothing if nobody labelled any.
+
+    Such places are neither clean ground nor labelled dust: they are left out of training and of judging. Raises
+    UsageError if the labels lack a column.
+    """
+    path = folder / LABELS
+    return {name: tuple(truths) for name, truths in _labels(path).items()} if path.exists() else {}
 
 
 def read_frame(path: Path) -> Frame:

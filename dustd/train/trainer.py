@@ -34,6 +34,7 @@ from dustd.train.data import Batch, Crops, develop
 from dustd.train.dense import dense_loss
 from dustd.train.mining import new_hardness, note
 from dustd.train.preview import write_preview
+from dustd.train.realframes import dust_in_photographs
 from dustd.train.validation import evaluate, fingerprint, validation_set
 
 EMA_DECAY = 0.998
@@ -112,6 +113,7 @@ def train(options: argparse.Namespace) -> None:
     folder = options.run / "set" if is_set else options.run
     output = "queries" if is_set else "proposals"
     training, held_out = split_photos(options.photos)
+    dust = dust_in_photographs(options.photos)
     architecture = ARCHITECTURES[options.model]
     model = build(architecture).to(device).train()
     set_crop(model, options.crop)
@@ -132,6 +134,7 @@ def train(options: argparse.Namespace) -> None:
         hardness=hardness,
         light_only=device != "cpu",
         labelled=options.labelled,
+        dust=dust,
     )
     if not crops.backgrounds.photos:
         raise UsageError(
@@ -139,7 +142,7 @@ def train(options: argparse.Namespace) -> None:
             remedy=f"Put photographs there that are at least {LEAST_SIDE_PX} px high and wide",
             path=options.photos,
         )
-    validation = validation_set(held_out, crops=options.validation_crops, crop_px=options.crop)
+    validation = validation_set(held_out, crops=options.validation_crops, crop_px=options.crop, dust=dust)
     if state.get("validation") != (crops_id := fingerprint(validation)):  # the best of other crops says nothing here
         state |= {"validation": crops_id, "best": -1.0}
     budget_s = options.hours * 3600

@@ -1,9 +1,10 @@
 """Judging a network while it trains: always the same crops, from photographs that training never sees."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,15 @@ from dustd.train.setloss import tiles
 SEED = 20_261_123
 
 
-def validation_set(paths: list[Path], *, crops: int, crop_px: int) -> list[Batch]:
-    """Draw at least *crops* crops of *crop_px* in batches that make whole tiles; images in half precision."""
+def validation_set(
+    paths: list[Path], *, crops: int, crop_px: int, dust: Mapping[str, Sequence[Truth]] = MappingProxyType({})
+) -> list[Batch]:
+    """Draw at least *crops* crops of *crop_px* in batches that make whole tiles; images in half precision.
+
+    They keep away from the *dust* that the photographs themselves show (`Backgrounds`).
+    """
     generator = torch.Generator().manual_seed(SEED)
-    backgrounds = Backgrounds(paths, photo_share=0.85)
+    backgrounds = Backgrounds(paths, photo_share=0.85, dust=dust)
     batch = max(8, (TILE_PX // crop_px) ** 2)
     drawn = (draw_batch(backgrounds, batch, crop_px, generator) for _ in range(-(-crops // batch)))
     return [replace(one, image=one.image.half()) for one in drawn]
