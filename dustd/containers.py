@@ -26,6 +26,8 @@ from dustd.tiffwrite import text as text_entry
 MAKE, MODEL, DATE_TIME_ORIGINAL = 0x010F, 0x0110, 0x9003
 _EXIF, _GPS, _MAKER_NOTE, _DNG_PRIVATE, _RW2_JPEG = 0x8769, 0x8825, 0x927C, 0xC634, 0x002E
 _CANON_UUID = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
+_XMP, _XMP_UUID = 0x02BC, bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+_XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 _MAX_PARTS = 256  # boxes, segments, sections or heap records looked at per level
 
 Tags = Mapping[int, Entry]
@@ -45,9 +47,22 @@ class Note:
     little_endian: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """Where an XMP packet lies, which is long and seldom wanted."""
+
+    source: Source
+    position: int
+    size: int
+
+    def read(self) -> bytes:
+        """Return the packet, without NULs after it."""
+        return self.source.read(self.position, min(self.size, MAX_VALUE_BYTES)).rstrip(b"\0")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """The metadata of one file: image directories (IFD0 first), Exif, GPS, maker note.
+    """The metadata of one file: image directories (IFD0 first), Exif, GPS, maker note, XMP packet.
 
     *serial* is (number, name of its place) in formats that keep it outside of all these.
     """
@@ -56,6 +71,7 @@ class Contents:
     exif: Tags = field(default_factory=dict)
     gps: Tags = field(default_factory=dict)
     note: Note | None = None
+    xmp: Packet | None = None
     serial: tuple[str, str] | None = None
 
 
@@ -81,12 +97,20 @@ def _tiff(source: Source, base: int) -> Contents:
     """TIFF and its relatives: DNG, CR2, NEF, ARW, PEF, ORF, RW2, KDC, IIQ …"""
     images = read_tree(source, base)
     exif, gps = _pointed_at(images, _EXIF), _pointed_at(images, _GPS)
-    contents = Contents(images=images, exif=exif, gps=gps, note=_note(exif) or _private_note(images))
+    xmp = images[0].fields.get(_XMP) if images else None
+    contents = Contents(
+        images=images,
+        exif=exif,
+        gps=gps,
+        note=_note(exif) or _private_note(images),
+        xmp=Packet(source, xmp.position, xmp.size) if xmp else None,
+    )
     jpeg = images[0].fields.get(_RW2_JPEG) if images and source.read(base, 4) == b"IIU\0" else None
     if jpeg is None or source.read(jpeg.position, 2) != b"\xff\xd8":
         return contents
     inner = _jpeg(source, jpeg.position)  # Panasonic keeps Exif and maker note in the preview
-    return replace(inner, images=images + inner.images, exif=inner.exif or exif, gps=inner.gps or gps)
+    xmp = contents.xmp or inner.xmp
+    return replace(inner, images=images + inner.images, exif=inner.exif or exif, gps=inner.gps or gps, xmp=xmp)
 
 
 def _pointed_at(images: tuple[Ifd, ...], tag: int) -> Ifd | dict[int, Entry]:
@@ -133,23 +157,33 @@ def _private_note(images: tuple[Ifd, ...]) -> Note | None:
 
 
 def _jpeg(source: Source, start: int) -> Contents:
-    """Read the Exif segment of the JPEG at *start*."""
+    """Read the Exif and XMP segments of the JPEG at *start*."""
+    contents, xmp = Contents(), None
     at = start + 2
     for _ in range(_MAX_PARTS):
-        head = source.read(at, 10)
+        head = source.read(at, 4 + len(_XMP_SEGMENT))
         if len(head) < 10 or head[0] != 0xFF or head[1] in (0xD9, 0xDA):
             break
-        if head[1] == 0xE1 and head[4:] == b"Exif\0\0":
-            return _tiff(source, at + 10)
-        at += 2 + int.from_bytes(head[2:4], "big")
-    return Contents()
+        end = at + 2 + int.from_bytes(head[2:4], "big")
+        if head[1] == 0xE1 and head[4:10] == b"Exif\0\0" and not contents.images:
+            contents = _tiff(source, at + 10)
+        elif head[1] == 0xE1 and head[4:] == _XMP_SEGMENT:
+            xmp = Packet(source, at + len(head), end - at - len(head))
+        at = end
+    return replace(contents, xmp=xmp or contents.xmp)
 
 
 def _cr3(source: Source) -> Contents:
-    """Canon CR3: four TIFF structures in moov/uuid: CMT1 IFD0, CMT2 Exif, CMT3 maker note, CMT4 GPS."""
+    """Canon CR3: four TIFF structures in moov/uuid: CMT1 IFD0, CMT2 Exif, CMT3 maker note, CMT4 GPS; XMP in a uuid."""
+    boxes = tuple(_boxes(source, (0, source.size)))
+    packets = (
+        Packet(source, start + 16, end - start - 16)
+        for kind, (start, end) in boxes
+        if kind == b"uuid" and source.read(start, 16) == _XMP_UUID
+    )
     places = {
         kind: place
-        for outer, moov in _boxes(source, (0, source.size))
+        for outer, moov in boxes
         if outer == b"moov"
         for inner, uuid in _boxes(source, moov)
         if inner == b"uuid" and source.read(uuid[0], 16) == _CANON_UUID
@@ -162,7 +196,13 @@ def _cr3(source: Source) -> Contents:
         start, end = places[b"CMT3"]
         note = Note(source=source, position=start + 8, size=end - start - 8, base=start, little_endian=header[0])
     images = trees.get(b"CMT1", ())
-    return Contents(images=images, exif=exif[0] if exif else {}, gps=gps[0] if gps else {}, note=note)
+    return Contents(
+        images=images,
+        exif=exif[0] if exif else {},
+        gps=gps[0] if gps else {},
+        note=note,
+        xmp=next(packets, None),
+    )
 
 
 def _boxes(source: Source, place: tuple[int, int]) -> Iterator[tuple[bytes, tuple[int, int]]]:

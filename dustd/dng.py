@@ -19,12 +19,17 @@ from dustd.tiffwrite import BYTE, TILES, Directory, encode, long, rational, raw_
 if TYPE_CHECKING:
     from dustd.metadata import MakerNote, SourceMetadata
 
-_TILE_PX = 512
+_TILE_PX = 256
 _THUMBNAIL_PX = 256
 _SUB_IFDS = 330
 _COLOR_MATRIX_1 = 50721
-_ACTIVE_AREA = 50829
-_OPCODES_BEFORE_DEMOSAIC = (51008, 51009)
+_BLACK_LEVEL, _BLACK_DELTA_H, _BLACK_DELTA_V, _WHITE_LEVEL = 50714, 50715, 50716, 50717
+_LEVELS = (50713, _BLACK_LEVEL, _BLACK_DELTA_H, _BLACK_DELTA_V, _WHITE_LEVEL)
+_ACTIVE_AREA, _VERSION = 50829, 50706
+_OPCODES = (51008, 51009, 51022)
+_OPCODES_BEFORE_DEMOSAIC = _OPCODES[:2]
+# Positions or sizes that count from the active area: default crop, masked areas, opcodes.
+_PLACED = {50719, 50720, 50830, *_OPCODES}
 _PHOTOMETRIC = {"bayer": 32803, "xtrans": 32803, "mono": 34892, "linear": 34892}  # CFA, LinearRaw
 _COMPONENTS = {"bayer": 2, "xtrans": 1, "mono": 1, "linear": 3}
 _REMEDY = "Set output.format to tiff or jpeg for this camera"
@@ -49,10 +54,10 @@ def encode_dng(
         *(_colour(frame, has_matrix=has_matrix) if frame.kind != "mono" else ()),
         *described,
         *_picture_entries(thumbnail, compression=1, photometric=2),
-        *(short(274, frame.camera.orientation), raw_bytes(50706, b"\1\4\0\0")),
-        raw_bytes(50707, b"\1\3\0\0" if metadata.raw else b"\1\1\0\0"),  # opcodes came with DNG 1.3
+        *(short(274, frame.camera.orientation), *_versions(metadata)),
         *_identity(frame.camera, metadata, original_name),
         *(_maker_note(metadata.maker_note) if metadata.maker_note else ()),
+        *((raw_bytes(700, metadata.xmp),) if metadata.xmp else ()),
     )
     children = {_SUB_IFDS: (_raw_directory(frame, raw, metadata), _preview_directory(preview_rgb))}
     children |= exif_directories(frame.camera, metadata)
@@ -82,15 +87,16 @@ def _raw_directory(frame: Frame, raw: np.ndarray, metadata: "SourceMetadata") ->
         raw, top, left = raw[top : top + height, left : left + width], 0, 0
     tile_px = min(_TILE_PX, raw.shape[1] // 16 * 16)  # LibRaw misreads a tile wider than the picture
     area = (top, left, top + height, left + width)
+    crop_top, crop_left, crop_height, crop_width = frame.crop or (0, 0, height, width)
     entries = [
-        *_development(metadata.raw, area, frame.kind),
+        *(rational(50718, 1, 1), rational(50780, 1)),
+        *(long(50719, crop_left, crop_top), long(50720, crop_width, crop_height)),
+        *_black(frame.black, samples),
+        long(_WHITE_LEVEL, *(frame.white,) * samples),
+        *_development(metadata.raw, frame, area),
         *(long(254, 0), long(256, raw.shape[1]), long(257, raw.shape[0]), short(258, *(16,) * samples)),
         *(short(259, 7), short(262, _PHOTOMETRIC[frame.kind]), short(277, samples), short(284, 1)),
-        *(long(322, tile_px), long(323, tile_px)),
-        *_black(frame.black, samples),
-        long(50717, *(frame.white,) * samples),
-        *(rational(50718, 1, 1), long(50719, 0, 0), long(50720, width, height), rational(50780, 1)),
-        long(_ACTIVE_AREA, *area),
+        *(long(322, tile_px), long(323, tile_px), long(_ACTIVE_AREA, *area)),
     ]
     if frame.kind in ("bayer", "xtrans"):
         pattern = np.array(frame.cfa, np.uint8)
@@ -100,17 +106,39 @@ def _raw_directory(frame: Frame, raw: np.ndarray, metadata: "SourceMetadata") ->
     return Directory(entries=tuple(entries), data=tuple(tiles), data_tags=TILES)
 
 
-def _development(source: tuple[Entry, ...], area: tuple[int, ...], kind: str) -> list[Entry]:
-    """Take over a source DNG's opcodes (lens correction, gain maps) and noise profile.
+def _development(source: tuple[Entry, ...], frame: Frame, area: tuple[int, ...]) -> list[Entry]:
+    """Take over what a source DNG says about developing its samples, where it still holds.
 
-    Opcodes count from the active area: if LibRaw cut it differently, they no longer fit. Of a demosaiced frame LibRaw
-    may have carried out those before demosaicing already.
+    Positions count from the active area: if LibRaw cut it differently, they no longer fit. Levels hold if LibRaw left
+    the samples in the source's scale; they may be finer than LibRaw's (fractions, rows and columns of their own). Of
+    a demosaiced frame LibRaw may have carried out the opcodes before demosaicing already.
     """
     kept = {entry.tag: entry for entry in source}
     source_area = kept.pop(_ACTIVE_AREA, None)
+    dropped = set()
     if source_area is not None and tuple(numbers(source_area)) != area:
-        return []
-    return [entry for tag, entry in kept.items() if kind != "linear" or tag not in _OPCODES_BEFORE_DEMOSAIC]
+        dropped |= _PLACED | {_BLACK_DELTA_H, _BLACK_DELTA_V}
+    if not _same_levels(kept, frame):
+        dropped |= set(_LEVELS)
+    if frame.kind == "linear":
+        dropped |= set(_OPCODES_BEFORE_DEMOSAIC)
+    return [entry for tag, entry in kept.items() if tag not in dropped]
+
+
+def _same_levels(source: dict[int, Entry], frame: Frame) -> bool:
+    """Tell whether the black (on average) and white levels of a source DNG are those of the decoded frame."""
+    black = float(np.mean(numbers(source.get(_BLACK_LEVEL)) or (0,)))
+    for tag in (_BLACK_DELTA_H, _BLACK_DELTA_V):
+        black += float(np.mean(numbers(source.get(tag), limit=1 << 16) or (0,)))
+    whites = numbers(source.get(_WHITE_LEVEL))
+    return set(whites) == {frame.white} and abs(black - float(np.mean(frame.black))) < 1
+
+
+def _versions(metadata: "SourceMetadata") -> tuple[Entry, Entry]:
+    """Write DNG 1.4, or the source's own version if it is later (its tags may need it); opcodes came with 1.3."""
+    version = max([b"\1\4\0\0", *(entry.data for entry in metadata.ifd0 if entry.tag == _VERSION)])
+    has_opcodes = any(entry.tag in _OPCODES for entry in metadata.raw)
+    return raw_bytes(_VERSION, version), raw_bytes(50707, b"\1\3\0\0" if has_opcodes else b"\1\1\0\0")
 
 
 def _black(black: np.ndarray, samples: int) -> tuple[Entry, Entry]:

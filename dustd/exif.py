@@ -18,6 +18,9 @@ SOFTWARE = f"dustd {__version__}"
 _EXIF_POINTER, _GPS_POINTER = 34665, 34853
 # Describe the source's own layout: SubIFDs, pointers to Exif, GPS and Interop, MakerNote, pixel size.
 _OF_THE_SOURCE = {330, _EXIF_POINTER, _GPS_POINTER, 40965, 37500, 40962, 40963}
+_VERSION, _LEAST_VERSION = 36864, b"0230"  # from which serial number and lens have tags
+# Say how a JPEG's pixels are stored and have no place elsewhere: components, bits per pixel, size (Exif 2.32 §4.6.8).
+_OF_JPEG = {37121, 37122, 40962, 40963}
 _DNG_TAGS = range(50706, 1 << 16)
 
 
@@ -48,18 +51,24 @@ def exif_directories(
 
     The source's entries win over what *camera* says, *about_pixels* over both.
     """
-    copied = tuple(entry for entry in metadata.exif if entry.tag not in _OF_THE_SOURCE)
+    copied = tuple(entry for entry in metadata.exif if entry.tag not in _OF_THE_SOURCE | _OF_JPEG)
     exif = {entry.tag: entry for entry in (*_exif_from_camera(camera), *copied, *about_pixels)}
+    if exif[_VERSION].data < _LEAST_VERSION:
+        exif[_VERSION] = raw_bytes(_VERSION, _LEAST_VERSION, type=UNDEFINED)
     directories = {_EXIF_POINTER: (Directory(entries=tuple(exif.values())),)}
     if metadata.gps:
         directories[_GPS_POINTER] = (Directory(entries=metadata.gps),)
     return directories
 
 
-def about_pixels(*, width: int, height: int, srgb: bool = True) -> tuple[Entry, ...]:
-    """Say in Exif how a developed picture is stored: YCbCr in that order, sRGB (40961 = 1) or as profiled, its size."""
-    layout = (raw_bytes(37121, b"\1\2\3\0", type=UNDEFINED), raw_bytes(40960, b"0100", type=UNDEFINED))
-    return (*layout, short(40961, 1 if srgb else 0xFFFF), long(40962, width), long(40963, height))
+def about_pixels(*, srgb: bool) -> tuple[Entry, ...]:
+    """Say in Exif how a developed picture's numbers are meant: sRGB (40961 = 1), or as the profile says."""
+    return raw_bytes(40960, b"0100", type=UNDEFINED), short(40961, 1 if srgb else 0xFFFF)
+
+
+def about_jpeg(*, width: int, height: int) -> tuple[Entry, ...]:
+    """Say in Exif how a JPEG is stored: YCbCr in that order, its size."""
+    return raw_bytes(37121, b"\1\2\3\0", type=UNDEFINED), long(40962, width), long(40963, height)
 
 
 def exif_time(taken_at: str | None) -> str | None:
@@ -72,7 +81,7 @@ def exif_time(taken_at: str | None) -> str | None:
 
 def _exif_from_camera(camera: Camera) -> list[Entry]:
     """Write the camera's values as Exif 2.32 entries."""
-    entries = [raw_bytes(36864, b"0232", type=UNDEFINED)]
+    entries = [raw_bytes(_VERSION, b"0232", type=UNDEFINED)]
     numbers = ((33434, camera.exposure_s), (33437, camera.f_number), (37386, camera.focal_length_mm))
     entries += [rational(tag, value) for tag, value in numbers if value]
     texts = ((36867, exif_time(camera.taken_at)), (42033, camera.serial), (42036, camera.lens))
