@@ -62,8 +62,8 @@ def _image_end(image: Ifd) -> int:
     for offsets_tag, counts_tag in _PLACES:
         offsets = numbers(image.get(offsets_tag), _MAX_PARTS)
         counts = numbers(image.get(counts_tag), _MAX_PARTS)
-        if offsets and len(offsets) == len(counts):
-            end = max(end, *(int(image.base + o + c) for o, c in zip(offsets, counts, strict=True)))
+        if offsets and len(offsets) == len(counts) and all(isinstance(number, int) for number in (*offsets, *counts)):
+            end = max(end, *(image.base + o + c for o, c in zip(offsets, counts, strict=True)))
     return end
 
 

@@ -49,6 +49,7 @@ _SPACES: dict[ColourSpace, tuple[rawpy.ColorSpace, tuple[float, float]]] = {
     "adobe-rgb": (rawpy.ColorSpace.Adobe, (563 / 256, 0.0)),
     "prophoto-rgb": (rawpy.ColorSpace.ProPhoto, (1.8, 0.0)),
 }
+_MOST_GAIN = 1000.0  # between colours; no light asks for more, only a damaged file
 _LARGE_JPEG_BYTES = 512 << 10
 _COPY_AGAIN = "Left untouched; copy it again from the card and clean it again"
 
@@ -216,7 +217,7 @@ def _white_balance(libraw: rawpy.RawPy) -> tuple[float, float, float]:
     """Take the camera's multipliers relative to green; daylight's where the file has none."""
     for gains in (libraw.camera_whitebalance, libraw.daylight_whitebalance):
         red, green, blue = gains[:3]
-        if red > 0 and green > 0 and blue > 0:
+        if red > 0 and green > 0 and blue > 0 and max(gains[:3]) < _MOST_GAIN * min(gains[:3]):
             return red / green, 1.0, blue / green
     return 1.0, 1.0, 1.0
 
@@ -229,10 +230,10 @@ def _xyz_to_camera(libraw: rawpy.RawPy) -> np.ndarray | None:
     """
     known = np.asarray(libraw.rgb_xyz_matrix, np.float64)[:3]
     if np.any(known):
-        return known
+        return known if np.all(np.isfinite(known)) else None
     to_srgb = np.asarray(libraw.color_matrix, np.float64)[:, :3]
     gains = np.asarray(libraw.daylight_whitebalance[:3], np.float64)
-    if abs(np.linalg.det(to_srgb)) < 1e-6 or not np.all(gains > 0):
+    if not np.all(np.isfinite(to_srgb)) or abs(np.linalg.det(to_srgb)) < 1e-6 or not np.all(gains > 0):
         return None
     return np.linalg.inv(to_srgb) / gains[:, None] @ np.linalg.inv(SRGB_TO_XYZ)
 

@@ -46,9 +46,14 @@ def long(tag: int, *values: int) -> Entry:
 
 
 def rational(tag: int, *values: float, signed: bool = False) -> Entry:
-    """Make an entry of fractions with denominators up to 10000, the closest ones to *values*."""
-    fractions = [Fraction(float(value)).limit_denominator(10_000) for value in values]
-    numbers = [number for f in fractions for number in (f.numerator, f.denominator)]
+    """Make an entry of fractions with denominators up to 10000, the closest ones to *values* that 32 bits can hold."""
+    most = (1 << 31) - 1 if signed else (1 << 32) - 1
+    least = -most if signed else 0
+    numbers = []
+    for value in values:
+        fraction = Fraction(min(max(float(value), least), most))
+        closest = fraction.limit_denominator(max(1, min(10_000, int(most // max(abs(fraction), 1)))))
+        numbers += [closest.numerator, closest.denominator]
     data = struct.pack(f"<{len(numbers)}{'i' if signed else 'I'}", *numbers)
     return Entry(tag=tag, type=SRATIONAL if signed else RATIONAL, count=len(values), data=data)
 

@@ -4,6 +4,8 @@ import pytest
 
 from dustd.errors import FrameError
 from dustd.integrity import require_whole
+from dustd.tiff import Entry
+from dustd.tiffwrite import Directory, encode, long
 
 
 def test_whole_files_pass(shared_data):
@@ -34,3 +36,10 @@ def test_every_cut_of_a_dng_is_noticed(shared_data, tmp_path):
 def test_a_file_that_is_gone_is_a_frame_error(tmp_path):
     with pytest.raises(FrameError, match="the file is gone"):
         require_whole(tmp_path / "gone.dng")
+
+
+def test_offsets_that_are_no_whole_numbers_promise_nothing(tmp_path):
+    path = tmp_path / "fractions.dng"
+    nothing = Entry(tag=279, type=5, count=1, data=bytes(8))  # 0/0
+    path.write_bytes(encode(Directory(entries=(long(273, 8), nothing))))
+    require_whole(path)

@@ -22,6 +22,7 @@ from dustd.tiff import (
     read_tree,
     text,
 )
+from dustd.tiffwrite import rational
 
 
 def source_of(data: bytes, **options) -> Source:
@@ -175,3 +176,11 @@ def test_any_bytes_read_as_a_directory_without_an_error(data, base, offset, litt
 @given(st.sampled_from([b"II*\0", b"MM\0*"]), st.binary(max_size=400))
 def test_any_bytes_read_as_a_tree_without_an_error(magic, data):
     assert len(read_tree(source_of(magic + data))) <= MAX_DIRECTORIES
+
+
+@given(value=st.floats(allow_nan=False), signed=st.booleans())
+def test_any_number_can_be_written_as_a_fraction_as_near_as_32_bits_allow(value, signed):
+    written = number(rational(0x829A, value, signed=signed))
+    most = 2**31 - 1 if signed else 2**32 - 1
+    wanted = min(max(value, -most if signed else 0), most)
+    assert written == pytest.approx(wanted, rel=1e-4, abs=1e-4)
