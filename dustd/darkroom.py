@@ -20,7 +20,7 @@ import structlog
 
 from dustd import notify
 from dustd.config import OutputSettings
-from dustd.errors import FrameError, SurroundingsError
+from dustd.errors import FrameError, SurroundingsError, UnreadableError
 from dustd.frame import Camera, Frame
 from dustd.measure import KnownShadow
 from dustd.spot import Spot
@@ -37,8 +37,8 @@ HEARTBEAT_S = 5.0
 class Darkroom:
     """One frame at a time: `decode` puts it on the bench, `correct` and `encode` work on it. A context manager.
 
-    All methods raise what the function of their name does, FrameError if the worker dies or takes longer than
-    *limit_s* over the frame, and SurroundingsError if no worker can be started.
+    All methods raise what the function of their name does, UnreadableError if the worker dies over a frame, FrameError
+    if it does so again or takes longer than *limit_s*, and SurroundingsError if no worker can be started.
     """
 
     def __init__(self, limit_s: float = LIMIT_S) -> None:
@@ -48,6 +48,7 @@ class Darkroom:
         self._lifeline: Connection
         self._memory: int
         self._source: Path | None = None
+        self._suspects: set[Path | None] = set()  # brought the worker down once
 
     def __enter__(self) -> "Darkroom":
         return self
@@ -107,16 +108,22 @@ class Darkroom:
             remedy = "Left untouched; if other frames of this camera work, copy it again from the card"
             raise FrameError(problem, remedy=remedy, path=self._source) from exc
         except (EOFError, OSError) as exc:
-            end = self._replace()
-            problem = f"it brought down the process that was to {_WORDS[name]} ({end})"
-            remedy = "Left untouched; copy it again from the card, and if that does not help, please report it"
-            raise FrameError(problem, remedy=remedy, path=self._source) from exc
+            raise self._blame(f"it brought down the process that was to {_WORDS[name]} ({self._replace()})") from exc
         if not isinstance(answer, Failure):
             return answer
         if answer.kind is None:
             log.error("worker_met_an_unknown_error", traceback=answer.remedy)
             raise RuntimeError(answer.problem)
         raise answer.kind(answer.problem, remedy=answer.remedy, path=answer.path)
+
+    def _blame(self, problem: str) -> FrameError:
+        """Give the frame a second chance: where memory is short, the system ends the process, whatever it works on."""
+        if self._source not in self._suspects:
+            self._suspects.add(self._source)
+            return UnreadableError(problem, remedy="dustd tries it once more by itself", path=self._source)
+        self._suspects.discard(self._source)
+        remedy = "Left untouched; copy it again from the card, and if that does not help, please report it"
+        return FrameError(problem, remedy=remedy, path=self._source)
 
     def _answer(self, limit_s: float) -> object:
         """Wait for an answer, alive to the service manager meanwhile. Raises TimeoutError after *limit_s*."""

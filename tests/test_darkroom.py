@@ -10,7 +10,7 @@ import pytest
 
 from dustd.config import OutputSettings
 from dustd.darkroom import Darkroom
-from dustd.errors import FrameError
+from dustd.errors import FrameError, UnreadableError
 from dustd.metadata import read_camera
 from dustd.raw import open_raw
 
@@ -54,6 +54,16 @@ def test_a_crash_costs_the_frame_and_the_next_one_works(room, path):
     with pytest.raises(FrameError, match=r"SHOT\.DNG: it brought down .*SIGSEGV"):
         room.correct((), {})
     assert room.decode(path, camera).height > 0
+
+
+def test_a_frame_has_a_second_chance_after_a_crash_and_no_third(room, path):
+    camera = room.read_camera(path)
+    for kind in (UnreadableError, FrameError):
+        room.decode(path, camera)
+        os.kill(room.pid, signal.SIGKILL)
+        with pytest.raises(FrameError) as refused:
+            room.correct((), {})
+        assert type(refused.value) is kind
 
 
 def test_a_crash_in_the_middle_of_a_step_costs_the_frame(room, path):
