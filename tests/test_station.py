@@ -5,10 +5,14 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 import types
 import urllib.request
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -345,3 +349,182 @@ def test_the_status_file_is_json_of_its_schema(running):
     data = json.loads((running.home / "state" / status.FILE_NAME).read_bytes())
     assert (data["schema"], data["schema_version"]) == ("dustd.status", "1.0")
     assert data["backlog"] == {"frames": 0, "seconds": None}
+
+
+# --- folders come and go ------------------------------------------------------------------------------------------
+
+SLOW = "watch: {quiet_s: 0.1, give_up_s: 1, rescan_s: 3600}\nmap: {store: state/maps.sqlite}\n"  # events must do
+
+
+@pytest.fixture
+def disk():
+    """Mount an empty disk, as often as wanted; all are gone in the end."""
+    mounted = []
+
+    def mount(path):
+        ran = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], capture_output=True, check=False)
+        if ran.returncode:
+            pytest.skip("needs the right to mount")
+        mounted.append(path)
+
+    def unmount(path):
+        subprocess.run(["umount", "--lazy", path], check=True)
+        mounted.remove(path)
+
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("needs the right to mount")
+    yield types.SimpleNamespace(mount=mount, unmount=unmount)
+    for path in list(mounted):
+        unmount(path)
+
+
+@pytest.fixture
+def unprivileged():
+    """A home of a user who is not root, and that user's rights."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / "shoot").mkdir()
+        for path in (home, home / "shoot"):
+            os.chown(path, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Running(home)
+        finally:
+            os.seteuid(0)
+
+
+def cleaned(running, name, folder="shoot/Cleaned"):
+    return lambda _: (running.home / folder / f"{name}.dustd.json").exists()
+
+
+def test_a_disk_that_is_unmounted_is_waited_for_and_its_frames_go_on_when_it_is_back(running, disk):
+    running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
+
+    def steps():
+        for name in ("a.nef", "b.nef"):
+            disk.mount(running.home / "shoot")
+            running.shoot(name)
+            running.wait(cleaned(running, name))
+            disk.unmount(running.home / "shoot")
+            running.wait(lambda _, name=name: not (running.home / "shoot" / name).exists())
+
+    running.run(steps)
+    assert not list((running.home / "shoot").iterdir())
+
+
+def test_nothing_is_written_under_the_mount_point_of_an_output_disk_that_is_away(running, disk):
+    (running.home / "nas").mkdir()
+    for output in ("nas/Cleaned", "nas"):
+        running.yaml.write_text(QUICK + f"folders: [{{path: shoot, output: {running.home / output}}}]\n")
+
+        def steps(output=output):
+            disk.mount(running.home / "nas")
+            running.shoot("a.nef")
+            running.wait(cleaned(running, "a.nef", output))
+            disk.unmount(running.home / "nas")
+            running.shoot("b.nef")
+            state = running.wait(lambda state: state.progress.folders[0].paused)
+            assert "away" in state.progress.folders[0].paused.problem
+            assert not list((running.home / "nas").iterdir())
+            disk.mount(running.home / "nas")
+            running.wait(cleaned(running, "b.nef", output))
+            disk.unmount(running.home / "nas")
+
+        running.run(steps)
+
+
+def test_a_folder_whose_rights_are_lost_is_told_and_watched_again_when_they_are_back(unprivileged):
+    running = unprivileged
+    running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
+
+    def steps():
+        (running.home / "shoot").chmod(0)
+        running.wait(lambda state: state.progress.folders[0].unreadable)
+        (running.home / "shoot").chmod(0o755)
+        running.wait(lambda state: state.progress.folders[0].events)
+        running.shoot("a.nef")
+        running.wait(cleaned(running, "a.nef"))
+
+    running.run(steps)
+
+
+def test_a_subfolder_whose_rights_come_back_is_watched_and_not_only_searched(unprivileged):
+    running = unprivileged
+    running.configure("folders: [{path: shoot}]\n")
+    (running.home / "shoot" / "day").mkdir(mode=0)
+
+    def steps():
+        running.wait(lambda state: state.progress.folders[0].unreadable)
+        (running.home / "shoot" / "day").chmod(0o755)
+        running.wait(lambda state: not state.progress.folders[0].unreadable)
+        running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
+        running.wait(lambda state: state.config_loaded_at != state.started_at)
+        running.shoot("a.nef", folder="shoot/day")
+        running.wait(cleaned(running, "a.nef", "shoot/Cleaned/day"))
+
+    running.run(steps)
+
+
+def test_a_share_without_events_is_searched(running, monkeypatch):
+    monkeypatch.setattr("dustd.watch.is_network", lambda _: True)
+    monkeypatch.setattr("dustd.lane.POLL_S", 0.2)
+    running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
+
+    def steps():
+        assert not running.wait(lambda state: state.progress.folders).progress.folders[0].events
+        running.shoot("a.nef")
+        running.wait(cleaned(running, "a.nef"))
+
+    running.run(steps)
+
+
+def test_events_that_get_lost_lose_no_frame_and_the_folder_is_watched_anew(running, monkeypatch):
+    monkeypatch.setattr("dustd.lane.UNHEARD_S", 0.0)
+    monkeypatch.setattr("dustd.watch._Handler.dispatch", lambda *_: None)  # as after an overflow
+
+    def steps():
+        running.wait(lambda state: state.progress.folders and state.progress.folders[0].events)
+        time.sleep(1.5)  # the first search is over
+        running.shoot("a.nef")
+        running.wait(cleaned(running, "a.nef"))
+        until = time.monotonic() + LIMIT_S
+        while "watching_anew" not in [each["event"] for each in logs]:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    with capture_logs() as logs:
+        running.run(steps)
+
+
+def test_new_session_folders_are_watched_however_deep_and_however_they_come(running):
+    running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
+
+    def steps():
+        running.wait(lambda state: state.progress.folders and state.progress.folders[0].events)
+        (running.home / "shoot/one/two/three").mkdir(parents=True)
+        running.shoot("a.nef", folder="shoot/one/two/three")
+        (running.home / "elsewhere/deep").mkdir(parents=True)
+        running.shoot("b.nef", folder="elsewhere/deep")
+        (running.home / "elsewhere").rename(running.home / "shoot/moved")
+        running.wait(cleaned(running, "a.nef", "shoot/Cleaned/one/two/three"))
+        running.wait(cleaned(running, "b.nef", "shoot/Cleaned/moved/deep"))
+        for folder in ("shoot/one/two/three", "shoot/moved/deep"):  # now that they are known
+            running.shoot("c.nef", folder=folder)
+            running.wait(cleaned(running, "c.nef", folder.replace("shoot", "shoot/Cleaned")))
+
+    running.run(steps)
+
+
+def test_newest_first_or_oldest_first_as_configured_also_while_frames_wait(running):
+    for age, name in enumerate(("new.nef", "middle.nef", "old.nef")):
+        running.shoot(name)
+        os.utime(running.home / "shoot" / name, (1000 - age, 1000 - age))
+    order = []
+    for way in ("oldest", "newest"):
+        running.yaml.write_text(QUICK.replace("rescan_s", f"order: {way}, rescan_s") + "folders: [{path: shoot}]\n")
+        running.run(lambda: running.wait(counted("clean", 3)))
+        order.append([name.removesuffix(".nef") for name, *_ in running.pipeline.seen])
+        shutil.rmtree(running.home / "shoot/Cleaned")
+    assert order == [["old", "middle", "new"], ["new", "middle", "old"]]
