@@ -1,8 +1,9 @@
 """Everything dustd writes to disk goes through here: whole or not at all, and never over a stranger's file.
 
 A file is written under a hidden temporary name in its own folder, synced, and published under its real name in one
-step that fails if the name is taken. Only what dustd wrote itself is ever replaced, and the proof is the content:
-its SHA-256 must be one the caller read from a sidecar, or one claimed (see `claim`) before a crash.
+step that fails if the name is taken. Whoever may read and write in the folder may read and write the file. Only what
+dustd wrote itself is ever replaced, and the proof is the content: its SHA-256 must be one the caller read from a
+sidecar, or one claimed (see `claim`) before a crash.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import functools
 import hashlib
 import itertools
 import os
+import stat
 import sys
 import time
 from collections.abc import Collection, Iterator
@@ -139,8 +141,28 @@ def make_output_folder(folder: Path, output_root: Path) -> None:
     and frames must not be hidden under its mount point.
     """
     with _surroundings(folder):
-        output_root.mkdir(exist_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
+        missing = [folder, *folder.parents]
+        missing = missing[: missing.index(output_root) + 1]
+        for each in reversed(missing):
+            _make_folder(each)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make *folder* if it is not there, for those who may use the folder that it is in."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return
+    with contextlib.suppress(OSError):  # some file systems know no rights
+        folder.chmod(folder.stat().st_mode & stat.S_ISGID | _rights(folder.parent) | 0o700)
+
+
+def _rights(folder: Path) -> int:
+    """Give the permission bits of *folder*; of one like /tmp, those that let only the owner write."""
+    mode = folder.stat().st_mode
+    return mode & (0o755 if mode & stat.S_ISVTX else 0o777)
 
 
 def _write_temp(folder: Path, data: bytes) -> Path:
@@ -148,6 +170,8 @@ def _write_temp(folder: Path, data: bytes) -> Path:
     fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with open(fd, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
+            with contextlib.suppress(OSError):  # some file systems know no rights
+                os.fchmod(fd, _rights(temp.parent) & 0o666 | 0o600)
             with contextlib.suppress(OSError):  # some shares know no locks
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             view = memoryview(data)

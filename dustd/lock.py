@@ -17,7 +17,7 @@ _TRIES, _PAUSE_S = 5, 0.05  # `holder` borrows the lock for a moment
 @contextlib.contextmanager
 def only_one(state_folder: Path) -> Iterator[None]:
     """Hold the lock of *state_folder*. Raises SurroundingsError if it is taken."""
-    state_folder.mkdir(parents=True, exist_ok=True)
+    state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # as the XDG rules have it
     with (state_folder / _NAME).open("a+") as lock:
         if not _take(lock):
             lock.seek(0)

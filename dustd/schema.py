@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from dustd.errors import ConfigError, SurroundingsError
+from dustd.errors import ConfigError, DamagedError, SurroundingsError
 
 VERSION = 4  # of the tables; see `dustd.migrations`
 LOCK_WAIT_MS = 10_000
@@ -125,27 +125,33 @@ _version = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer,
 class Database:
     """An open database with its tables up to date; SQLAlchemy's errors come out as ours.
 
-    *path* is SQLite's file, None in memory and for a server.
+    *path* is SQLite's file, None in memory and for a server. *damaged*: it was put aside, and nothing is in its place.
     """
 
     def __init__(self, where: Path | str) -> None:
         """Open or create the database: a file, ":memory:", or the URL of a PostgreSQL database.
 
-        Raises ConfigError for a URL that cannot be used, SurroundingsError if disk or server is in the way, the file
-        is damaged (it is renamed, not deleted), or it was written by a newer dustd.
+        Raises ConfigError for a URL that cannot be used, DamagedError if the file is damaged (it is renamed, not
+        deleted), SurroundingsError if disk or server is in the way or it was written by a newer dustd.
         """
         self.path: Path | None = None
+        self.damaged = False
         if "://" in str(where):
             self._engine = _server(str(where))
         else:
             self.path = None if str(where) == MEMORY else Path(where)
             self._engine = _file(self.path)
         try:
-            with self.changing() as db:
-                self._bring_up_to_date(db)
+            self.begin_anew()
         except BaseException:
             self.close()
             raise
+
+    def begin_anew(self) -> None:
+        """Make the tables that lack; after damage there are none."""
+        with self.changing() as db:
+            self._bring_up_to_date(db)
+        self.damaged = False
 
     def close(self) -> None:
         """Close all connections; what was committed is safe."""
@@ -213,7 +219,8 @@ class Database:
         except (sa.exc.DatabaseError, GarbledError) as exc:
             self.close()
             kept = _put_aside(self.path) if self.path is not None else None
-            raise SurroundingsError(
+            self.damaged = True
+            raise DamagedError(
                 f"the dust maps{self._named()} are damaged ({_said(exc)})"
                 + (f" and were put aside as {kept.name}" if kept else ""),
                 remedy="Learn them again from the sidecars: dustd map rebuild FOLDER (then repeat: dustd map cleaned)",
@@ -225,7 +232,7 @@ def _file(path: Path | None) -> sa.Engine:
     """Prepare SQLite."""
     if path is not None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # as the XDG rules have it
         except OSError as exc:
             raise SurroundingsError(
                 f"the dust maps cannot be opened ({exc})", remedy="Make the folder writable or set map.store", path=path

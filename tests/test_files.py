@@ -221,13 +221,37 @@ def test_a_claim_torn_by_a_power_cut_does_not_spoil_the_next(tmp_path):
         assert sha(b"light") in ours
 
 
-def test_new_files_follow_the_umask(tmp_path):
-    old = os.umask(0o027)
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [(0o700, 0o600), (0o750, 0o640), (0o2775, 0o664), (0o777, 0o666), (0o1777, 0o644), (0o500, 0o600)],
+    ids=oct,
+)
+def test_who_may_use_the_folder_may_use_the_file_whatever_the_umask(tmp_path, folder, file):
+    out = tmp_path / "out"
+    out.mkdir()
+    out.chmod(folder)
+    if folder == 0o500 and os.geteuid() != 0:
+        pytest.skip("only root may write there")
+    old = os.umask(0o077)
     try:
-        files.publish(tmp_path / "a.dng", b"light")
+        files.publish(out / "a.dng", b"light")
     finally:
         os.umask(old)
-    assert (tmp_path / "a.dng").stat().st_mode & 0o777 == 0o640
+    assert (out / "a.dng").stat().st_mode & 0o777 == file
+
+
+def test_new_output_folders_are_for_those_who_may_use_the_one_they_are_in(tmp_path):
+    tmp_path.chmod(0o2770)
+    old = os.umask(0o022)
+    try:
+        files.make_output_folder(tmp_path / "out" / "day", tmp_path / "out")
+        (tmp_path / "like tmp").mkdir()
+        (tmp_path / "like tmp").chmod(0o1777)
+        files.make_output_folder(tmp_path / "like tmp" / "out", tmp_path / "like tmp" / "out")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "out" / "day").stat().st_mode & 0o777 == 0o770
+    assert (tmp_path / "like tmp" / "out").stat().st_mode & 0o777 == 0o755
 
 
 def test_hashing_reads_the_whole_file(tmp_path):
