@@ -124,6 +124,21 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print JSON for programs")
     _add_config(status)
 
+    service = _verb(commands, "service", None, "have systemd or launchd start dustd, now and always")
+    service_verbs = service.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, verb, text in (
+        ("install", verbs.service_install, "write the unit with this installation's path, enable and start it"),
+        ("uninstall", verbs.service_uninstall, "stop it and remove the unit; configuration, maps and outputs stay"),
+        ("status", verbs.service_status, "say how the service manager sees it, then what dustd status says"),
+    ):
+        sub = _verb(service_verbs, name, verb, text)
+        sub.add_argument("--system", action="store_true", help="for the whole machine, from boot on; needs sudo")
+        if name == "install":
+            sub.add_argument("--user", metavar="NAME", help="with --system: who it runs as; default: who calls sudo")
+        if name != "uninstall":
+            _add_config(sub)
+    sub.set_defaults(json=False)  # status
+
     retry = _verb(commands, "retry", verbs.retry, "have failed frames tried again, once their cause is put right")
     retry.add_argument(
         "paths", metavar="PATH", nargs="*", type=Path, help="RAW file, or folder of them; default: all that failed"

@@ -6,6 +6,7 @@ later, a fault of the surroundings (disk full, share away) is waited out, and an
 """
 
 import errno
+import re
 from pathlib import Path
 
 # What the operating system or a library says when the content is at fault; all else (rights, media, shares, limits) may
@@ -51,6 +52,10 @@ class SurroundingsError(DustdError):
     """Disk, folder or share is in the way; the same frame may work later."""
 
 
+class DamagedError(SurroundingsError):
+    """The dust maps are damaged; the file was put aside, and the sidecars know it all."""
+
+
 class ModelError(DustdError):
     """The detector's files are missing, changed or unusable."""
 
@@ -64,3 +69,8 @@ def cannot_be_read(exc: OSError, path: Path) -> FrameError:
         return UnreadableError(f"it cannot be read ({exc.strerror})", remedy=remedy, path=path)
     remedy = "Copy it again from the card"
     return FrameError(f"it cannot be read ({exc.strerror or exc})", remedy=remedy, path=path)
+
+
+def without_folders(text: str) -> str:
+    """Cut the folders off the absolute paths in *text*, for what leaves this computer: "…/a.nef"."""
+    return re.sub(r"(?<![\w.:/…])~?/(?:[^/\n\"']*[^/\n\"'\s]/)+", "…/", text)

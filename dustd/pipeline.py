@@ -20,7 +20,7 @@ from dustd.config import OutputSettings
 from dustd.darkroom import Darkroom
 from dustd.detect import Detector, Seen, detect, threshold
 from dustd.dustmap import Thresholds, reconcile
-from dustd.errors import DustdError, FrameError, cannot_be_read
+from dustd.errors import DustdError, FrameError, cannot_be_read, without_folders
 from dustd.frame import Camera, Frame
 from dustd.known import look_again, shadows
 from dustd.lenses import BodyOptics
@@ -113,7 +113,7 @@ class Pipeline:
             source=_stamp_or_name(source),
             camera=self._camera_or_none(source),
             status="failed",
-            error=Problem(problem=error.problem, remedy=error.remedy),
+            error=Problem(problem=without_folders(error.problem), remedy=without_folders(error.remedy)),
         )
         path = out_folder / sidecar.sidecar_name(source.name)
         files.publish(path, sidecar.encode(record), ours=ledger.vouched(path))

@@ -61,6 +61,28 @@ def status(args: argparse.Namespace) -> int:
     return FINE if pid is not None else SOME_FAILED
 
 
+def service_install(args: argparse.Namespace) -> int:
+    """Make dustd start by itself."""
+    from dustd import service
+
+    return service.install(service.place(system=args.system), args.config, args.user)
+
+
+def service_uninstall(args: argparse.Namespace) -> int:
+    """Take that back."""
+    from dustd import service
+
+    return service.uninstall(service.place(system=args.system))
+
+
+def service_status(args: argparse.Namespace) -> int:
+    """Say how the service manager sees dustd, then how dustd does."""
+    from dustd import service
+
+    print(service.describe(service.place(system=args.system)))
+    return status(args)
+
+
 def retry(args: argparse.Namespace) -> int:
     """Have failed frames tried again, and what waits for disk or share at once."""
     from dustd import config, lock, retry, station
