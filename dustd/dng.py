@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TILE_PX = 256
 _THUMBNAIL_PX = 256
 _SUB_IFDS = 330
-_COLOR_MATRIX_1 = 50721
+_COLOR_MATRIX_1, _AS_SHOT_WHITE = 50721, (50728, 50729)
 _BLACK_LEVEL, _BLACK_DELTA_H, _BLACK_DELTA_V, _WHITE_LEVEL = 50714, 50715, 50716, 50717
 _LEVELS = (50713, _BLACK_LEVEL, _BLACK_DELTA_H, _BLACK_DELTA_V, _WHITE_LEVEL)
 _ACTIVE_AREA, _VERSION = 50829, 50706
@@ -48,10 +48,11 @@ def encode_dng(
     """
     described = about(frame.camera, metadata)
     has_matrix = any(entry.tag == _COLOR_MATRIX_1 for entry in described)
+    has_white = any(entry.tag in _AS_SHOT_WHITE for entry in described)
     _refuse_inexpressible(frame, raw, has_matrix=has_matrix)
     thumbnail = _thumbnail(preview_rgb)
     entries = (
-        *(_colour(frame, has_matrix=has_matrix) if frame.kind != "mono" else ()),
+        *(_colour(frame, has_matrix=has_matrix, has_white=has_white) if frame.kind != "mono" else ()),
         *described,
         *_picture_entries(thumbnail, compression=1, photometric=2),
         *(short(274, frame.camera.orientation), *_versions(metadata)),
@@ -152,13 +153,14 @@ def _black(black: np.ndarray, samples: int) -> tuple[Entry, Entry]:
     return short(50713, *repeat), values
 
 
-def _colour(frame: Frame, *, has_matrix: bool) -> list[Entry]:
-    """Write white balance and, unless the source brought its own, the colour matrix; what it brought wins over both.
+def _colour(frame: Frame, *, has_matrix: bool, has_white: bool) -> list[Entry]:
+    """Write white balance and colour matrix, unless the source brought its own.
 
-    LibRaw takes the matrix only if there are two, so the D65 one stands in for illuminant A as well (17 = A, 21 = D65).
+    A source without white balance stays so, and developers find one as they do for it (QuickTake 150). LibRaw takes
+    the matrix only if there are two, so the D65 one stands in for illuminant A as well (17 = A, 21 = D65).
     """
     red, green, blue = frame.wb
-    entries = [rational(50728, green / red, 1, green / blue)]
+    entries = [rational(50728, green / red, 1, green / blue)] if frame.wb_is_known and not has_white else []
     if not has_matrix:
         matrix = np.asarray(frame.xyz_to_camera, float).ravel()
         entries += [rational(tag, *matrix, signed=True) for tag in (_COLOR_MATRIX_1, 50722)]

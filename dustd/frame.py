@@ -50,7 +50,8 @@ class Frame:
     *cfa* is the colour (0 red, 1 green, 2 blue) at each place of the repeating pattern, starting at the visible
     area's top-left; ((1,),) for mono and linear.
     *black* is the black level: for CFA and mono an array shaped like *cfa*, for linear shape (3,). float32.
-    *white* is the value at which samples clip. *wb* are the camera's red, green and blue multipliers (green = 1).
+    *white* is the value at which samples clip. *wb* are the camera's red, green and blue multipliers (green = 1);
+    daylight's unless the file holds any, which *wb_is_known* tells.
     *xyz_to_camera* is (3, 3), the D65 colour matrix, or None if the camera is unknown to LibRaw.
     *crop* is (top, left, height, width) inside the visible area that the camera's own pictures show; None: all of it.
     """
@@ -65,6 +66,7 @@ class Frame:
     xyz_to_camera: np.ndarray | None
     camera: Camera
     crop: tuple[int, int, int, int] | None = None
+    wb_is_known: bool = True
 
     @property
     def mosaic(self) -> np.ndarray:

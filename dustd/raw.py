@@ -171,6 +171,7 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
         xyz_to_camera=_xyz_to_camera(libraw),
         camera=camera,
         crop=_crop(sizes),
+        wb_is_known=min(libraw.camera_whitebalance[:3]) > 0,
     )
 
 
