@@ -46,6 +46,16 @@ class Daemon:
         self._socket.close()
         self._socket_folder.cleanup()
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the daemon without warning (SIGKILL)."""
+        self._process.kill()
+        self._process.wait()
+
     def hear(self) -> list[str]:
         """Return what the daemon has said ("READY=1", "STATUS=…"), after waiting a moment for it to speak.
 

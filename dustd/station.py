@@ -18,6 +18,7 @@ from dustd.daemon import Plan
 from dustd.errors import DustdError
 from dustd.lane import Timing
 from dustd.outputs import OutputFolders
+from dustd.relearn import relearn
 from dustd.reload import ConfigFile, needs_restart
 from dustd.reminders import Reminders
 from dustd.status import BodyState, FrameState, Progress, Status, Trouble
@@ -142,7 +143,9 @@ class Station:
     # --- between frames ----------------------------------------------------------------------------------------
 
     def between(self) -> str:
-        """Look after the reminders; say what the status line should say of them."""
+        """Look after the maps and the reminders; say what the status line should say of these."""
+        if self._pipeline.store.damaged:
+            self._learn_again()
         self._reminding = self._reminders.turn()
         return self._reminding
 
@@ -178,6 +181,13 @@ class Station:
             self._metrics.close()
         self._progress = dataclasses.replace(self._progress, doing="stopped")
         self._write(stopped=True)
+
+    def _learn_again(self) -> None:
+        """Learn damaged maps again from the sidecars; what is in the way is told, and tried again in the next turn."""
+        try:
+            relearn(self._pipeline.store, [folder.output for folder in plan_of(self._settings).folders])
+        except DustdError as error:
+            logger.warning("maps_wait", problem=error.problem, remedy=error.remedy)
 
     def _take_in(self, new: Config) -> Plan | None:
         old, stuck = self._settings, needs_restart(self._settings, new)

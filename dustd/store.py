@@ -66,7 +66,8 @@ class Epoch:
 class Store:
     """The maps of all bodies. Use as a context manager, from one thread; several processes may share the database.
 
-    Every method raises SurroundingsError if disk or server is in the way. A damaged file is renamed, not deleted.
+    Every method raises SurroundingsError if disk or server is in the way, DamagedError if the file is damaged: it is
+    renamed, not deleted, and nothing works until `begin_anew`.
     """
 
     def __init__(self, database: Database) -> None:
@@ -95,6 +96,16 @@ class Store:
     def path(self) -> Path | None:
         """The database's file; None if it is in memory or on a server."""
         return self._database.path
+
+    @property
+    def damaged(self) -> bool:
+        """Tell whether the file was found damaged and put aside."""
+        return self._database.damaged
+
+    def begin_anew(self) -> None:
+        """Make an empty store in the place of one that was put aside."""
+        self._latest.clear()
+        self._database.begin_anew()
 
     def state(self, body_id: str, at: str | None = None) -> State:
         """Fetch what is known of a body in the epoch in which *at* (ISO 8601) lies; None: now."""

@@ -32,13 +32,18 @@ def run(args: argparse.Namespace) -> int:
     from dustd import config, log, station
     from dustd.darkroom import Darkroom
     from dustd.lock import only_one
+    from dustd.relearn import open_store
     from dustd.reload import ConfigFile
-    from dustd.store import Store
 
     file = ConfigFile(args.config or config.default_path())
     settings = config.load(file.path)
     log.setup(settings.log.format, settings.log.level)
-    with only_one(settings.map.state_folder), Store.open(settings.map.store) as store, Darkroom() as darkroom:
+    outputs = [folder.output for folder in station.plan_of(settings).folders]
+    with (
+        only_one(settings.map.state_folder),
+        open_store(settings.map.store, outputs) as store,
+        Darkroom() as darkroom,
+    ):
         pipeline = _pipeline(settings, store, darkroom, settings.sensitivity_of)
         station.serve(settings, pipeline, file=file, load_model=_detector)
     return FINE

@@ -1,13 +1,17 @@
 """The files that a campaign starts from: small DNGs of the virtual body in every layout, and heads of real RAWs."""
 
-from dataclasses import replace
+import functools
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from dustd.dng import encode_dng
+from dustd.exif import exif_time
 from dustd.frame import Frame
 from dustd.metadata import SourceMetadata
+from dustd.pipeline import frame_identity
 from dustd.scenes import SESSION
 from dustd.tiffwrite import Directory, encode, long, rational, raw_bytes, short, text
 from dustd.virtual import BLACK, WHITE, XYZ_TO_CAMERA, Lens, expose, frame_of, make_body
@@ -18,17 +22,27 @@ HEAD_BYTES = 96 << 10  # of files too large to be damaged twenty thousand times
 XTRANS = tuple(tuple(map(int, row)) for row in ("110112", "112110", "201021", "112110", "110112", "021201"))
 
 
-def shot(
-    number: int, *, width: int = WIDTH, height: int = HEIGHT, serial: str = "V6-SOAK", taken_at: str | None = None
-) -> bytes:
-    """Take a small picture with the virtual body *serial*; always the same for the same arguments."""
-    frame = _frame(number, width, height, serial, taken_at or f"2026-11-23T{number // 3600 % 24:02d}:00:00")
-    return _dng(frame, f"S{number:05d}.DNG")
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A RAW file's bytes and the identity of its exposure (`dustd.pipeline.frame_identity`)."""
+
+    data: bytes
+    frame_id: str
+
+
+def shot(number: int, serial: str = "V6-SOAK") -> Shot:
+    """Take a small picture with the virtual body *serial*, in a millisecond; always the same for the same arguments."""
+    frame = _scene(number % 6)
+    noise = np.random.default_rng([number, *serial.encode()]).integers(-9, 10, frame.raw.shape)
+    taken_at = datetime(2026, 11, 1, 8) + timedelta(seconds=7 * number)
+    mosaic = np.clip(frame.raw + noise, 0, WHITE).astype(np.uint16)
+    data = _plain(mosaic, serial=serial, taken_at=taken_at.isoformat())
+    return Shot(data, frame_identity(replace(frame, raw=mosaic)))
 
 
 def virtual() -> dict[str, bytes]:
     """Small DNGs in every layout that dustd knows, by name."""
-    bayer = _frame(1, WIDTH, HEIGHT, "V6-SOAK", "2026-11-23T10:00:00")
+    bayer = _scene(1)
     mosaic = bayer.raw
     layouts = {
         "bayer": bayer,
@@ -43,7 +57,7 @@ def virtual() -> dict[str, bytes]:
         ),
     }
     return {f"virtual-{kind}.dng": _dng(frame, f"{kind}.dng") for kind, frame in layouts.items()} | {
-        "virtual-plain.dng": _plain(mosaic)
+        "virtual-plain.dng": _plain(mosaic, serial="V6-SOAK", taken_at="2026-11-23T10:00:00")
     }
 
 
@@ -57,9 +71,11 @@ def real_heads(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def _frame(number: int, width: int, height: int, serial: str, taken_at: str) -> Frame:
-    body = make_body(serial, seed=5, grains=4, width=width, height=height, pitch_um=24.0)
-    scene = SESSION[number % len(SESSION)](np.random.default_rng([5, number]), height, width)
+@functools.cache
+def _scene(number: int) -> Frame:
+    body = make_body("V6-SOAK", seed=5, grains=4, width=WIDTH, height=HEIGHT, pitch_um=24.0)
+    scene = SESSION[number % len(SESSION)](np.random.default_rng([5, number]), HEIGHT, WIDTH)
+    taken_at = "2026-11-23T10:00:00"
     return frame_of(expose(body, scene, f_number=16, lens=TELE, seed=number, taken_at=taken_at, exposure_s=1 / 125))
 
 
@@ -68,15 +84,20 @@ def _dng(frame: Frame, name: str) -> bytes:
     return encode_dng(frame, frame.raw, SourceMetadata(), preview_rgb=preview, original_name=name)
 
 
-def _plain(mosaic: np.ndarray) -> bytes:
-    """Lay the samples out uncompressed, in one strip, with the least that a DNG needs."""
+def _plain(mosaic: np.ndarray, *, serial: str, taken_at: str) -> bytes:
+    """Lay the samples out uncompressed, in one strip, with the least that a DNG and the dust map need."""
     height, width = mosaic.shape
     entries = (
         *(long(254, 0), long(256, width), long(257, height), short(258, 16), short(259, 1), short(262, 32803)),
-        *(text(271, "dustd"), text(272, "Plain"), short(274, 6), short(277, 1), long(278, height), short(284, 1)),
+        *(text(271, "dustd"), text(272, "Plain"), short(274, 1), short(277, 1), long(278, height), short(284, 1)),
         *(short(33421, 2, 2), raw_bytes(33422, b"\0\1\1\2"), raw_bytes(50706, b"\1\4\0\0")),
         *(text(50708, "dustd Plain"), long(50714, BLACK), long(50717, WHITE), rational(50728, 0.5, 1, 0.7)),
         *(rational(tag, *XYZ_TO_CAMERA.ravel(), signed=True) for tag in (50721, 50722)),
         *(short(50778, 17), short(50779, 21)),
     )
-    return encode(Directory(entries=tuple(entries), data=(mosaic.astype("<u2").tobytes(),)))
+    exif = (
+        *(rational(0x829D, 16), rational(0x829A, 1 / 125), rational(0x920A, 70)),
+        *(text(0x9003, exif_time(taken_at)), text(0xA431, serial), text(0xA434, "Virtual 70mm F2.8")),
+    )
+    children = {0x8769: (Directory(entries=exif),)}
+    return encode(Directory(entries=entries, data=(mosaic.astype("<u2").tobytes(),), children=children))

@@ -1,0 +1,55 @@
+"""Damaged dust maps: the store puts them aside, and here they are learnt again from the sidecars beside the frames.
+
+What a person declared (`dustd map cleaned`) no sidecar knows; the log asks to repeat it.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import structlog
+
+from dustd import notify, sidecar
+from dustd.errors import DamagedError
+from dustd.sidecar import Record
+from dustd.store import Store
+
+log = structlog.get_logger()
+
+
+def open_store(where: Path | str, outputs: Sequence[Path]) -> Store:
+    """Open the maps. Damaged ones, also those put aside before a crash, are learnt again from sidecars in *outputs*.
+
+    Raises what `Store.open` does, but DamagedError.
+    """
+    try:
+        store = Store.open(where)
+    except DamagedError as error:
+        log.warning("maps_damaged", problem=error.problem)
+        store = Store.open(where)
+    if store.path and not store.body_ids() and any(store.path.parent.glob(f"{store.path.name}.damaged-*")):
+        relearn(store, outputs)
+    return store
+
+
+def relearn(store: Store, outputs: Sequence[Path]) -> None:
+    """Make an empty store of one that was put aside, and tell it all that the sidecars below *outputs* know.
+
+    Raises SurroundingsError if disk or folder is in the way; the store stays `damaged` then.
+    """
+    store.begin_anew()
+    counted = store.rebuild(list(_records(outputs)))
+    log.warning(
+        "maps_learnt_again",
+        frames=counted,
+        remedy="If sensors were declared clean lately, repeat that: dustd map cleaned BODY",
+    )
+
+
+def _records(outputs: Sequence[Path]) -> Iterator[Record]:
+    for output in outputs:
+        for path in sorted(output.rglob("*" + sidecar.SUFFIX)):
+            notify.heartbeat()
+            try:
+                yield sidecar.decode(path.read_bytes())
+            except (OSError, ValueError) as exc:
+                log.warning("sidecar_left_out", path=str(path), problem=str(exc))

@@ -1,0 +1,477 @@
+"""A studio gone mad against the real daemon: `python -m tests.soak.soak [--frames 500] [--minutes 9] [--seed 1]`.
+
+A randomised writer fills two watched folders (`tests.soak.writers`) while faults strike: SIGKILL of daemon and worker,
+full and read-only disks, damaged maps, folders that go and come back. Then a burst is cut by a kill and has to be
+resumed in order, and a quiet stretch shows whether memory and file handles stay flat. In the end every promise is
+audited (`tests.soak.audit`). The detector is a stand-in (`dustd.standin`), chosen by configuration: this is about the
+daemon. Faults of disks need root, for small file systems in memory; without it they are left out, and it says so.
+"""
+
+import argparse
+import collections
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dustd import ledger, sidecar, status
+from dustd.child import Daemon
+from tests.soak import seeds
+from tests.soak.audit import Studio, audit, counts
+from tests.soak.fuzz import STAND_IN
+from tests.soak.writers import Landed, land
+
+CONFIG = f"""\
+folders:
+  - {{path: studio, output: ../cleaned/studio}}
+  - {{path: location}}
+map: {{store: state/maps.sqlite}}
+model: {{id: {STAND_IN}}}
+watch: {{quiet_s: 0.5, give_up_s: 8, rescan_s: 5}}
+log: {{format: json}}
+"""
+DISK_MB = 48
+FAULT_EVERY_S, FAULT_LASTS_S = 8.0, 4.0
+BURST, STEADY = 60, 150  # frames
+DRAIN_S = 240.0  # for what waits when the last file has landed
+RESUME_S = 5.0  # the bar, from the start of the process to the first frame, without loading the model
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Resident memory in MB and open files of daemon and worker at a moment."""
+
+    daemon_mb: float
+    daemon_files: int
+    worker_mb: float
+    worker_files: int
+
+
+@dataclass(kw_only=True)
+class Campaign:
+    """What is going on: folders, the daemon's lives, what has landed."""
+
+    home: Path
+    rng: random.Random
+    disks: bool
+    daemon: Daemon | None = None
+    lives: list[tuple[float, Path, int]] = field(default_factory=list)  # start, log, files that waited
+    landed: list[Landed] = field(default_factory=list)
+    faults: collections.Counter = field(default_factory=collections.Counter)
+    gone: list[Path] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def studio(self) -> Studio:
+        """Where everything lies."""
+        folders = {
+            self.home / "studio": self.home / "cleaned" / "studio",
+            self.home / "location": self.home / "location" / "Cleaned",
+        }
+        return Studio(folders=folders, store=self.home / "state" / "maps.sqlite", gone=self.gone)
+
+    def start(self) -> None:
+        """Begin a life of the daemon."""
+        log = self.home / "state" / f"log-{len(self.lives):03d}.json"
+        waiting = len(unfinished(self))
+        self.lives.append((time.time(), log, waiting))
+        self.daemon = Daemon(self.home / "config.yaml", log)
+        self.daemon.__enter__()
+
+    def kill(self) -> None:
+        """End it without warning."""
+        self.daemon.kill()
+        self.daemon.__exit__()
+
+
+def unfinished(campaign: Campaign) -> list[Landed]:
+    """List the frames that have landed and are not done as they are now."""
+    with campaign.lock:
+        landed = [each for each in campaign.landed if each.fate not in ("nothing", "unnamed")]
+    studio = campaign.studio
+    return [
+        each
+        for each in landed
+        if not ledger.is_done(each.path, studio.out(each.path) / sidecar.sidecar_name(each.path.name))
+    ]
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+def kill_daemon(campaign: Campaign) -> None:
+    """SIGKILL, and a new start."""
+    campaign.kill()
+    campaign.start()
+
+
+def stop_daemon(campaign: Campaign) -> None:
+    """SIGTERM as on a reboot, and a new start."""
+    code = campaign.daemon.stop()
+    assert code == 0, f"dustd ended with exit code {code}"
+    campaign.daemon.__exit__()
+    campaign.start()
+
+
+def kill_worker(campaign: Campaign) -> None:
+    """SIGKILL of the process that decodes."""
+    worker = _worker(campaign.daemon.pid)
+    if worker:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+
+
+def full_output(campaign: Campaign) -> None:
+    """Fill the disk of cleaned files for a while."""
+    with _filled(campaign.home / "cleaned"):
+        time.sleep(FAULT_LASTS_S)
+
+
+def full_state(campaign: Campaign) -> None:
+    """Fill the disk of maps, status and log for a while."""
+    with _filled(campaign.home / "state"):
+        time.sleep(FAULT_LASTS_S)
+
+
+def read_only_output(campaign: Campaign) -> None:
+    """Make the disk of cleaned files read-only for a while."""
+    if _mount("-o", "remount,ro", campaign.home / "cleaned"):
+        time.sleep(FAULT_LASTS_S)
+        while not _mount("-o", "remount,rw", campaign.home / "cleaned"):
+            time.sleep(0.1)
+
+
+def damaged_maps(campaign: Campaign) -> None:
+    """Let a power cut garble the maps: their head, or all but the head."""
+    campaign.kill()
+    store = campaign.studio.store
+    if store.exists():
+        size = store.stat().st_size
+        head = campaign.faults["damaged_maps"] % 2 == 0
+        with store.open("r+b") as file:
+            file.seek(0 if head else 4096)
+            file.write(campaign.rng.randbytes(100 if head else max(0, size - 4096)))
+    campaign.start()
+
+
+def folder_away(campaign: Campaign) -> None:
+    """Unplug a watched folder for a while."""
+    studio = campaign.home / "studio"
+    away = studio.with_name("studio unplugged")
+    studio.rename(away)
+    time.sleep(FAULT_LASTS_S)
+    away.rename(studio)
+
+
+ANYWHERE = (kill_daemon, kill_worker, damaged_maps, folder_away, stop_daemon, kill_daemon, kill_worker)
+ON_DISKS = (full_output, full_state, read_only_output)
+
+
+def strike(campaign: Campaign, until: Callable[[], bool]) -> None:
+    """Let faults strike, each as often as the others, until told to stop."""
+    faults: list[Callable[[Campaign], None]] = []
+    while not until():
+        if not faults:
+            faults = [*ANYWHERE, *(ON_DISKS if campaign.disks else ())]
+            campaign.rng.shuffle(faults)
+        fault = faults.pop()
+        fault(campaign)
+        campaign.faults[fault.__name__] += 1
+        wake = time.monotonic() + campaign.rng.uniform(0.5, 1.5) * FAULT_EVERY_S
+        while time.monotonic() < wake and not until():
+            campaign.daemon.hear()
+
+
+# --- the studio ------------------------------------------------------------------------------------------------------
+
+
+def shoot(campaign: Campaign, frames: int, seconds: float, bar: tqdm) -> None:
+    """Land *frames* files within about *seconds*: bursts and rests, two bodies, folders that appear and are renamed."""
+    rng = random.Random(campaign.rng.random())
+    roots = list(campaign.studio.folders)
+    folder, writing = roots[0], []
+    began = time.monotonic()
+    with ThreadPoolExecutor(12) as pool:
+        for number in range(frames):
+            if number % 12 == 0:
+                folder = _new_folder(campaign, rng, roots, folder, writing)
+                writing = []
+            writing.append(pool.submit(_land, campaign, folder, number, random.Random(rng.random()), bar))
+            late = time.monotonic() - began - seconds * number / frames
+            if late < 0:
+                time.sleep(0.1 if rng.random() < 0.7 else min(-late, 4.0))
+        for future in writing:
+            future.result()
+
+
+def _land(campaign: Campaign, folder: Path, number: int, rng: random.Random, bar: tqdm) -> None:
+    landed = land(folder, campaign.studio.out(folder / "x"), number, rng)
+    with campaign.lock:
+        campaign.landed += landed
+        bar.update()
+
+
+def _new_folder(campaign: Campaign, rng: random.Random, roots: list[Path], folder: Path, writing: list[Future]) -> Path:
+    """Go to another folder, new or old; sometimes rename the one that was left."""
+    if folder not in roots and rng.random() < 0.5:
+        for future in writing:
+            future.result()
+        _rename(campaign, folder, folder.with_name(folder.name + " (selected)"))
+    new = rng.choice(roots)
+    if rng.random() < 0.7:
+        new = new / f"Session {rng.randrange(10**6)}" / rng.choice(("a", "b/c", "é"))
+        until = time.monotonic() + 30
+        while not new.exists() and time.monotonic() < until:
+            if new.parents[1].is_dir() or new.parents[2].is_dir():
+                with contextlib.suppress(OSError):
+                    new.mkdir(parents=True, exist_ok=True)
+    return new
+
+
+def _rename(campaign: Campaign, old: Path, new: Path) -> None:
+    with campaign.lock:
+        campaign.gone.append(campaign.studio.out(old / "x"))
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # the watched folder is away
+                old.rename(new)
+                break
+            time.sleep(0.2)
+        for each in campaign.landed:
+            if each.path.is_relative_to(old):
+                each.path = new / each.path.relative_to(old)
+                each.stranger = None
+
+
+def drain(campaign: Campaign, limit_s: float = DRAIN_S) -> float:
+    """Wait until nothing is unfinished, while there is progress; give the seconds it took."""
+    began = moved = time.monotonic()
+    left = None
+    while now_left := len(unfinished(campaign)):
+        campaign.daemon.hear()
+        if now_left != left:
+            left, moved = now_left, time.monotonic()
+        if time.monotonic() - moved > limit_s:
+            break
+    time.sleep(2.0)
+    return time.monotonic() - began
+
+
+# --- three measurements ----------------------------------------------------------------------------------------------
+
+
+def resumed(campaign: Campaign, frames: int) -> tuple[float, bool]:
+    """Kill the daemon in a burst and start it anew: seconds to its first frame, and whether the order was kept."""
+    folder = campaign.home / "location" / "burst"
+    folder.mkdir()
+    order = list(range(frames))
+    campaign.rng.shuffle(order)  # names say nothing about age
+    began = time.time() - frames
+    for place, name in enumerate(order):
+        shot = seeds.shot(200_000 + place)
+        path = folder / f"B{name:03d}.DNG"
+        path.write_bytes(shot.data)
+        os.utime(path, (began + place, began + place))
+        campaign.landed.append(
+            Landed(path=path, sha256=hashlib.sha256(shot.data).hexdigest(), fate="cleaned", frame_ids=[shot.frame_id])
+        )
+        time.sleep(0.1)
+        if place == frames // 2:
+            campaign.kill()
+    campaign.start()
+    drain(campaign)
+    start, log, _ = campaign.lives[-1]
+    ready = [(at, path) for at, path in _frames_begun(log) if path.parent == folder]
+    ages = [path.stat().st_mtime for _, path in ready]
+    return ready[0][0] - start, ages == sorted(ages)
+
+
+def steady(campaign: Campaign, frames: int) -> list[Sample]:
+    """Let frames arrive evenly without any fault; sample memory and files once per ten frames."""
+    folder = campaign.home / "studio" / "steady"
+    folder.mkdir()
+    samples = []
+    for number in range(frames):
+        shot = seeds.shot(300_000 + number)
+        path = folder / f"T{number:05d}.DNG"
+        path.write_bytes(shot.data)
+        campaign.landed.append(
+            Landed(path=path, sha256=hashlib.sha256(shot.data).hexdigest(), fate="cleaned", frame_ids=[shot.frame_id])
+        )
+        if number % 10 == 9:
+            drain(campaign)
+            samples.append(_sample(campaign.daemon.pid))
+    return samples
+
+
+def _frames_begun(log: Path) -> list[tuple[float, Path]]:
+    """Read when the daemon took which frame in hand."""
+    found = []
+    for line in log.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and event.get("event") == "frame_ready":
+                found.append((datetime.fromisoformat(event["timestamp"]).timestamp(), Path(event["path"])))
+    return found
+
+
+def _resumptions(campaign: Campaign) -> list[float]:
+    """Measure all starts to which frames waited: seconds from the start of the process to its first frame."""
+    begun = [(start, _frames_begun(log), waiting) for start, log, waiting in campaign.lives]
+    return [frames[0][0] - start for start, frames, waiting in begun if waiting and frames]
+
+
+# --- the system ------------------------------------------------------------------------------------------------------
+
+
+def _sample(pid: int) -> Sample:
+    worker = _worker(pid)
+    return Sample(*_weight(pid), *(_weight(worker) if worker else (0.0, 0)))
+
+
+def _weight(pid: int) -> tuple[float, int]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    kb = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    return kb / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _worker(pid: int) -> int | None:
+    """Find the worker among the daemon's children."""
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            if b"dustd.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+    return None
+
+
+def _mount(*arguments: object) -> bool:
+    return subprocess.run(["mount", *map(str, arguments)], capture_output=True, check=False).returncode == 0
+
+
+@contextlib.contextmanager
+def _filled(disk: Path) -> Iterator[None]:
+    """Fill a disk to the last byte."""
+    ballast = disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+@contextlib.contextmanager
+def _home() -> Iterator[tuple[Path, bool]]:
+    """Make the folders, the outputs' and the state's on small disks of their own; tell whether that was possible."""
+    home = Path(tempfile.mkdtemp(prefix="dustd-soak-"))
+    disks = [home / "cleaned", home / "state"]
+    for folder in (home / "studio", home / "location", *disks):
+        folder.mkdir()
+    (home / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    (home / "elsewhere.dng").write_bytes(seeds.shot(0).data)
+    mounted = [disk for disk in disks if _mount("-t", "tmpfs", "-o", f"size={DISK_MB}m", "none", disk)]
+    try:
+        yield home, len(mounted) == len(disks)
+    finally:
+        for disk in mounted:
+            subprocess.run(["umount", "-l", disk], check=False)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+# --- the account -----------------------------------------------------------------------------------------------------
+
+
+def run(frames: int, minutes: float, seed: int, keep: Path | None) -> int:
+    """Run the campaign and print the account; 0 if every promise was kept."""
+    with _home() as (home, disks), tqdm(total=frames, unit="file", disable=None, file=sys.stdout) as bar:
+        campaign = Campaign(home=home, rng=random.Random(seed), disks=disks)
+        began = time.monotonic()
+        campaign.start()
+        campaign.daemon.wait_until_ready()
+        writer = threading.Thread(target=shoot, args=(campaign, frames, 30 * minutes, bar))
+        writer.start()
+        strike(campaign, until=lambda: not writer.is_alive())
+        writer.join()
+        bar.close()
+        drained_s = drain(campaign)
+        resumed_s, in_order = resumed(campaign, BURST)
+        samples = steady(campaign, STEADY)
+        said = status.decode((home / "state" / status.FILE_NAME).read_bytes())
+        code = campaign.daemon.stop()
+        campaign.daemon.__exit__()
+        broken = audit(campaign.studio, campaign.landed, said)
+        if code:
+            broken.append(f"dustd ended with exit code {code}")
+        broken += _unsteady(samples)
+        if not in_order:
+            broken.append("the burst was not resumed in its order")
+        print(_account(campaign, samples, resumed_s, drained_s, time.monotonic() - began))
+        print("\n".join(f"PROMISE BROKEN: {line}" for line in broken[:60]) or "Every promise was kept.")
+        if keep and broken:
+            shutil.copytree(home, keep, symlinks=True, dirs_exist_ok=True)
+    return 1 if broken else 0
+
+
+def _unsteady(samples: list[Sample]) -> Iterator[str]:
+    """Compare the last third of the quiet stretch with the first: handles must be equal, memory within a twentieth."""
+    third = len(samples) // 3
+    for name in Sample.__dataclass_fields__:
+        first, last = (
+            statistics.median(getattr(each, name) for each in part) for part in (samples[:third], samples[-third:])
+        )
+        allowed = first if name.endswith("files") else first * 1.05 + 4
+        if last > allowed:
+            yield f"{name} grew from {first:.0f} to {last:.0f}"
+
+
+def _account(campaign: Campaign, samples: list[Sample], resumed_s: float, drained_s: float, took_s: float) -> str:
+    starts = sorted(_resumptions(campaign))
+    faults = ", ".join(f"{name} {count}" for name, count in sorted(campaign.faults.items()))
+    lines = [
+        f"{len(campaign.landed)} files, {len(campaign.lives)} lives of the daemon, {took_s / 60:.1f} minutes",
+        f"faults: {faults}" + ("" if campaign.disks else " (none of disks: mounting needs root)"),
+        *(f"  {count:5d}  {what}" for what, count in sorted(counts(campaign.studio, campaign.landed).items())),
+        f"backlog worked off {drained_s:.0f} s after the last file landed",
+        f"resumed in the burst {resumed_s:.1f} s after the start of the process (bar {RESUME_S:g} s)",
+        f"all starts with frames waiting: median {statistics.median(starts):.1f} s, slowest {starts[-1]:.1f} s"
+        if starts
+        else "no start with frames waiting",
+        "frames  daemon MB  files  worker MB  files",
+    ]
+    for number, each in enumerate(samples, start=1):
+        lines.append(
+            f"{10 * number:6d}  {each.daemon_mb:9.1f}  {each.daemon_files:5d}"
+            f"  {each.worker_mb:9.1f}  {each.worker_files:5d}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Parse the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=500)
+    parser.add_argument("--minutes", type=float, default=8.0, help="of which half is for the faults")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="where everything is copied to if a promise was broken")
+    args = parser.parse_args()
+    return run(args.frames, args.minutes, args.seed, args.keep)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Damaged maps are put aside and learnt again from the sidecars: at the start, after a crash, and while dustd runs."""
+
+import pytest
+
+from dustd.config import OutputSettings
+from dustd.errors import DamagedError
+from dustd.model import load_detector
+from dustd.pipeline import Pipeline
+from dustd.relearn import open_store, relearn
+from dustd.store import Store
+from tests.soak import seeds
+from tests.soak.fuzz import STAND_IN
+
+
+@pytest.fixture
+def cleaned(tmp_path, darkroom):
+    """A folder of two cleaned frames; gives it and the store that knows them, closed."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with Store.open(tmp_path / "maps.sqlite") as store:
+        pipeline = Pipeline(
+            detector=load_detector(str(STAND_IN)),
+            store=store,
+            darkroom=darkroom,
+            output=OutputSettings(),
+            sensitivity_of=lambda *_: 50.0,
+        )
+        for number in range(2):
+            source = tmp_path / f"{number}.dng"
+            source.write_bytes(seeds.shot(number).data)
+            pipeline.process(source, out)
+    return out, store.path
+
+
+def damage(path, start=0):
+    data = path.read_bytes()
+    path.write_bytes(data[:start] + b"\xa5" * (len(data) - start))
+
+
+def test_damaged_maps_are_kept_aside_and_learnt_again_at_the_start(cleaned):
+    out, path = cleaned
+    damage(path)
+    with open_store(path, [out]) as store:
+        assert [body.frames for body in store.bodies()] == [2]
+    assert path.with_name(path.name + ".damaged-1").exists()
+
+
+def test_maps_put_aside_just_before_a_crash_are_learnt_again_at_the_next_start(cleaned):
+    out, path = cleaned
+    damage(path)
+    with pytest.raises(DamagedError):
+        Store.open(path)
+    with open_store(path, [out]) as store:
+        assert [body.frames for body in store.bodies()] == [2]
+
+
+def test_maps_that_are_damaged_while_they_are_open_are_learnt_again(cleaned):
+    out, path = cleaned
+    with Store.open(path) as store:
+        damage(path, start=4096)  # its first page is in memory
+        with pytest.raises(DamagedError):
+            store.bodies()
+        assert store.damaged
+        relearn(store, [out])
+        assert not store.damaged
+        assert [body.frames for body in store.bodies()] == [2]
+
+
+def test_a_new_store_learns_nothing_by_itself(cleaned, tmp_path):
+    out, _ = cleaned
+    with open_store(tmp_path / "new" / "maps.sqlite", [out]) as store:
+        assert store.bodies() == ()
