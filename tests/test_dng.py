@@ -205,6 +205,52 @@ def test_opcodes_of_a_source_dng_are_kept_where_they_still_fit(kind, area, kept)
     assert {tag for tag in (51009, 51022) if tag in tags} == kept
 
 
+def test_what_a_source_dng_says_of_levels_and_crop_is_kept_where_it_holds():
+    crop, white = (long(50719, 8, 4), long(50720, 60, 50)), long(50717, 15000)
+    levels = (short(50713, 1, 2), rational(50714, 512.25, 511.75), white)
+    tags = ifds(dng_of(small(), SourceMetadata(raw=(*crop, *levels))))[1]
+    assert (tags[50719].value, tags[50720].value) == ((8, 4), (60, 50))
+    assert tags[50714].value[0] / tags[50714].value[1] == 512.25
+
+
+def test_levels_of_another_scale_are_not_kept():
+    levels = (rational(50714, 32.25), long(50717, 1023))
+    tags = ifds(dng_of(small(), SourceMetadata(raw=levels)))[1]
+    assert (tags[50714].value, tags[50717].value) == (512, 15000)
+
+
+def test_the_part_that_the_camera_shows_is_the_default_crop():
+    tags = ifds(dng_of(small(crop=(4, 8, 50, 60))))[1]
+    assert (tags[50719].value, tags[50720].value) == ((8, 4), (60, 50))
+
+
+def test_embedded_profile_ratings_and_captions_travel():
+    profile = (raw_bytes(50936, b"Studio\0", type=2), raw_bytes(50982, bytes(100_000), type=7))
+    metadata = SourceMetadata(ifd0=(short(18246, 4), *profile), xmp=b"<x:xmpmeta/>")
+    first = ifds(dng_of(small(), metadata))[0]
+    assert (first[18246].value, first[50936].value, bytes(first[700].value)) == (4, "Studio", b"<x:xmpmeta/>")
+    assert first[50982].count == 100_000
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(b"\1\1\0\0", b"\1\4\0\0"), (b"\1\7\0\0", b"\1\7\0\0")])
+def test_the_version_is_1_4_or_the_sources_if_later(theirs, ours):
+    metadata = SourceMetadata(ifd0=(raw_bytes(50706, theirs),))
+    assert bytes(ifds(dng_of(small(), metadata))[0][50706].value) == ours
+
+
+def test_a_source_without_white_balance_stays_without():
+    frame = small(wb_is_known=False)
+    assert 50728 not in ifds(dng_of(frame))[0]
+    with opened(dng_of(frame)) as raw:
+        assert raw.camera_whitebalance[0] == 0
+
+
+def test_a_white_balance_given_as_coordinates_is_kept_alone():
+    first = ifds(dng_of(small(), SourceMetadata(ifd0=(rational(50729, 0.3457, 0.3585),))))[0]
+    assert 50728 not in first
+    assert 50729 in first
+
+
 # ---- refusals ------------------------------------------------------------------------------------------------------
 
 
@@ -334,6 +380,28 @@ def test_developers_open_unmosaiced_frames_too(program, kind, tmp_path):
     shown = developed(program, ours, tmp_path)
     assert shown.shape == (380, 560, 3)
     assert 60 < shown.mean() < 240
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "canon-eos-6d_lossy-linear.dng",
+        "canon-eos-kiss-x4_magiclantern_colorchart.dng",
+        "raspberrypi-imx296_image-0_a28192.dng",
+        "apple-quicktake150_test150.qtk",
+    ],
+)
+def test_exiftool_finds_nothing_that_the_source_has_not(shared_data, tmp_path, name):
+    if shutil.which("exiftool") is None:
+        pytest.skip("exiftool is not installed")
+    source, ours = shared_data / "raw" / name, tmp_path / "ours.dng"
+    ours.write_bytes(ours_of(source)[1])
+
+    def complaints(path):
+        command = ["exiftool", "-s3", "-a", "-warning", "-error", path]
+        return set(subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines())
+
+    assert complaints(ours) <= complaints(source)
 
 
 @pytest.mark.parametrize("kind", PATTERNS)

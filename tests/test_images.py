@@ -1,17 +1,24 @@
 import io
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
+import rawpy
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
+from dustd.config import OutputSettings
+from dustd.dng import encode_dng
 from dustd.exif import exif_time
-from dustd.frame import Camera
+from dustd.frame import Camera, Frame
 from dustd.images import encode_jpeg, encode_tiff, orient
-from dustd.metadata import SourceMetadata
-from dustd.tiffwrite import rational, short, text
+from dustd.metadata import SourceMetadata, read_camera
+from dustd.preview import SRGB_TO_XYZ
+from dustd.tiffwrite import rational, raw_bytes, short, text
+from dustd.worker import Bench
 
 NOTHING = SourceMetadata()
 CAMERA = Camera(
@@ -108,6 +115,26 @@ def test_a_note_too_long_for_a_jpeg_is_left_out():
     assert 270 not in Image.open(io.BytesIO(encode_jpeg(np.zeros((8, 8, 3), np.uint8), CAMERA, metadata))).getexif()
 
 
+def test_ratings_and_keywords_travel_but_no_develop_settings():
+    packet = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:crs="http://ns.adobe.com/camera-raw-settings/1.0/"'
+        b' xmp:Rating="5" crs:Exposure2012="+1.00"/></rdf:RDF></x:xmpmeta>'
+    )
+    metadata = SourceMetadata(xmp=packet)
+    jpeg = Image.open(io.BytesIO(encode_jpeg(np.zeros((8, 8, 3), np.uint8), CAMERA, metadata))).info["xmp"]
+    tiff = tifffile.TiffFile(io.BytesIO(encode_tiff(np.zeros((8, 8, 3), np.uint16), CAMERA, metadata)))
+    for written_packet in (jpeg, bytes(tiff.pages.first.tags[700].value)):
+        assert b'xmp:Rating="5"' in written_packet
+        assert b"Exposure" not in written_packet
+
+
+def test_exif_of_an_old_camera_is_raised_to_the_version_that_knows_lenses():
+    metadata = SourceMetadata(exif=(raw_bytes(36864, b"0220", type=7),))
+    exif = Image.open(io.BytesIO(encode_jpeg(np.zeros((8, 8, 3), np.uint8), CAMERA, metadata))).getexif()
+    assert exif.get_ifd(EXIF)[36864] == b"0230"
+
+
 def test_the_same_picture_gives_the_same_bytes():
     rgb = gradient(16, 16, 255).astype(np.uint8)
     assert encode_jpeg(rgb, CAMERA, NOTHING) == encode_jpeg(rgb, CAMERA, NOTHING)
@@ -115,3 +142,76 @@ def test_the_same_picture_gives_the_same_bytes():
 
 def test_a_date_that_is_none_is_not_written():
     assert exif_time("0000:00:00") is None
+
+
+# ---- from a RAW file, as the worker does it --------------------------------------------------------------------------
+
+
+def quadrants(orientation):
+    """A DNG whose four quarters and gradient tell every turn and mirroring apart, and what LibRaw shows upright."""
+    y, x = np.mgrid[:96, :128]
+    light = 0.05 + 0.3 * (x >= 64) + 0.15 * (y >= 48) + 0.1 * x / 128
+    frame = Frame(
+        raw=(512 + light * 15000).astype(np.uint16),
+        visible=(0, 0, 96, 128),
+        kind="bayer",
+        cfa=((0, 1), (1, 2)),
+        black=np.full((2, 2), 512, np.float32),
+        white=16000,
+        wb=(1.0, 1.0, 1.0),
+        xyz_to_camera=np.linalg.inv(SRGB_TO_XYZ),
+        camera=Camera(make="V", model="V6", orientation=orientation, taken_at="2026-11-23T10:00:00"),
+    )
+    preview = np.zeros((48, 64, 3), np.uint8)
+    return encode_dng(frame, frame.raw, NOTHING, preview_rgb=preview, original_name="Q.DNG")
+
+
+def written(source, output):
+    bench = Bench()
+    bench.decode(source, read_camera(source))
+    bench.correct((), {})
+    data = bytes(bench.encode(output))
+    bench.clear()
+    return data
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["tiff", "jpeg"])
+def test_pictures_stand_upright_once_whatever_way_the_camera_was_held(kind, orientation, tmp_path):
+    source, target = tmp_path / "Q.DNG", tmp_path / f"Q.{kind}"
+    source.write_bytes(quadrants(orientation))
+    target.write_bytes(written(source, OutputSettings(format=kind)))
+    with rawpy.imread(str(source)) as raw:  # LibRaw turns by itself
+        upright = raw.postprocess(use_camera_wb=True, no_auto_bright=True, adjust_maximum_thr=0, gamma=(2.4, 12.92))
+    if kind == "tiff":
+        ours = (tifffile.imread(target) / 257).round()
+    else:
+        picture = Image.open(target)
+        assert picture.getexif()[274] == 1
+        ours = np.asarray(ImageOps.exif_transpose(picture)).astype(float)
+    assert ours.shape == upright.shape
+    assert np.abs(ours - upright).mean() < 1
+    if shutil.which("exiftool"):
+        told = subprocess.run(["exiftool", "-s3", "-n", "-Orientation", "-validate", target], capture_output=True)
+        assert told.stdout.split()[:2] == [b"1", b"0"]
+
+
+@pytest.mark.parametrize("profile", ["srgb", "adobe-rgb", "prophoto-rgb"])
+@pytest.mark.parametrize("kind", ["tiff", "jpeg"])
+def test_colours_mean_the_same_in_every_space(kind, profile, tmp_path):
+    source = tmp_path / "Q.DNG"
+    source.write_bytes(quadrants(1))
+
+    def seen(space):
+        data = written(source, OutputSettings(format=kind, profile=space))
+        if kind == "tiff":
+            page = tifffile.TiffFile(io.BytesIO(data)).pages.first
+            picture = Image.fromarray((page.asarray() // 257).astype(np.uint8))
+            icc = page.tags["InterColorProfile"].value
+        else:
+            picture = Image.open(io.BytesIO(data))
+            icc = picture.info["icc_profile"]
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        return np.asarray(ImageCms.profileToProfile(picture, embedded, ImageCms.createProfile("sRGB"))).astype(int)
+
+    assert np.abs(seen(profile) - seen("srgb")).mean() < 1.5
