@@ -51,6 +51,7 @@ class OutputSettings:
     edits: tuple[EditProgram, ...] = ()
     edits_existing: Literal["keep", "merge"] = "keep"
     profile: Literal["srgb", "adobe-rgb", "prophoto-rgb"] = "srgb"
+    review: Literal["none", "page"] = "none"
 
 
 def default_store() -> Path:

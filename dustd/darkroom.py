@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 
 from dustd import notify
@@ -23,6 +24,7 @@ from dustd.config import OutputSettings
 from dustd.errors import FrameError, SurroundingsError, UnreadableError
 from dustd.frame import Camera, Frame
 from dustd.measure import KnownShadow
+from dustd.review import Exhibit
 from dustd.spot import Spot
 from dustd.wire import Failure, receive, send, shared_memory
 
@@ -76,6 +78,24 @@ class Darkroom:
     def correct(self, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> tuple[Spot, ...]:
         """Correct the decoded frame; the spots come back with action and reason (`dustd.correct`)."""
         return self._call("correct", tuple(spots), dict(known))
+
+    def recall(self, cleaned: Path | None, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> None:
+        """Bring back the decoded frame as it was corrected: from its *cleaned* DNG, else by correcting it again."""
+        self._call("recall", cleaned, tuple(spots), dict(known))
+
+    def revise(
+        self, spots: Sequence[Spot], known: Mapping[int, KnownShadow], asked: Collection[int]
+    ) -> tuple[Spot, ...]:
+        """Correct the spots *asked* for of the recalled frame anew, and nothing else (`dustd.revise.revise`)."""
+        return self._call("revise", tuple(spots), dict(known), set(asked))
+
+    def cut_out(self, spot: Spot) -> tuple[np.ndarray, int, int]:
+        """Cut an example for training out of the uncorrected frame (`dustd.example.cut_out`)."""
+        return self._call("cut_out", spot)
+
+    def show(self, spots: Sequence[Spot], room_bytes: int) -> Exhibit:
+        """Picture the corrected frame for a person to check (`dustd.review.show`)."""
+        return self._call("show", tuple(spots), room_bytes)
 
     def encode(self, output: OutputSettings) -> bytes:
         """Serialise the corrected frame in the format of *output*."""
@@ -171,6 +191,10 @@ _WORDS = {
     "read_camera": "read its metadata",
     "decode": "decode it",
     "correct": "correct it",
+    "recall": "bring back what was corrected in it",
+    "revise": "correct it anew",
+    "cut_out": "cut an example out of it",
+    "show": "picture it",
     "encode": "write it",
     "clear": "let it go",
 }

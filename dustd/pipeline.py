@@ -6,11 +6,13 @@ that a restart finishes what a kill interrupted and counts nothing twice.
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import structlog
@@ -27,6 +29,9 @@ from dustd.lenses import BodyOptics
 from dustd.light import overview
 from dustd.measure import KnownShadow, measure
 from dustd.particle import View, view_of
+from dustd.rejection import Rejection, rejections_of, settled
+from dustd.review import Exhibit, in_order
+from dustd.revise import known_from_dict, known_to_dict
 from dustd.sidecar import DetectorInfo, Output, Problem, Record, Source
 from dustd.spot import Spot
 from dustd.stack import Stack, add, reveal
@@ -61,6 +66,15 @@ class Judgement:
     stack: Stack | None
 
 
+class Reviewer(Protocol):
+    """Takes frames for a page on which a person checks them; *room_bytes* is how large the pictures of one may be."""
+
+    room_bytes: int
+
+    def add(self, out_folder: Path, record: Record, exhibit: Exhibit | None) -> None:
+        """Take a frame whose sidecar is in *out_folder*; without *exhibit* it failed, or nothing was found."""
+
+
 class Pipeline:
     """Detector, map and settings, joined; `process` and `fail` are all that daemon and command line need."""
 
@@ -73,6 +87,7 @@ class Pipeline:
         output: OutputSettings,
         sensitivity_of: Callable[[str, Path], float],
         stacks: Path | None = None,
+        reviewer: Reviewer | None = None,
     ) -> None:
         """*stacks* is the folder for averages of frames, which reveal dust too faint for one (`dustd.stack`)."""
         self.detector = detector
@@ -81,6 +96,7 @@ class Pipeline:
         self.output = output
         self.sensitivity_of = sensitivity_of
         self.stacks = stacks
+        self.reviewer = reviewer
 
     def process(self, source: Path, out_folder: Path) -> Record:
         """Clean the frame at *source* into *out_folder*, which exists; write image and sidecar, tell the map.
@@ -97,6 +113,8 @@ class Pipeline:
                 if finished is not None:
                     self.store.observe(finished)
                     files.release(out_folder / sidecar.sidecar_name(source.name))
+                    if self.reviewer is not None:
+                        self.reviewer.add(out_folder, finished, self._shown_again(finished, source, out_folder))
                     return finished
                 record = self._clean(source, out_folder, camera, sensitivity)
                 log.info(
@@ -118,6 +136,8 @@ class Pipeline:
         path = out_folder / sidecar.sidecar_name(source.name)
         files.publish(path, sidecar.encode(record), ours=ledger.vouched(path))
         files.release(path)
+        if self.reviewer is not None:
+            self.reviewer.add(out_folder, record, None)
         return record
 
     def _camera_or_none(self, source: Path) -> Camera:
@@ -137,10 +157,14 @@ class Pipeline:
             with timer("detect"):
                 seen = detect(frame, self.detector, between_batches=notify.heartbeat)
             with timer("reconcile"):
-                judged = self._judge(frame, seen, sensitivity)
+                judged = self._judge(frame, seen, sensitivity, out_folder / sidecar.sidecar_name(source.name))
             with timer("correct"):
                 spots = self.darkroom.correct(judged.spots, judged.known)
             changed = any(spot.action != "left" for spot in spots)
+            exhibit = None
+            if self.reviewer is not None and spots:
+                with timer("review"):
+                    exhibit = self._shown(spots, judged.evidence)
             with timer("write"):
                 wanted = changed or self.output.when_clean == "write"
                 image = self.darkroom.encode(self.output) if wanted else None
@@ -149,7 +173,7 @@ class Pipeline:
         if _stamp(source) != stamp:
             raise FrameError("it changed while it was read", remedy="dustd tries again when it rests", path=source)
         record = Record(
-            source=stamp,
+            source=replace(stamp, folder=_way_to(source.parent, out_folder)),
             camera=camera,
             width=frame.width,
             height=frame.height,
@@ -161,10 +185,28 @@ class Pipeline:
         record = self._write(record, image, source, out_folder, timer)
         if self.stacks is not None and judged.stack is not None:
             stackfile.save(self.stacks, camera.body_id, judged.stack)
+        if self.reviewer is not None:
+            self.reviewer.add(out_folder, record, exhibit)
         return record
 
-    def _judge(self, frame: Frame, seen: Seen, sensitivity: float) -> Judgement:
-        """Measure what was detected and decide with the dust map which spots to correct."""
+    def _shown(self, spots: tuple[Spot, ...], proof: dict) -> Exhibit:
+        """Picture the corrected frame in the darkroom, the worst spots first."""
+        return self.darkroom.show(in_order(spots, evidence.from_dict(proof)), self.reviewer.room_bytes)
+
+    def _shown_again(self, record: Record, source: Path, out_folder: Path) -> Exhibit | None:
+        """Picture a frame that was cleaned earlier."""
+        if not record.spots or record.evidence is None:
+            return None
+        cleaned = next((out_folder / output.path for output in record.outputs if output.kind == "dng"), None)
+        self.darkroom.decode(source, record.camera)
+        try:
+            self.darkroom.recall(cleaned, record.spots, known_from_dict(record.evidence.get("known", {})))
+            return self._shown(record.spots, record.evidence)
+        finally:
+            self.darkroom.clear()
+
+    def _judge(self, frame: Frame, seen: Seen, sensitivity: float, sidecar_path: Path) -> Judgement:
+        """Measure what was detected and decide with the dust map, and with a person's verdicts, what to correct."""
         scores = self.detector.false_positive_scores
         limits = Thresholds(
             lone=threshold(sensitivity, scores), known=threshold(min(100.0, sensitivity + KNOWN_BONUS), scores)
@@ -192,9 +234,14 @@ class Pipeline:
         known = reconcile(spots, state, view, limits)
         known += look_again(frame, known, state, view, limits.lone)
         stack = self._stacked(light, step, view, state.optics, frame.camera.body_id)
+        if stack is not None:
+            known += reveal(stack, known, state, view, state.optics)
+        verdicts = self.store.rejections(frame.camera.body_id) + _rejected_before(sidecar_path, view)
+        known = settled(known, view, verdicts) if verdicts else known
+        expected = shadows(known, state, view)
         return Judgement(
-            spots=known if stack is None else known + reveal(stack, known, state, view, state.optics),
-            known=shadows(known, state, view),
+            spots=known,
+            known=expected,
             stack=stack,
             detector=DetectorInfo(
                 model_id=self.detector.model_id,
@@ -205,7 +252,12 @@ class Pipeline:
                 tiles=seen.tiles,
                 skipped_tiles=seen.skipped_tiles,
             ),
-            evidence={"frame_id": frame_id, "evidence_score": evidence_score, **evidence.to_dict(proof)},
+            evidence={
+                "frame_id": frame_id,
+                "evidence_score": evidence_score,
+                "known": known_to_dict(expected, known),
+                **evidence.to_dict(proof),
+            },
         )
 
     def _stacked(self, light: np.ndarray, step: int, view: View, body: BodyOptics, body_id: str) -> Stack | None:
@@ -257,6 +309,8 @@ class Pipeline:
             return None
         same = (info.sha256, info.sensitivity) == (self.detector.sha256, sensitivity)
         whole = all((out_folder / output.path).exists() for output in record.outputs)
+        if whole and files.is_claimed(path):  # `dustd reject` may have been killed between cleaned file and sidecar
+            whole = all(files.sha256_file(out_folder / output.path) == output.sha256 for output in record.outputs)
         right = {output.kind for output in record.outputs} == {self.output.format} or (
             not record.outputs and record.status == "clean" and self.output.when_clean == "skip"
         )
@@ -281,6 +335,24 @@ class Timer:
         """All steps so far and the total."""
         total = (time.perf_counter() - self._began) * 1000
         return {step: round(ms, 1) for step, ms in self._ms.items()} | {"total": round(total, 1)}
+
+
+def _way_to(folder: Path, start: Path) -> str | None:
+    """Say how to get from *start* to a folder, None if that told a stranger where the user keeps things."""
+    folder, start = folder.absolute(), start.absolute()
+    shared = Path(os.path.commonpath((folder, start)))
+    return None if shared in (Path(shared.anchor), *Path.home().parents) else os.path.relpath(folder, start)
+
+
+def _rejected_before(path: Path, view: View) -> tuple[Rejection, ...]:
+    """Read a person's verdicts about this frame from an earlier sidecar: the map may have been forgotten since."""
+    try:
+        record = sidecar.decode(path.read_bytes())
+    except (OSError, ValueError):
+        return ()
+    if (record.evidence or {}).get("frame_id") != view.frame_id:
+        return ()
+    return rejections_of(record.spots, view, record.source.name)
 
 
 def frame_identity(frame: Frame) -> str:

@@ -106,7 +106,7 @@ def section(key: str, record: Record, exhibit: Exhibit | None, cleaned: str) -> 
     if record.evidence is not None and record.spots:
         seen = from_dict(record.evidence)
         ordered = in_order(record.spots, seen)
-        worst = risk(ordered[0], seen)
+        worst = round(risk(ordered[0], seen), 6)
     parts = [
         _BEGIN.format(key=key, risk=worst, corrected=corrected),
         f'<section id="{key}" aria-label="{_text(record.source.name)}"><h2>{_text(record.source.name)}</h2>',

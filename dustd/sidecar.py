@@ -25,12 +25,16 @@ _STATUSES = get_args(Status)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The RAW file as it was when it was read; *name* has no folder."""
+    """The RAW file as it was when it was read; *name* has no folder.
+
+    *folder* is where it lay then, counted from the sidecar's folder, so that both can be moved together; None unknown.
+    """
 
     name: str
     size: int
     sha256: str
     mtime_ns: int
+    folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

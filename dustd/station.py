@@ -21,6 +21,7 @@ from dustd.outputs import OutputFolders
 from dustd.relearn import relearn
 from dustd.reload import ConfigFile, needs_restart
 from dustd.reminders import Reminders
+from dustd.review_book import SessionPages
 from dustd.status import BodyState, FrameState, Progress, Status, Trouble
 from dustd.watch import WatchedFolder
 
@@ -78,6 +79,7 @@ class Station:
     ) -> None:
         self._settings, self._pipeline, self._file, self._load_model = settings, pipeline, file, load_model
         self._outputs = OutputFolders()
+        self._pipeline.reviewer = self._reviewer(settings)
         self._reminders = self._make_reminders(settings)
         self._metrics: metrics.MetricsServer | None = None
         self._started_at = self._loaded_at = now()
@@ -205,6 +207,7 @@ class Station:
             self._pipeline.detector = self._load_model(new.model)  # first: it may fail, and then nothing has changed
         self._pipeline.output = new.output
         self._pipeline.sensitivity_of = new.sensitivity_of
+        self._pipeline.reviewer = self._reviewer(new)
         if (new.reminders, new.report) != (old.reminders, old.report):
             self._reminders.close()
             self._reminders = self._make_reminders(new)
@@ -218,6 +221,12 @@ class Station:
         self._settings, self._loaded_at = new, now()
         logger.info("configuration_changed", keys=changed)
         return plan_of(new)
+
+    def _reviewer(self, settings: Config) -> SessionPages | None:
+        """Make the pages on which frames are checked, if they are wanted."""
+        if settings.output.review == "none":
+            return None
+        return SessionPages([folder.output for folder in plan_of(settings).folders])
 
     def _make_reminders(self, settings: Config) -> Reminders:
         state_file = settings.map.state_folder / "reminders.json"

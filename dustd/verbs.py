@@ -115,10 +115,13 @@ def clean(args: argparse.Namespace) -> int:
     """Clean files and folders once."""
     from tqdm import tqdm
 
-    from dustd import clean, log
+    from dustd import clean, log, review_page
     from dustd.darkroom import Darkroom
+    from dustd.review_book import Book
     from dustd.store import Store
 
+    if args.review and args.review.suffix.lower() not in (".html", ".htm"):
+        raise UsageError("the page's name must end in .html", remedy="Name another file", path=args.review)
     settings = _overridden(_settings(args), args)
     on_terminal = sys.stderr.isatty()
     log.setup(settings.log.format, "error" if on_terminal else settings.log.level)  # the bar speaks for the rest
@@ -128,13 +131,19 @@ def clean(args: argparse.Namespace) -> int:
         return FINE
     sensitivity_of = settings.sensitivity_of if args.sensitivity is None else lambda *_: args.sensitivity
     records: list[Record] = []
+    book = Book(args.output, len(jobs)) if args.review else None
     with Store.open(args.store or settings.map.store) as store, Darkroom() as darkroom:
-        results = clean.clean_all(jobs, _pipeline(settings, store, darkroom, sensitivity_of), args.output)
+        pipeline = _pipeline(settings, store, darkroom, sensitivity_of)
+        pipeline.reviewer = book
+        results = clean.clean_all(jobs, pipeline, args.output)
         try:
             for record in tqdm(results, total=len(jobs), unit="frame", disable=not on_terminal):
                 records.append(dataclasses.replace(record, evidence=None))  # noqa: PERF401 - kept if interrupted
         finally:
             _print_summary(records, len(jobs), args.output)
+            if book is not None:
+                _publish(args.review, book.text().encode(), ours=review_page.is_page)
+                print(f"Spot by spot, worst first: {args.review}")
     return SOME_FAILED if any(record.status == "failed" for record in records) else FINE
 
 
@@ -150,6 +159,37 @@ def _print_summary(records: "Sequence[Record]", total: int, output: Path) -> Non
     for record in records:
         if record.status == "failed" and record.error:
             print(f"  {record.source.name}: {record.error.problem}. {record.error.remedy}.")
+
+
+def reject(args: argparse.Namespace) -> int:
+    """Take corrections back, or that back."""
+    from dustd import log
+    from dustd.darkroom import Darkroom
+    from dustd.reject import reject
+    from dustd.store import Store
+
+    settings = _settings(args)
+    log.setup(settings.log.format, "error")
+    with Store.open(args.store or settings.map.store) as store, Darkroom() as darkroom:
+        folder = store.path.parent if store.path else settings.map.state_folder
+        told = reject(
+            args.frame,
+            set(args.spots),
+            darkroom=darkroom,
+            store=store,
+            settings=settings,
+            labelled=folder / "labelled",
+            source=args.source,
+            undo=args.undo,
+        )
+    name = told.record.source.name
+    for spot in told.record.spots:
+        if spot.id in args.spots:
+            already = "" if spot.id in told.changed else "already "
+            print(f"{name}, spot {spot.id}: {already}{spot.action}; {spot.reason}.")
+    if not told.counted:
+        print("The dust map does not know this frame; dustd map rebuild learns it, and the verdict, from the sidecar.")
+    return FINE
 
 
 def map_list(args: argparse.Namespace) -> int:

@@ -13,21 +13,26 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+import numpy as np
 
 from dustd import preview
 from dustd.config import OutputSettings
 from dustd.correct import correct
 from dustd.dng import encode_dng
-from dustd.errors import DustdError
+from dustd.errors import DustdError, FrameError
+from dustd.example import cut_out
 from dustd.frame import Camera, Frame
 from dustd.images import encode_jpeg, encode_tiff, orient
 from dustd.integrity import require_whole
 from dustd.measure import KnownShadow
 from dustd.metadata import read_camera, read_source_metadata
 from dustd.raw import OpenRaw, open_raw
+from dustd.review import Exhibit, show
+from dustd.revise import revise
 from dustd.spot import Spot
 from dustd.wire import Failure, receive, send
 
@@ -58,6 +63,36 @@ class Bench:
         corrected = correct(self._opened.frame, spots, known)
         self._raw = corrected.raw
         return corrected.spots
+
+    def recall(self, cleaned: Path | None, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> None:
+        """Put the corrected samples on the bench again: those of a *cleaned* DNG, else as *spots* were corrected."""
+        frame = self._opened.frame
+        if cleaned is None:
+            self._raw = correct(frame, spots, known).raw
+            return
+        raw = frame.raw.copy()
+        top, left, height, width = frame.visible
+        with open_raw(cleaned, read_camera(cleaned)) as opened:
+            if opened.frame.mosaic.shape != frame.mosaic.shape:
+                raise FrameError("it holds another picture than the original", remedy="Clean it anew", path=cleaned)
+            raw[top : top + height, left : left + width] = opened.frame.mosaic
+        self._raw = raw
+
+    def revise(
+        self, spots: Sequence[Spot], known: Mapping[int, KnownShadow], asked: Collection[int]
+    ) -> tuple[Spot, ...]:
+        """Correct some spots of the recalled frame anew; see `dustd.revise.revise`."""
+        revised = revise(self._opened.frame, self._raw, spots, known, asked)
+        self._raw = revised.raw
+        return revised.spots
+
+    def cut_out(self, spot: Spot) -> tuple[np.ndarray, int, int]:
+        """Cut an example for training out of the uncorrected frame; see `dustd.example.cut_out`."""
+        return cut_out(self._opened.frame, spot)
+
+    def show(self, spots: Sequence[Spot], room_bytes: int) -> Exhibit:
+        """Picture the corrected frame; see `dustd.review.show`."""
+        return show(self._opened.frame, self._raw, spots, room_bytes)
 
     def encode(self, output: OutputSettings) -> pickle.PickleBuffer:
         """Serialise the corrected frame in the format of *output*."""
