@@ -16,7 +16,7 @@ import numpy as np
 PRECISION = 16
 CATEGORIES = 17  # number of bits of a difference, 0 to 16
 _SAMPLED_ROWS = 8  # every eighth row is enough to fit 17 frequencies
-_WORD_BITS = np.uint64(64)
+_WORD_BITS = 64
 
 
 def encode_tiles(image: np.ndarray, *, components: int, tile_px: int = 256) -> list[bytes]:
@@ -122,7 +122,7 @@ def _joined(codes: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarra
         if len(codes) % 2:
             codes, sizes = (np.append(values, values.dtype.type(0)) for values in (codes, sizes))
         pair_sizes = sizes[::2] + sizes[1::2]
-        apart = np.flatnonzero(pair_sizes > _WORD_BITS)
+        apart = np.flatnonzero(pair_sizes > _WORD_BITS) if pair_sizes.max() > _WORD_BITS else ()
         if len(apart) * 8 > len(pair_sizes):
             break
         pairs = np.left_shift(codes[::2], sizes[1::2], dtype=np.uint64)
@@ -142,15 +142,15 @@ def _packed(codes: np.ndarray, sizes: np.ndarray) -> bytearray:
     word starts; those that do, do not overlap, so that their sum, a difference of running sums modulo 2^64, is their
     union. Only the last of them can reach into the next cell.
     """
-    ends = np.cumsum(sizes, dtype=np.uint64)
+    ends = np.cumsum(sizes, dtype=np.uint32)
     starts = ends - sizes
-    places = starts & np.uint64(63)
-    aligned = codes << (_WORD_BITS - sizes)  # numpy shifts everything out where sizes is 0
-    sums = np.cumsum(aligned >> places)
-    last = np.flatnonzero((starts ^ ends) > np.uint64(63))  # of each full cell
+    places = starts & 63
+    aligned = np.left_shift(codes, _WORD_BITS - sizes, dtype=np.uint64)  # all is shifted out where sizes is 0
+    last = np.flatnonzero((starts ^ ends) > 63)  # of each full cell
+    sums = np.cumsum(np.right_shift(aligned, places, dtype=np.uint64))
     cells = np.append(sums[last], sums[-1])
     cells[1:] -= cells[:-1].copy()
-    cells[1:] |= aligned[last] << (_WORD_BITS - places[last])
+    cells[1:] |= aligned[last] << (_WORD_BITS - places[last]).astype(np.uint64)
     bits = int(ends[-1])
     padding = -bits % 8
     data = bytearray(cells.byteswap().view(np.uint8)[: (bits + padding) // 8])

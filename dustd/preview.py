@@ -74,16 +74,18 @@ def _light(frame: Frame, mosaic: np.ndarray, block_px: int) -> np.ndarray:
         sums[(frame.cfa[y % period][x % period], *block)] += mosaic[y :: phases * block_px, x :: phases * block_px]
     for colour in range(3):
         here = pattern == colour
-        level = float(black[here].mean())
-        sums[colour] = (sums[colour] / (here.mean() * block_px**2) - level) / (frame.white - level)
+        level, samples = float(black[here].mean()), float(here.mean()) * block_px**2
+        sums[colour] -= level * samples
+        sums[colour] *= 1 / (samples * (frame.white - level))
     return sums.transpose(1, 2, 0)
 
 
 def to_srgb(frame: Frame, light: np.ndarray) -> np.ndarray:
     """Turn camera light into sRGB, (h, w, 3) uint8. What clips at the least gain is white."""
     gains = np.ones(3, np.float32) if frame.kind == "mono" else np.asarray(frame.wb, np.float32)
-    linear = cv2.transform(np.minimum(light * (gains / gains.min()), 1), _camera_to_srgb(frame))
-    return _curve().take((np.clip(linear, 0, 1) * _CURVE_STEPS).astype(np.intp))
+    white = np.minimum(light, gains.min() / gains)
+    steps = cv2.transform(white, _camera_to_srgb(frame) * (gains / gains.min()) * _CURVE_STEPS)
+    return _curve().take(np.clip(steps, 0, _CURVE_STEPS, out=steps).astype(np.intp))
 
 
 def _camera_to_srgb(frame: Frame) -> np.ndarray:

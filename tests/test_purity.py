@@ -18,7 +18,7 @@ CORE = (
     "advice", "body", "cleaning", "containers", "correct", "detect", "dustmap", "errors", "evidence", "exif",
     "frame", "history", "known", "lenses", "light", "ljpeg", "makernotes", "mapjson", "measure", "optics", "page",
     "particle", "patch", "picture", "report", "report_text", "scenes", "settle", "sidecar", "spot", "stack", "strict",
-    "tiff", "tiffwrite", "tiles", "verdict", "virtual",
+    "tiff", "tiffwrite", "tiles", "verdict", "virtual", "dng", "icc", "preview", "xmp",
 )
 # fmt: on
 # One importer each (style §3.3); rfdetr's network needs torch around it.

@@ -1,17 +1,23 @@
 """Where the time of a frame goes, and how much memory it takes: `python tests/bench/bench_frame.py [MEGAPIXELS]`.
 
-A frame of the virtual body, repeated to the wanted size, goes through the real pipeline with the shipped model. Read
-the shares, not the seconds: machines differ and are noisy. Also compares tiles per second by threads and batch size.
+A frame of the virtual body, repeated to the wanted size, is decoded, corrected at 60 known spots, written: by the
+worker alone, then by the real pipeline with the shipped model. Read the shares, not the seconds: machines
+differ and are noisy. Also compares tiles per second by threads and batch size.
 """
 
-import resource
+import hashlib
+import os
+import pickle
+import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from dustd import files, preview
 from dustd.config import OutputSettings
 from dustd.darkroom import Darkroom
 from dustd.dng import encode_dng
@@ -20,38 +26,93 @@ from dustd.metadata import SourceMetadata
 from dustd.model import load_detector
 from dustd.pipeline import Pipeline
 from dustd.scenes import SESSION
+from dustd.spot import Spot
 from dustd.store import Store
 from dustd.virtual import Lens, expose, frame_of, make_body
 
+SPOTS = 60
+RUNS = 4  # the first one warms up
+REPEATS = 4  # of a small frame, each way
 
-def big_dng(megapixels: float) -> bytes:
-    """Repeat a 1500×1000 frame until it has so many megapixels."""
-    body = make_body("V6-BENCH", seed=3, width=1500, height=1000)
+
+def make(megapixels: float, target: Path) -> None:
+    """Write a frame of so many megapixels (45: 8256×5504) as DNG, and its deepest spots beside it."""
+    width = round((megapixels * 1.5e6) ** 0.5 / REPEATS / 2) * 2
+    height = round(width / 3) * 2
     exposure = expose(
-        body,
-        SESSION[0](np.random.default_rng(1), 1000, 1500),
+        make_body("V6-BENCH", seed=3, width=width, height=height),
+        SESSION[0](np.random.default_rng(1), height, width),
         f_number=16,
         lens=Lens(name="Virtual 28mm F2.8", focal_length_mm=28, exit_pupil_mm=52),
         seed=1,
         taken_at="2026-11-23T10:00:00",
         exposure_s=0.01,
     )
-    times = max(1, round((megapixels / 1.5) ** 0.5))
-    raw = np.tile(exposure.mosaic, (times, times))
+    raw = np.tile(exposure.mosaic, (REPEATS, REPEATS))
     small = frame_of(exposure)
     values = {name: getattr(small, name) for name in small.__slots__}
     frame = Frame(**values | {"raw": raw, "visible": (0, 0, *raw.shape)})
-    preview = np.zeros((raw.shape[0] // 2, raw.shape[1] // 2, 3), np.uint8)
-    return encode_dng(frame, raw, SourceMetadata(), preview_rgb=preview, original_name="BENCH.DNG")
+    picture = preview.develop(frame, raw)
+    target.write_bytes(encode_dng(frame, raw, SourceMetadata(), preview_rgb=picture, original_name="BENCH.DNG"))
+    seen = [
+        (shadow.attenuation, shadow.x + column * width, shadow.y + row * height, shadow.diameter_px)
+        for shadow in exposure.shadows
+        for row, column in np.ndindex(REPEATS, REPEATS)
+    ]
+    spots = [
+        Spot(id=i, x=x, y=y, diameter_px=d, edge_px=d / 4, attenuation=a, score=0.9, wanted=True)
+        for i, (a, x, y, d) in enumerate(sorted(seen, reverse=True)[:SPOTS])
+    ]
+    target.with_suffix(".spots").write_bytes(pickle.dumps(spots))
 
 
-def bench_frame(megapixels: float) -> None:
-    """Print the share of each step and the peak of memory."""
+def bench_worker(source: Path) -> None:
+    """Print what reading, correcting and writing take without the detector, and the peak of memory."""
+    spots = pickle.loads(source.with_suffix(".spots").read_bytes())
+    out = source.parent / "worker"
+    out.mkdir()
+    with Darkroom() as darkroom:
+        camera = darkroom.read_camera(source)
+        for run in range(RUNS):
+            marks = [_clocks(darkroom)]
+            files.sha256_file(source)
+            frame = darkroom.decode(source, camera)
+            marks.append(_clocks(darkroom))
+            corrected = darkroom.correct(spots, {})
+            marks.append(_clocks(darkroom))
+            image = darkroom.encode(OutputSettings())
+            files.publish(out / f"{run}.dng", image, ours=frozenset())
+            hashlib.sha256(image).hexdigest()
+            marks.append(_clocks(darkroom))
+            for name, (read, correct, write) in zip(("wall", "CPU"), np.diff(marks, axis=0).T, strict=True):
+                print(
+                    f"run {run + 1}: {name:4} read {read:6.2f} s  correct {correct:6.2f} s  write {write:6.2f} s  "
+                    f"(correct + write) / read = {(correct + write) / read:.2f}"
+                )
+        peak = (_peak_mb(os.getpid()), _peak_mb(darkroom.pid))
+    done = Counter(spot.action for spot in corrected)
+    print(f"{frame.width}×{frame.height}, {dict(done)}; {frame.raw.nbytes / 1e6:.0f} -> {len(image) / 1e6:.0f} MB")
+    print(f"memory at the peak: {peak[0]:.0f} MB here + {peak[1]:.0f} MB in the worker")
+
+
+def _clocks(darkroom: Darkroom) -> tuple[float, float]:
+    """Wall time, and the processor time of this process and the worker, in seconds."""
+    user, system = Path(f"/proc/{darkroom.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return time.perf_counter(), time.process_time() + (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _peak_mb(pid: int) -> float:
+    """Peak of resident memory since the program started (unlike ru_maxrss, which a child inherits)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def bench_frame(source: Path) -> None:
+    """Print the share of each step of the pipeline, detector included, and the peak of memory."""
     detector = load_detector()
-    before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    with tempfile.TemporaryDirectory() as name, Store.open(":memory:") as store, Darkroom() as darkroom:
-        source, out = Path(name, "BENCH.DNG"), Path(name, "out")
-        source.write_bytes(big_dng(megapixels))
+    before_mb = _peak_mb(os.getpid())
+    with Store.open(":memory:") as store, Darkroom() as darkroom:
+        out = source.parent / "out"
         out.mkdir()
         pipeline = Pipeline(
             detector=detector,
@@ -61,13 +122,16 @@ def bench_frame(megapixels: float) -> None:
             sensitivity_of=lambda body, path: 50.0,
         )
         record = pipeline.process(source, out)
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        worker_mb = _peak_mb(darkroom.pid)
     total = record.timings_ms["total"]
     pixels = record.width * record.height / 1e6
     print(f"{record.width}×{record.height} ({pixels:.1f} MP), {record.detector.tiles} tiles, {len(record.spots)} spots")
     for step, ms in record.timings_ms.items():
         print(f"  {step:10} {ms / 1000:7.2f} s  {ms / total:6.1%}")
-    print(f"  memory: {before_mb:.0f} MB with the model loaded, {peak_mb:.0f} MB at the peak")
+    peak_mb = _peak_mb(os.getpid())
+    print(
+        f"  memory: {before_mb:.0f} MB with the model loaded, {peak_mb:.0f} + {worker_mb:.0f} MB (worker) at the peak"
+    )
 
 
 def bench_tiles() -> None:
@@ -84,6 +148,18 @@ def bench_tiles() -> None:
         print(f"  threads {threads or 'all'}: {rates[-1]:5.2f} tiles/s, {rates[-1] / rates[0]:.2f} × one thread")
 
 
+def main(arguments: list[str]) -> None:
+    """Make the frame in a process of its own, so that its memory does not count."""
+    if arguments[:1] == ["--make"]:
+        make(float(arguments[1]), Path(arguments[2]))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name, "BENCH.DNG")
+        subprocess.run([sys.executable, __file__, "--make", *(arguments or ["6"]), source], check=True)
+        bench_worker(source)
+        bench_tiles()
+        bench_frame(source)
+
+
 if __name__ == "__main__":
-    bench_tiles()
-    bench_frame(float(sys.argv[1]) if len(sys.argv) > 1 else 6.0)
+    main(sys.argv[1:])
