@@ -48,7 +48,7 @@ def check(path: Path) -> tuple[Finding, ...]:
         findings += _output(f"output of folders[{index}]", settings.output_folder(folder))
     if settings.folders:
         findings += _inotify([folder.path for folder in settings.folders])
-    findings += [*_store(settings.map.store), *_model(settings), *_reminders(settings.reminders), _versions()]
+    findings += [*_store(settings.map.store), *_model(settings), *_reminders(settings.reminders), *_user(), _versions()]
     return tuple(findings)
 
 
@@ -187,6 +187,12 @@ def _inotify(folders: Iterable[Path], limits: Path = _INOTIFY) -> Iterator[Findi
 def _failure(about: str, error: DustdError) -> Finding:
     where = f"{error.path}: " if error.path else ""
     return Finding(level="fail", about=about, detail=f"{where}{error.problem}", remedy=error.remedy)
+
+
+def _user() -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        remedy = "Run it as the user who shoots: it decodes files of strangers and needs no special rights"
+        yield Finding(level="warn", about="user", detail="dustd runs as root", remedy=remedy)
 
 
 def _versions() -> Finding:

@@ -238,7 +238,7 @@ class _Loop:
         if isinstance(error, UnreadableError):
             lane.put_off(path, error)
             return
-        if lane.settle.hold_back(path, time.monotonic(), look):
+        if lane.hold_back(path, look):
             log.info("frame_held_back", path=str(path), problem=error.problem)
             return
         try:
@@ -273,6 +273,12 @@ class _Loop:
 def _remove_stale_temps(folders: Sequence[WatchedFolder]) -> None:
     for folder in folders:
         files.remove_stale_temps(folder.output)
+
+
+def ignore_hurry() -> None:
+    """Let a SIGHUP that comes before `serve` pass: all is read and tried anyway. On a terminal it means goodbye."""
+    if not sys.stderr.isatty():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

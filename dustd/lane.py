@@ -120,7 +120,7 @@ class Lane:
         while self._scans and len(self.settle) < MAX_WAITING:
             for item in self._scans[0]:
                 if item is not None:
-                    self._offer(*item)
+                    self._offer(*item, at=now + SCAN_TURN_S)  # one moment for all: age decides whose turn it is
                 if len(self.settle) >= MAX_WAITING or time.monotonic() - now > SCAN_TURN_S:
                     return
             self._scans.popleft()
@@ -177,6 +177,11 @@ class Lane:
         self.settle.put_off(path, until)
         self._put_off[path] = _PutOff(error=error, pause_s=pause_s, until=until)
 
+    def hold_back(self, path: Path, look: Look) -> bool:
+        """Keep a frame that could be read but not decoded for one more try; False if it is not going to get better."""
+        self._put_off.pop(path, None)
+        return self.settle.hold_back(path, time.monotonic(), look)
+
     def finish(self, path: Path) -> None:
         """Forget a frame that was taken, unless it changed meanwhile."""
         self._put_off.pop(path, None)
@@ -222,11 +227,11 @@ class Lane:
             log.warning("folder_unreadable", problem=str(error), remedy="give dustd's user read permission")
         self._complaints[folder] = str(error)
 
-    def _offer(self, path: Path, look: Look) -> None:
+    def _offer(self, path: Path, look: Look, at: float) -> None:
         if path in self.settle:
-            self.settle.found(path, time.monotonic(), look)
+            self.settle.found(path, at, look)
         elif self._hopeless.get(path) != look and not self._is_done(path, self.folder):
-            self.settle.found(path, time.monotonic(), look)
+            self.settle.found(path, at, look)
             if self._listens and self._unheard is None and look.size:
                 self._unheard = path, time.monotonic()
 

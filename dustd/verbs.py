@@ -29,12 +29,13 @@ FINE, SOME_FAILED, USAGE, CONFIG, INTERRUPTED = 0, 1, 2, 78, 130  # exit codes; 
 
 def run(args: argparse.Namespace) -> int:
     """Watch and clean until told to stop."""
-    from dustd import config, log, station
+    from dustd import config, daemon, log, station
     from dustd.darkroom import Darkroom
     from dustd.lock import only_one
     from dustd.relearn import open_store
     from dustd.reload import ConfigFile
 
+    daemon.ignore_hurry()
     file = ConfigFile(args.config or config.default_path())
     settings = config.load(file.path)
     log.setup(settings.log.format, settings.log.level)

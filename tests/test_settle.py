@@ -93,6 +93,45 @@ def test_the_oldest_file_goes_first_and_names_break_ties():
     assert [state.take(5.0, looks.get) for _ in range(4)] == [Path("/c"), Path("/a"), Path("/b"), None]
 
 
+def test_the_newest_file_goes_first_where_that_is_wanted_also_if_it_is_said_late():
+    looks = {Path("/b"): look(mtime_ns=2), Path("/c"): look(mtime_ns=1), Path("/a"): look(mtime_ns=3)}
+    state = settle()
+    for path, seen in looks.items():
+        state.touch(path, 0.0, seen)
+    assert state.take(5.0, looks.get) == Path("/c")
+    state.put_back(Path("/c"))
+    state.retime(quiet_s=QUIET_S, give_up_s=GIVE_UP_S, newest_first=True)
+    assert [state.take(5.0, looks.get) for _ in range(4)] == [Path("/a"), Path("/b"), Path("/c"), None]
+
+
+def test_a_file_that_was_put_off_comes_back_in_time_or_when_it_is_hurried_and_lets_others_pass():
+    state = settle()
+    other = Path("/shoot/IMG_2.CR3")
+    for path in (RAW, other):
+        state.touch(path, 0.0, look())
+    assert state.take(5.0, always(look())) == RAW
+    state.put_off(RAW, 60.0)
+    state.touch(RAW, 6.0, look())  # an event without a change
+    assert state.take(7.0, always(look())) == other
+    state.done(other)
+    assert state.take(59.0, always(look())) is None
+    assert state.next_due() == 60.0
+    assert state.take(60.0, always(look())) == RAW
+    state.put_off(RAW, 90.0)
+    state.hurry(RAW, 61.0)
+    state.hurry(other, 61.0)  # is not there
+    assert state.take(61.0, always(look())) == RAW
+
+
+def test_a_file_that_was_put_off_and_changes_is_settled_anew():
+    state = settle()
+    state.touch(RAW, 0.0, look())
+    state.take(5.0, always(look()))
+    state.put_off(RAW, 600.0)
+    state.touch(RAW, 10.0, look(size=200))
+    assert state.take(12.0, always(look(size=200))) == RAW
+
+
 def test_a_file_that_never_rests_does_not_hold_up_others():
     state = settle()
     busy = Path("/busy.dng")
