@@ -18,7 +18,7 @@ import numpy as np
 
 from dustd.dustmap import SPOTS_PER_PX2, UNBELIEVABLE, State, align
 from dustd.frame import Frame
-from dustd.measure import DIAMETER_LIMITS_PX, EDGE_SHARE, KnownShadow, Shadow, filtered, hole, whitener
+from dustd.measure import DIAMETER_LIMITS_PX, EDGE_OF_SPECK, EDGE_SHARE, KnownShadow, Shadow, filtered, hole, whitener
 from dustd.particle import RADIUS_SIGMAS, Particle, Prediction, View, predict
 from dustd.patch import Patch, cut, fill
 from dustd.spot import Spot
@@ -38,9 +38,6 @@ STRANGE, WIDER = 0.1, 2.5
 # Of ln A as the map foretells it: one sighting's measurement, and what no number of them takes away.
 SIGHTING_ERROR, FORETOLD_ERROR = 0.2, 0.05
 WIDTH_ERROR = 0.05  # of ln diameter as the map foretells it
-# The soft disc's edge that comes nearest to a speck's blurred outline, in its diameters: of 84 irregular grains taking
-# 5 to 45 % at f/8 to f/22 it was 1.2 to 1.5.
-EDGE_OF_SPECK = 1.3
 UNSURE_DEPTH = 0.5  # how far the predicted depth may be off, as a share of it: texture, wave optics (facts §1.1)
 
 

@@ -77,7 +77,9 @@ def cut(frame: Frame, x: float, y: float, half_px: float, avoid: np.ndarray | No
     usable = samples < frame.white
     if avoid is not None and len(avoid):
         ys, xs = np.ogrid[rows, cols]
-        for ax, ay, radius in avoid:
+        apart_x = np.abs(avoid[:, 0] - (cols.start + cols.stop - 1) / 2) - (cols.stop - cols.start) / 2
+        apart_y = np.abs(avoid[:, 1] - (rows.start + rows.stop - 1) / 2) - (rows.stop - rows.start) / 2
+        for ax, ay, radius in avoid[np.maximum(apart_x, apart_y) <= avoid[:, 2]]:  # the others lie elsewhere
             usable &= (np.hypot(xs - ax, ys - ay) > radius).reshape(light.shape[:2] + (1,) * (light.ndim - 2))
     if frame.kind == "linear":
         parts = [(light[..., c], usable[..., c]) for c in range(3)]
@@ -116,7 +118,7 @@ def fill(values: np.ndarray, known: np.ndarray, rounds: int = 40) -> np.ndarray:
 def _cells(values: np.ndarray, step: int) -> np.ndarray:
     """Average (h, w) values over step x step cells."""
     h, w = values.shape
-    return values if step == 1 else values.reshape(h // step, step, w // step, step).mean(axis=(1, 3))
+    return values if step == 1 else cv2.resize(values, (w // step, h // step), interpolation=cv2.INTER_AREA)
 
 
 def _flatten(left, top, step, planes, shares, xs, ys, away) -> Patch | None:

@@ -166,9 +166,9 @@ def _over_best(some: Sequence[Result], way: str) -> tuple[str, float]:
 
 def false_spots(frames: Iterable[Judged]) -> None:
     """Report dust where there is none, on the darkest specks of clean frames; print what correction does to them."""
-    print("\n| ground | reported on | spots | declined | dPSNR mean, dB | worst 5 %, dB | worst, dB |")
-    print("|---|---|---|---|---|---|---|")
-    told: dict[tuple[str, str], list[tuple[bool, float]]] = {}
+    print("\n| ground | reported on | spots | declined | dPSNR mean, dB | worst 5 % | worst | light added, median |")
+    print("|---|---|---|---|---|---|---|---|")
+    told: dict[tuple[str, str], list[tuple[bool, float, float]]] = {}
     for shot in frames:
         clean = replace(shot.frame, raw=shot.clean)
         known = shadows(shot.spots, shot.state, shot.view)
@@ -183,12 +183,14 @@ def false_spots(frames: Iterable[Judged]) -> None:
                 inside = np.hypot(xs - spot.x, ys - spot.y) < spot.diameter_px / 2
                 light = shot.light[rows, cols]
                 harm = psnr(result.raw[rows, cols], light, inside) - psnr(clean.raw[rows, cols], light, inside)
-                told.setdefault((shot.kind, way), []).append((done.action == "left", harm))
+                added = np.median((result.raw[rows, cols][inside] - float(BLACK)) / (WHITE - BLACK) / light[inside]) - 1
+                told.setdefault((shot.kind, way), []).append((done.action == "left", harm, float(added)))
     for (kind, way), each in sorted(told.items()):
-        left, harm = np.array([e[0] for e in each]), np.array([e[1] for e in each])
+        left, harm, added = (np.array(column) for column in zip(*each, strict=True))
+        light = f"{np.median(added[~left]):.0%}" if not left.all() else ""
         print(
             f"| {kind} | {way} | {len(each)} | {left.mean():.0%} | {harm.mean():+.1f} | {np.percentile(harm, 5):+.1f} |"
-            f" {harm.min():+.1f} |"
+            f" {harm.min():+.1f} | {light} |"
         )
 
 
