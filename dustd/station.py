@@ -30,6 +30,7 @@ logger = structlog.get_logger()
 LAST_FRAMES = 10
 FAILED_LISTED = 100
 WRITE_S = 10.0  # the status file is written this often even if nothing changes: it shows that dustd lives
+REST_S, FAST_S = 0.5, 1.0  # where frames take less than FAST_S, it is written at most so often
 PRUNE_S = 60.0
 
 LoadModel = Callable[[ModelSettings], Any]
@@ -244,9 +245,12 @@ class Station:
 
     def _write(self, *, stopped: bool = False) -> None:
         """Write the status if it has changed, or was not written for a while."""
+        since_s = time.monotonic() - self._written_at
+        if not stopped and (self._progress.seconds_per_frame or FAST_S) < FAST_S and since_s < REST_S:
+            return
         state = self._status(stopped=stopped)
         same = self._written is not None and state == dataclasses.replace(self._written, written_at=state.written_at)
-        if same and time.monotonic() - self._written_at < WRITE_S:
+        if same and since_s < WRITE_S:
             return
         self._written, self._written_at = state, time.monotonic()
         if self._metrics:

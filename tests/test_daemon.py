@@ -406,3 +406,27 @@ def test_only_one_daemon_may_use_the_maps(tmp_path):
     with only_one(tmp_path / "state"), pytest.raises(SurroundingsError, match=f"process {os.getpid()}"):
         second()
     second()
+
+
+def test_closing_the_terminal_that_it_runs_on_ends_it(tmp_path, shoot, monkeypatch):
+    master, slave = os.openpty()
+    with open(slave, "w") as terminal:  # noqa: PTH123 - a descriptor, not a path
+        monkeypatch.setattr(sys, "stderr", terminal)
+
+        def close(progress):
+            with contextlib.suppress(OSError):  # the first time counts
+                os.close(master)
+                os.kill(os.getpid(), signal.SIGHUP)
+
+        folder = WatchedFolder(path=shoot, output=tmp_path / "out")
+        timing = Timing(quiet_s=0.01, give_up_s=1, rescan_s=1)
+        serve([folder], timing, process=process, fail=fail, is_done=done, tell=close)
+
+
+def test_a_hang_up_before_it_is_ready_is_let_pass(monkeypatch):
+    previous = signal.getsignal(signal.SIGHUP)
+    try:
+        daemon_module.ignore_hurry()
+        os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, previous)

@@ -17,8 +17,8 @@ HEAVY = (
 CORE = (
     "advice", "body", "cleaning", "containers", "correct", "detect", "dustmap", "errors", "evidence", "exif",
     "frame", "history", "known", "lenses", "light", "ljpeg", "makernotes", "mapjson", "measure", "optics", "page",
-    "particle", "patch", "picture", "report", "report_text", "scenes", "settle", "sidecar", "spot", "stack", "strict",
-    "tiff", "tiffwrite", "tiles", "verdict", "virtual", "dng", "icc", "preview", "xmp",
+    "particle", "patch", "picture", "report", "report_text", "scenes", "settle", "sidecar", "spot", "stack", "status",
+    "strict", "tiff", "tiffwrite", "tiles", "units", "verdict", "virtual", "dng", "icc", "preview", "xmp",
 )
 # fmt: on
 # One importer each (style §3.3); rfdetr's network needs torch around it.
