@@ -22,6 +22,7 @@ from dustd.tiles import Window
 CROP_PX = 240  # of the screen, for each picture of a spot
 ZOOMS = {120: 200, 240: 100, 480: 50}  # percent, by the side of what a crop shows, px of the sensor
 AROUND = 3.0  # a crop is at least so many diameters wide
+CROP_QUALITY = 95  # of JPEG: below, its blocks show where the contrast is raised
 OVERVIEW_PX = 960
 LEAST_DOUBT = 0.02  # our choice: nobody is surer than that
 WHITE_SHARE = 0.99  # of the overview is darker than what becomes nearly white on the page
@@ -120,8 +121,8 @@ def _pair(before: Frame, after: Frame, spot: Spot, gain: float) -> Pair:
     deviation = max(float(tones.std()), 1e-3)
     return Pair(
         spot_id=spot.id,
-        before=_jpeg(pictures[0], 88),
-        after=_jpeg(pictures[1], 88),
+        before=_jpeg(pictures[0], CROP_QUALITY),
+        after=_jpeg(pictures[1], CROP_QUALITY),
         zoom_percent=ZOOMS[side],
         tone=float(np.median(tones)),
         contrast=float(np.clip(DEVIATION / deviation, 1.5, MOST_CONTRAST)),

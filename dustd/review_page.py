@@ -35,10 +35,10 @@ a { color: inherit } :focus-visible { outline: 2px solid var(--focus); outline-o
 .bar div { max-width: 86rem; margin: 0 auto; padding: .5rem 1.5rem; display: flex; gap: .6rem; align-items: center;
   flex-wrap: wrap }
 #raise { position: fixed; opacity: 0 }
-.bar label { cursor: pointer; padding: .15rem .8rem; border: 1px solid var(--line); border-radius: 1rem;
-  background: var(--card); font-size: .87rem }
+.switch { border: 1px solid var(--line); border-radius: 1rem; background: var(--card); padding: .1rem; display: flex }
+.bar label { cursor: pointer; padding: .1rem .8rem; border-radius: 1rem; font-size: .87rem }
 #raise:checked ~ .bar .on, #raise:not(:checked) ~ .bar .off { background: var(--ink); color: var(--paper) }
-#raise:focus-visible ~ .bar label { outline: 2px solid var(--focus); outline-offset: 2px }
+#raise:focus-visible ~ .bar .switch { outline: 2px solid var(--focus); outline-offset: 2px }
 #raise:checked ~ main .pair img { filter: grayscale(1) brightness(var(--b)) contrast(var(--c)) }
 section { margin: 2.2rem 0; scroll-margin-top: 4rem }
 .frame { display: grid; grid-template-columns: minmax(0, 1fr); gap: .9rem 1.5rem; margin-top: .8rem }
@@ -55,6 +55,7 @@ figure { margin: 0 } img, svg { display: block; max-width: 100%; height: auto }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 3px }
 .pair img { width: 100%; aspect-ratio: 1; border-radius: 3px } .pair figcaption { text-align: center }
 .spot h3 { font-size: .95rem; font-weight: 600; margin: .4rem 0 .1rem } .spot p { font-size: .87rem }
+.spot p::first-letter { text-transform: uppercase }
 code { font: .82rem ui-monospace, monospace; user-select: all; background: var(--paper); border: 1px solid var(--line);
   border-radius: 4px; padding: .05rem .35rem; display: inline-block; margin-top: .3rem }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; margin-top: .4rem }
@@ -74,9 +75,8 @@ _HEAD = f"""<!doctype html>
 largest, and those on the most detailed ground. If one took away something real, run its command in the folder of the
 cleaned files: the pixels come back from the original, and dustd remembers.</p>
 {{contents}}</header>
-<div class="bar"><div><label for="raise" class="on">contrast raised</label><label for="raise" class="off">as
-developed</label><span class="soft">Spots at 50, 100 or 200 % of the sensor’s pixels; space bar switches.</span></div>
-</div>
+<div class="bar"><div><span class="switch"><label for="raise" class="on">contrast raised</label><label for="raise"
+class="off">as developed</label></span><span class="soft">click, or Tab and the space bar</span></div></div>
 <main>
 """
 _ACTIONS = {"divided": "light given back", "inpainted": "filled in", "left": "left alone"}
@@ -194,7 +194,7 @@ def _card(key: str, spot: Spot, pair: Pair, cleaned: str) -> str:
     return (
         f'<li class="spot" id="{key}-{spot.id}"><div class="pair">{pictures}</div>'
         f"<h3>{spot.id}: {_ACTIONS[spot.action]}</h3>"
-        f'<p>{_text(spot.reason)}.</p><p class="soft">{_text(_figures(spot))}; shown at {pair.zoom_percent} %.</p>'
+        f'<p>{_text(spot.reason)}.</p><p class="soft">{_text(_figures(spot))}; shown at {pair.zoom_percent}%.</p>'
         f"{_command(spot, cleaned)}</li>"
     )
 

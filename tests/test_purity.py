@@ -17,7 +17,8 @@ HEAVY = (
 CORE = (
     "advice", "body", "cleaning", "containers", "correct", "detect", "dustmap", "errors", "evidence", "exif",
     "frame", "history", "known", "lenses", "light", "ljpeg", "makernotes", "mapjson", "measure", "optics", "page",
-    "particle", "patch", "picture", "report", "report_text", "scenes", "settle", "sidecar", "spot", "stack", "status",
+    "particle", "patch", "picture", "rejection", "report", "report_text", "review", "review_page", "revise", "scenes",
+    "settle", "sidecar", "spot", "stack", "status",
     "strict", "tiff", "tiffwrite", "tiles", "units", "verdict", "virtual", "dng", "icc", "preview", "xmp",
 )
 # fmt: on

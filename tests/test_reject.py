@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from dustd.errors import FrameError, SurroundingsError, UsageError
 from dustd.metadata import read_camera
 from dustd.pipeline import Pipeline
 from dustd.raw import open_raw
+from dustd.review_book import Book
 from dustd.store import Store
 
 SCHEMA = json.loads(Path(sidecar.__file__).with_name("sidecar.schema.json").read_text())
@@ -61,11 +63,12 @@ class Shoot:
                 **options,
             )
 
-    def clean(self, detector, store, **output):
+    def clean(self, detector, store, reviewer=None, **output):
         pipeline = Pipeline(
             detector=detector,
             store=store,
             darkroom=self.darkroom,
+            reviewer=reviewer,
             output=OutputSettings(**output),
             sensitivity_of=lambda *_: 100.0,
         )
@@ -90,7 +93,9 @@ def cleaned_once(tmp_path_factory, detector, darkroom, dusty_shot):
     shoot.out.mkdir()
     shoot.source.write_bytes(dusty_shot[1])
     with shoot.store() as store:
-        shoot.clean(detector, store)
+        book = Book(shoot.out, 1)
+        shoot.clean(detector, store, book)
+    (home / "first.html").write_text(book.text())
     assert len(shoot.corrected()) >= 3
     return home
 
@@ -337,6 +342,29 @@ def test_an_example_goes_when_the_rejection_is_taken_back(shoot, alone):
     assert len(list(shoot.labelled.iterdir())) == 2
     shoot.reject(alone, undo=True)
     assert not list(shoot.labelled.iterdir())
+
+
+# --- on the page ----------------------------------------------------------------------------------------------------
+
+
+def pictures(page):
+    return re.findall(r'alt="Spot (\d+) (\w+)" src="([^"]*)"', page.read_text())
+
+
+def test_the_page_of_frames_cleaned_earlier_shows_the_same(shoot):
+    page = shoot.home / "second.html"
+    command = ["clean", str(shoot.source), "-o", str(shoot.out), "--store", str(shoot.home / "maps.sqlite")]
+    assert main([*command, "--sensitivity", "100", "--device", "cpu", "--review", str(page)]) == 0
+    assert pictures(page) == pictures(shoot.home / "first.html")
+    assert {int(number) for number, *_ in pictures(page)} >= set(shoot.corrected())
+
+
+def test_the_page_names_the_command_that_takes_a_spot_back(shoot, alone, monkeypatch):
+    found = re.findall(r"<code[^>]*>dustd (reject [^<]*)</code>", (shoot.home / "first.html").read_text())
+    command = next(each.split() for each in found if each.endswith(f" {alone}"))
+    monkeypatch.chdir(shoot.out)
+    assert main([*command, "--store", str(shoot.home / "maps.sqlite")]) == 0
+    assert shoot.spot(alone).rejected
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

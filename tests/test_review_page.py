@@ -1,23 +1,28 @@
 """The page on which a person checks a cleaned frame, in words and in a real browser; and how pages are kept."""
 
+import contextlib
 import html.parser
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import types
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from dustd import evidence, review_page
+from dustd import evidence, review_book, review_page
+from dustd.config import Config, FolderSettings, MapSettings, OutputSettings
 from dustd.frame import Camera
 from dustd.review import Exhibit, Pair
-from dustd.review_book import SESSION_NAME, SESSION_PAGE_BYTES, Book, SessionPages
+from dustd.review_book import SESSION_NAME, Book, SessionPages
 from dustd.sidecar import Output, Problem, Record, Source
 from dustd.spot import Spot
+from dustd.station import Station
+from dustd.store import Store
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PROOF = {"frame_id": "f", **evidence.to_dict(evidence.look(np.full((90, 125), 0.4, np.float32), 8))}
@@ -214,14 +219,14 @@ def test_frames_of_one_name_in_two_folders_are_two(tmp_path):
     assert "dustd reject two/a.dng 1" in (tmp_path / SESSION_NAME).read_text()
 
 
-def test_old_frames_roll_off(tmp_path):
+def test_old_frames_roll_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(review_book, "SESSION_PAGE_BYTES", 300_000)
     pages = SessionPages([tmp_path])
-    shown = exhibit(*range(1, 9), side=240)
-    for n in range(40):
-        pages.add(tmp_path, record(f"{n}.CR3", *(spot(n) for n in range(1, 9))), shown)
+    for n in range(20):
+        pages.add(tmp_path, record(f"{n}.CR3", spot(1), spot(2)), exhibit(1, 2))
     path = tmp_path / SESSION_NAME
-    assert path.stat().st_size < 1.02 * SESSION_PAGE_BYTES
-    assert names(path)[0] == "39.CR3" and "0.CR3" not in names(path)
+    assert path.stat().st_size < 320_000
+    assert names(path)[:2] == ["19.CR3", "18.CR3"] and "0.CR3" not in names(path)
 
 
 def test_a_strangers_file_of_that_name_is_left_alone(tmp_path):
@@ -229,6 +234,25 @@ def test_a_strangers_file_of_that_name_is_left_alone(tmp_path):
     path.write_text("my own notes")
     SessionPages([tmp_path]).add(tmp_path, record("a.CR3", spot(1)), exhibit(1))
     assert path.read_text() == "my own notes"
+
+
+def test_the_daemon_keeps_pages_when_it_is_told_to(tmp_path):
+    def reviewer(choice):
+        settings = Config(
+            folders=(FolderSettings(path=tmp_path / "shoot"),),
+            output=OutputSettings(review=choice),
+            map=MapSettings(store=tmp_path / "maps.sqlite"),
+        )
+        with Store.open(":memory:") as store:
+            pipeline = types.SimpleNamespace(store=store, detector=types.SimpleNamespace(model_id="m", device="cpu"))
+            with contextlib.closing(Station(settings, pipeline)):
+                return pipeline.reviewer
+
+    assert reviewer("none") is None
+    out = tmp_path / "shoot" / "Cleaned" / "day one"
+    out.mkdir(parents=True)
+    reviewer("page").add(out, record("a.CR3", spot(1)), exhibit(1))
+    assert "dustd reject &#x27;day one/a.dng&#x27; 1" in (tmp_path / "shoot" / "Cleaned" / SESSION_NAME).read_text()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -271,7 +295,8 @@ def test_a_browser_raises_the_contrast_of_the_spots_until_told_otherwise(browse,
     grey[40:80, 40:80] = 80
     data = cv2.imencode(".png", grey)[1].tobytes()
     pair = Pair(spot_id=1, before=data, after=data, zoom_percent=200, tone=90 / 255, contrast=6.0)
-    text = one("IMG_1.CR3", spot(1), shown=Exhibit(overview=jpeg(50), pairs=(pair,)))
+    white = cv2.imencode(".png", np.full((72, 100, 3), 255, np.uint8))[1].tobytes()
+    text = one("IMG_1.CR3", spot(1), shown=Exhibit(overview=white, pairs=(pair,)))
 
     def painted(markup):
         path, picture = tmp_path / "page.html", tmp_path / "shot.png"
@@ -280,5 +305,5 @@ def test_a_browser_raises_the_contrast_of_the_spots_until_told_otherwise(browse,
         levels = cv2.imread(str(picture)).mean(-1)
         return {level for level in (80, 90) if (np.abs(levels - level) < 4).sum() > 5000}
 
-    assert painted(text.replace(" checked aria", " aria")) == {80, 90}
+    assert painted(text.replace(" checked ", " ")) == {80, 90}
     assert painted(text) == set()
