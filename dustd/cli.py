@@ -63,6 +63,12 @@ def build_parser() -> argparse.ArgumentParser:
     clean.add_argument("-o", dest="output", metavar="DIR", type=Path, required=True, help="folder for cleaned files")
     clean.add_argument("--sensitivity", metavar="N", type=_sensitivity, help="0 to 100; default: as configured, or 50")
     clean.add_argument("--format", choices=["dng", "tiff", "jpeg"], help="kind of cleaned file; default: dng")
+    clean.add_argument(
+        "--edits",
+        choices=["darktable", "rawtherapee", "adobe"],
+        action="append",
+        help="heal the spots in an edit beside the RAW, too; may be given again for another program",
+    )
     clean.add_argument("--review", metavar="FILE", type=Path, help="write a page with every spot before and after")
     clean.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="what the model runs on")
     clean.add_argument("--model", metavar="ID", help="shipped model, or path of a model folder")

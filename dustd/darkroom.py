@@ -23,6 +23,7 @@ from dustd import notify
 from dustd.config import OutputSettings
 from dustd.errors import FrameError, SurroundingsError, UnreadableError
 from dustd.frame import Camera, Frame
+from dustd.heal import Healing
 from dustd.measure import KnownShadow
 from dustd.review import Exhibit
 from dustd.spot import Spot
@@ -78,6 +79,10 @@ class Darkroom:
     def correct(self, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> tuple[Spot, ...]:
         """Correct the decoded frame; the spots come back with action and reason (`dustd.correct`)."""
         return self._call("correct", tuple(spots), dict(known))
+
+    def healing(self, spots: Sequence[Spot]) -> Healing:
+        """Choose heals for the corrected spots of the frame (`dustd.heal`)."""
+        return self._call("healing", tuple(spots))
 
     def recall(self, cleaned: Path | None, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> None:
         """Bring back the decoded frame as it was corrected: from its *cleaned* DNG, else by correcting it again."""
@@ -191,6 +196,7 @@ _WORDS = {
     "read_camera": "read its metadata",
     "decode": "decode it",
     "correct": "correct it",
+    "healing": "choose heals for it",
     "recall": "bring back what was corrected in it",
     "revise": "correct it anew",
     "cut_out": "cut an example out of it",

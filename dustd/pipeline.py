@@ -17,13 +17,14 @@ from typing import Protocol
 import numpy as np
 import structlog
 
-from dustd import evidence, files, ledger, notify, sidecar, stackfile
+from dustd import edits, evidence, files, ledger, notify, sidecar, stackfile
 from dustd.config import OutputSettings
 from dustd.darkroom import Darkroom
 from dustd.detect import Detector, Seen, detect, threshold
 from dustd.dustmap import Thresholds, reconcile
 from dustd.errors import DustdError, FrameError, cannot_be_read, without_folders
 from dustd.frame import Camera, Frame
+from dustd.heal import Healing
 from dustd.known import look_again, shadows
 from dustd.lenses import BodyOptics
 from dustd.light import overview
@@ -168,6 +169,7 @@ class Pipeline:
             with timer("write"):
                 wanted = changed or self.output.when_clean == "write"
                 image = self.darkroom.encode(self.output) if wanted else None
+                healing = self.darkroom.healing(spots) if self.output.edits else None
         finally:
             self.darkroom.clear()
         if _stamp(source) != stamp:
@@ -182,7 +184,7 @@ class Pipeline:
             status="cleaned" if changed else "clean",
             evidence=judged.evidence,
         )
-        record = self._write(record, image, source, out_folder, timer)
+        record = self._write(record, image, healing, source, out_folder, timer)
         if self.stacks is not None and judged.stack is not None:
             stackfile.save(self.stacks, camera.body_id, judged.stack)
         if self.reviewer is not None:
@@ -270,10 +272,19 @@ class Pipeline:
         kept = stackfile.load(self.stacks, body_id)
         return add(kept if kept.epoch == epoch else Stack(epoch=epoch), light, step, view, body)
 
-    def _write(self, record: Record, image: bytes | None, source: Path, out_folder: Path, timer: "Timer") -> Record:
-        """Publish image and sidecar and tell the map, under a claim that ends when the map knows."""
+    def _write(
+        self,
+        record: Record,
+        image: bytes | None,
+        healing: Healing | None,
+        source: Path,
+        out_folder: Path,
+        timer: "Timer",
+    ) -> Record:
+        """Publish image, edits and sidecar and tell the map, under a claim that ends when the map knows."""
         path = out_folder / sidecar.sidecar_name(source.name)
-        with files.claim(path, image or b"") as claimed:
+        drafts = edits.draft(source, healing, self.output.edits) if healing is not None else ()
+        with files.claim(path, image or b"", *(each.data for each in drafts if each.data)) as claimed:
             ours = ledger.vouched(path) | claimed
             outputs: tuple[Output, ...] = ()
             with timer("write"):
@@ -282,7 +293,8 @@ class Pipeline:
                     files.publish(target, image, ours=ours)
                     digest = hashlib.sha256(image).hexdigest()
                     outputs = (Output(kind=self.output.format, path=target.name, sha256=digest),)
-            record = replace(record, outputs=outputs, timings_ms=timer.timings_ms())
+                edited, own = edits.publish(drafts, healing, self.output, out_folder, ours)
+            record = replace(record, outputs=outputs + own, edits=edited, timings_ms=timer.timings_ms())
             files.publish(path, sidecar.encode(record), ours=ours)
             self.store.observe(record)
         return record
@@ -311,10 +323,11 @@ class Pipeline:
         whole = all((out_folder / output.path).exists() for output in record.outputs)
         if whole and files.is_claimed(path):  # `dustd reject` may have been killed between cleaned file and sidecar
             whole = all(files.sha256_file(out_folder / output.path) == output.sha256 for output in record.outputs)
-        right = {output.kind for output in record.outputs} == {self.output.format} or (
-            not record.outputs and record.status == "clean" and self.output.when_clean == "skip"
+        pictures = {output.kind for output in record.outputs} & SUFFIXES.keys()
+        right = pictures == {self.output.format} or (
+            not pictures and record.status == "clean" and self.output.when_clean == "skip"
         )
-        return record if same and whole and right else None
+        return record if same and whole and right and edits.are_done(record.edits, self.output) else None
 
 
 class Timer:

@@ -52,11 +52,28 @@ class DetectorInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """A file written for this frame; *path* is relative to the sidecar's folder, *kind* "dng", "tiff" or "jpeg"."""
+    """A file written for this frame; *path* is relative to the sidecar's folder.
+
+    *kind* is "dng", "tiff" or "jpeg", or the program of an edit that is wholly dustd's.
+    """
 
     kind: str
     path: str
     sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """What became of the edit for a RAW developer (`dustd.edits`); *path* is relative to the sidecar's folder.
+
+    *heals* is the number of spots that dustd healed in it, *reason* says what is left out or why nothing was written.
+    """
+
+    program: str
+    path: str
+    result: Literal["written", "merged", "kept", "none", "failed"]
+    heals: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +95,7 @@ class Record:
     detector: DetectorInfo | None = None
     spots: tuple[Spot, ...] = ()
     outputs: tuple[Output, ...] = ()
+    edits: tuple[Edit, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
     status: Status
     error: Problem | None = None
@@ -117,6 +135,7 @@ def to_dict(record: Record) -> dict[str, Any]:
         "detector": dataclasses.asdict(record.detector) if record.detector else None,
         "spots": spots,
         "outputs": [dataclasses.asdict(output) for output in record.outputs],
+        "edits": [dataclasses.asdict(edit) for edit in record.edits],
         "timings_ms": record.timings_ms,
         "evidence": record.evidence,
     }
@@ -147,6 +166,7 @@ def from_dict(data: dict[str, Any]) -> Record:
             detector=_known(DetectorInfo, data["detector"]) if data["detector"] else None,
             spots=spots,
             outputs=tuple(_known(Output, output) for output in data["outputs"]),
+            edits=tuple(_known(Edit, edit) for edit in data.get("edits", ())),
             timings_ms=dict(data["timings_ms"]),
             status=data["status"],
             error=_known(Problem, data["error"]) if data["error"] else None,

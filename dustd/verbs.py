@@ -157,9 +157,21 @@ def _print_summary(records: "Sequence[Record]", total: int, output: Path) -> Non
         f"{counts['cleaned']} cleaned, {counts['clean']} without dust, {counts['failed']} failed{stopped}: in {output}"
     )
     print(f"{spots} spots corrected, {left} left alone; the sidecars say why.")
+    edits = collections.Counter((edit.program, edit.result) for record in records for edit in record.edits)
+    for (program, result), count in sorted(edits.items()):
+        print(f"Edits for {program}: {count} {_EDIT_WORDS[result]}.")
     for record in records:
         if record.status == "failed" and record.error:
             print(f"  {record.source.name}: {record.error.problem}. {record.error.remedy}.")
+
+
+_EDIT_WORDS = {
+    "written": "written beside the originals",
+    "merged": "added to sidecars that were there",
+    "kept": "not written, for there are sidecars already",
+    "none": "not needed",
+    "failed": "failed; the sidecars say why",
+}
 
 
 def reject(args: argparse.Namespace) -> int:
@@ -449,7 +461,9 @@ def _overridden(settings: "Config", args: argparse.Namespace) -> "Config":
     output, model = settings.output, settings.model
     return dataclasses.replace(
         settings,
-        output=dataclasses.replace(output, format=args.format or output.format),
+        output=dataclasses.replace(
+            output, format=args.format or output.format, edits=tuple(args.edits or output.edits)
+        ),
         model=dataclasses.replace(model, id=args.model or model.id, device=args.device or model.device),
     )
 

@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from dustd.dng import encode_dng
 from dustd.errors import DustdError, FrameError
 from dustd.example import cut_out
 from dustd.frame import Camera, Frame
+from dustd.heal import Healing, healing
 from dustd.images import encode_jpeg, encode_tiff, orient
 from dustd.integrity import require_whole
 from dustd.measure import KnownShadow
@@ -63,6 +65,11 @@ class Bench:
         corrected = correct(self._opened.frame, spots, known)
         self._raw = corrected.raw
         return corrected.spots
+
+    def healing(self, spots: Sequence[Spot]) -> Healing:
+        """Choose heals for the corrected spots of the frame on the bench; see `dustd.heal.healing`."""
+        frame = replace(self._opened.frame, raw=self._raw)
+        return healing(frame, spots, read_source_metadata(self._source).exif)
 
     def recall(self, cleaned: Path | None, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> None:
         """Put the corrected samples on the bench again: those of a *cleaned* DNG, else as *spots* were corrected."""
