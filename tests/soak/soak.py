@@ -50,7 +50,6 @@ DISK_MB = 48
 FAULT_EVERY_S, FAULT_LASTS_S = 8.0, 4.0
 BURST, STEADY = 60, 150  # frames
 DRAIN_S = 240.0  # for what waits when the last file has landed
-RESUME_S = 5.0  # the bar, from the start of the process to the first frame, without loading the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,7 @@ class Campaign:
     landed: list[Landed] = field(default_factory=list)
     faults: collections.Counter = field(default_factory=collections.Counter)
     gone: list[Path] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -124,7 +124,8 @@ def kill_daemon(campaign: Campaign) -> None:
 def stop_daemon(campaign: Campaign) -> None:
     """SIGTERM as on a reboot, and a new start."""
     code = campaign.daemon.stop()
-    assert code == 0, f"dustd ended with exit code {code}"
+    if code not in (0, -signal.SIGTERM):  # it may not be up yet
+        campaign.troubles.append(f"dustd ended with exit code {code} when it was asked to")
     campaign.daemon.__exit__()
     campaign.start()
 
@@ -275,8 +276,10 @@ def drain(campaign: Campaign, limit_s: float = DRAIN_S) -> float:
 # --- three measurements ----------------------------------------------------------------------------------------------
 
 
-def resumed(campaign: Campaign, frames: int) -> tuple[float, bool]:
-    """Kill the daemon in a burst and start it anew: seconds to its first frame, and whether the order was kept."""
+def resumed(campaign: Campaign, frames: int) -> tuple[float, float, bool]:
+    """Kill the daemon in a burst and start it anew: seconds to its first frame, those of them that it computed (the
+    rest it waited, for files to rest or for other programs), and whether the order was kept.
+    """  # fmt: skip
     folder = campaign.home / "location" / "burst"
     folder.mkdir()
     order = list(range(frames))
@@ -294,11 +297,14 @@ def resumed(campaign: Campaign, frames: int) -> tuple[float, bool]:
         if place == frames // 2:
             campaign.kill()
     campaign.start()
-    drain(campaign)
     start, log, _ = campaign.lives[-1]
+    while not _frames_begun(log):
+        campaign.daemon.hear()
+    computed_s = _computed_s(campaign.daemon.pid)
+    drain(campaign)
     ready = [(at, path) for at, path in _frames_begun(log) if path.parent == folder]
     ages = [path.stat().st_mtime for _, path in ready]
-    return ready[0][0] - start, ages == sorted(ages)
+    return ready[0][0] - start, computed_s, ages == sorted(ages)
 
 
 def steady(campaign: Campaign, frames: int) -> list[Sample]:
@@ -348,6 +354,12 @@ def _weight(pid: int) -> tuple[float, int]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     kb = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
     return kb / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _computed_s(pid: int) -> float:
+    """Read the processor time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _worker(pid: int) -> int | None:
@@ -410,7 +422,7 @@ def run(frames: int, minutes: float, seed: int, keep: Path | None) -> int:
         writer.join()
         bar.close()
         drained_s = drain(campaign)
-        resumed_s, in_order = resumed(campaign, BURST)
+        resumed_s, computed_s, in_order = resumed(campaign, BURST)
         samples = steady(campaign, STEADY)
         said = status.decode((home / "state" / status.FILE_NAME).read_bytes())
         code = campaign.daemon.stop()
@@ -418,10 +430,10 @@ def run(frames: int, minutes: float, seed: int, keep: Path | None) -> int:
         broken = audit(campaign.studio, campaign.landed, said)
         if code:
             broken.append(f"dustd ended with exit code {code}")
-        broken += _unsteady(samples)
+        broken += [*campaign.troubles, *_unsteady(samples)]
         if not in_order:
             broken.append("the burst was not resumed in its order")
-        print(_account(campaign, samples, resumed_s, drained_s, time.monotonic() - began))
+        print(_account(campaign, samples, resumed_s, computed_s, drained_s, time.monotonic() - began))
         print("\n".join(f"PROMISE BROKEN: {line}" for line in broken[:60]) or "Every promise was kept.")
         if keep and broken:
             shutil.copytree(home, keep, symlinks=True, dirs_exist_ok=True)
@@ -440,7 +452,9 @@ def _unsteady(samples: list[Sample]) -> Iterator[str]:
             yield f"{name} grew from {first:.0f} to {last:.0f}"
 
 
-def _account(campaign: Campaign, samples: list[Sample], resumed_s: float, drained_s: float, took_s: float) -> str:
+def _account(
+    campaign: Campaign, samples: list[Sample], resumed_s: float, computed_s: float, drained_s: float, took_s: float
+) -> str:
     starts = sorted(_resumptions(campaign))
     faults = ", ".join(f"{name} {count}" for name, count in sorted(campaign.faults.items()))
     lines = [
@@ -448,7 +462,7 @@ def _account(campaign: Campaign, samples: list[Sample], resumed_s: float, draine
         f"faults: {faults}" + ("" if campaign.disks else " (none of disks: mounting needs root)"),
         *(f"  {count:5d}  {what}" for what, count in sorted(counts(campaign.studio, campaign.landed).items())),
         f"backlog worked off {drained_s:.0f} s after the last file landed",
-        f"resumed in the burst {resumed_s:.1f} s after the start of the process (bar {RESUME_S:g} s)",
+        f"resumed in the burst {resumed_s:.1f} s after the start of the process, {computed_s:.1f} s of computing",
         f"all starts with frames waiting: median {statistics.median(starts):.1f} s, slowest {starts[-1]:.1f} s"
         if starts
         else "no start with frames waiting",
