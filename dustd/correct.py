@@ -88,7 +88,7 @@ def _treat(work: Frame, spot: Spot, known: KnownShadow | None, others: Sequence[
         return "left", "left alone: too little of its surroundings is usable to judge it"
     weights = whitener(patch.log, patch.known & ~hole(patch, start, SKIRT))
     slack = (start.diameter_px / 4, start.diameter_px / 4)
-    shadow = fit(patch, start, weights, slack_px=slack, search=known is None, known=known)
+    shadow = fit(patch, start, weights, slack_px=slack, known=known)
     if shadow is None:
         return "left", "left alone: no loss of light can be measured here"
     contrast = float(patch.log[patch.known & ~hole(patch, shadow, SKIRT)].std())

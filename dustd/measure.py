@@ -59,9 +59,7 @@ class Shadow:
 
     def depth(self, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
         """Return its share of the full depth, 0 to 1, at frame coordinates that broadcast to (h, w)."""
-        inner = (self.diameter_px - self.ramp_px) / 2
-        t = np.clip((np.hypot(xs - self.x, ys - self.y) - inner) / self.ramp_px, 0, 1)
-        return 1 - t * t * (3 - 2 * t)
+        return _soft_disc(np.hypot(xs - self.x, ys - self.y), self.diameter_px, self.ramp_px)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,14 +150,21 @@ def _octaves(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return octave, counts, sums[counts > 0] / counts[counts > 0], log_frequency
 
 
+def _soft_disc(away: np.ndarray, diameter_px, ramp_px) -> np.ndarray:
+    """Fall from 1 inside to 0 outside, as a smoothstep of the distance from the centre."""
+    t = (away - (diameter_px - ramp_px) / 2) / ramp_px
+    t = np.maximum(np.minimum(t, 1), 0)
+    return 1 - t * t * (3 - 2 * t)
+
+
 def radial_frequency(shape: tuple[int, int]) -> np.ndarray:
     """Return the spatial frequency of each DCT coefficient, in cycles per cell."""
     return np.hypot(np.arange(shape[0])[:, None] / shape[0], np.arange(shape[1])[None, :] / shape[1]) / 2
 
 
 def filtered(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Multiply the DCT of (h, w) *values* by *weights*; a symmetric linear map."""
-    down, across = (_cosines(n) for n in values.shape)
+    """Multiply the DCT of (h, w) *values* by *weights*; a symmetric linear map. Takes stacks (n, h, w), too."""
+    down, across = (_cosines(n) for n in values.shape[-2:])
     return down.T @ ((down @ values.astype(np.float32) @ across.T) * weights) @ across
 
 
@@ -193,7 +198,10 @@ def fit(
     high = np.array([start.x + slack_px[0], start.y + slack_px[1], DIAMETER_LIMITS_PX[1], 1.0, 0.97])
 
     def residual(p: np.ndarray) -> np.ndarray:
-        return data - filtered(np.log1p(-p[4] * _shadow(p).depth(patch.xs, patch.ys)), weights)
+        """Subtract the shadow of parameters (5,), or each of (n, 5), from the light."""
+        x, y, diameter, ramp, attenuation = p.T.astype(np.float32)[..., None, None]
+        shade = _soft_disc(np.hypot(patch.xs - x, patch.ys - y), diameter, ramp * diameter)
+        return data - filtered(np.log1p(-attenuation * shade), weights)
 
     p = np.array([start.x, start.y, start.diameter_px, start.ramp_px / start.diameter_px, start.attenuation])
     p = np.clip(p, low, high)
@@ -265,12 +273,12 @@ def _descend(residual, p, low, high, trusted, expected) -> tuple[np.ndarray, flo
     cost = total(e, p)
     for _ in range(8):
         moves = np.where(p + nudge <= high, nudge, -nudge)
-        jacobian = np.stack([(residual(p + np.eye(5)[k] * moves[k]) - e).ravel() / moves[k] for k in range(5)], axis=1)
+        jacobian = ((residual(p + np.diag(moves)) - e) / moves[:, None, None].astype(np.float32)).reshape(5, -1).T
         weighted = jacobian * (trusted * _huber(e)).ravel()[:, None]
         normal = weighted.T @ jacobian + np.diag(firm)
         slope = weighted.T @ e.ravel() + firm * (p - mean)
         for _ in range(4):
-            step = -np.linalg.lstsq(normal + damping * np.diag(np.diag(normal) + 1e-9), slope, rcond=None)[0]
+            step = -np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-9), slope)
             candidate = np.clip(p + step, low, high)
             new = residual(candidate)
             if (new_cost := total(new, candidate)) < cost:
@@ -283,10 +291,9 @@ def _descend(residual, p, low, high, trusted, expected) -> tuple[np.ndarray, flo
         if done:
             break
     variance = np.linalg.pinv(normal)[4, 4]
-    column = (residual(p + np.eye(5)[4] * nudge[4]) - e) / nudge[4]
-    weight = trusted * _huber(e)
-    pull = -float((weight * column * e).sum()) / max(float((weight * column**2).sum()), 1e-9) ** 0.5
-    return p, float(np.sqrt(max(variance, 0))), pull
+    # Here both pull alike: what is expected pulls back by firm * (p - mean).
+    pull = firm[4] * (p[4] - mean[4]) / max(normal[4, 4] - firm[4], 1e-9) ** 0.5
+    return p, float(np.sqrt(max(variance, 0))), float(pull)
 
 
 def _from_box(patch: Patch | None, start: Shadow, size_px: float) -> Shadow:

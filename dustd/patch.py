@@ -156,7 +156,13 @@ def _surface(plane: np.ndarray, terms: np.ndarray, here: np.ndarray) -> tuple[np
         aw = a * weight[:, None]
         solution = np.linalg.lstsq(aw.T @ a, aw.T @ b, rcond=None)[0]
         rest = b - a @ solution
-        spread = 1.4826 * float(np.median(np.abs(rest))) + 1e-7
-        weight = np.minimum(1, 1.5 * spread / np.maximum(np.abs(rest), 1e-9)).astype(np.float32)
+        size = np.abs(rest)
+        spread = 1.4826 * _middle(size) + 1e-7
+        weight = np.minimum(1, 1.5 * spread / np.maximum(size, 1e-9)).astype(np.float32)
     base = terms @ solution
-    return base, spread / max(float(np.median(b)), 1e-5)
+    return base, spread / max(_middle(b), 1e-5)
+
+
+def _middle(values: np.ndarray) -> float:
+    """Return the median, the larger of the two middle ones of an even number: quicker than NumPy's."""
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])
