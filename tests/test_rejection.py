@@ -138,6 +138,18 @@ def test_a_rebuild_learns_it_from_the_sidecars(store):
     assert known(store) == before
 
 
+def test_the_daemon_goes_on_with_what_was_said_meanwhile(tmp_path):
+    path = tmp_path / "maps.sqlite"
+    with Store.open(path) as daemon, Store.open(path) as person:
+        learn(daemon, SURE[:4])
+        person.judge(record(3, REJECTED))
+        learn(daemon, SURE[4:])
+        after = known(daemon)
+    with Store.open(":memory:") as alone:
+        learn(alone, [*SURE[:3], record(3, REJECTED), *SURE[4:]])
+        assert known(alone) == after
+
+
 def test_it_travels_with_the_map(store):
     learn(store, SURE)
     store.judge(record(3, REJECTED))
