@@ -20,7 +20,7 @@ class ConfigFile:
     """The file at *path*, in force as it was when this was made. *clock* is monotonic seconds."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self.path = path
+        self.path = path.absolute()
         self._clock = clock
         self._in_force = self._seen = _identity(path)
         self._seen_at = clock()

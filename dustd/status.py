@@ -157,11 +157,7 @@ def words(status: Status | None, pid: int | None, now: datetime) -> str:
     lines += ["", "Watched folders:", *(line for folder in status.progress.folders for line in _folder(folder))]
     counts = ", ".join(f"{count} {kind}" for kind, count in status.frames.items() if count)
     lines += ["", f"Frames since the start: {counts or 'none'}"]
-    lines += [
-        f"  {each.at[11:19]}  {each.name}: {each.status}, {each.corrected} of {each.spots} spots corrected, "
-        f"{each.seconds:.1f} s"
-        for each in status.last_frames
-    ]
+    lines += [f"  {each.at[11:19]}  {each.name}: {_outcome(each)}" for each in status.last_frames]
     lines += [f"  {each.body_id}: {each.frames}, the last at {each.last_at[11:19]}" for each in status.bodies]
     if status.reminders:
         lines += ["", f"Reminders: {status.reminders}"]
@@ -222,6 +218,12 @@ def _folder(folder: FolderState) -> list[str]:
         lines += [f"    paused{again}: {folder.paused.path}: {folder.paused.problem}", f"    -> {folder.paused.remedy}"]
     lines += [f"    cannot be read: {path} -> give dustd's user read permission" for path in folder.unreadable[:SHOWN]]
     return lines
+
+
+def _outcome(frame: FrameState) -> str:
+    if frame.status == "failed":
+        return "failed"
+    return f"{frame.status}, {frame.corrected} of {frame.spots} spots corrected, {frame.seconds:.1f} s"
 
 
 def _troubles(troubles: Sequence[Trouble], total: int) -> list[str]:
