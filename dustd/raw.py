@@ -51,6 +51,7 @@ _SPACES: dict[ColourSpace, tuple[rawpy.ColorSpace, tuple[float, float]]] = {
 }
 _MOST_GAIN = 1000.0  # between colours; no light asks for more, only a damaged file
 _LARGE_JPEG_BYTES = 512 << 10
+_RW2 = b"IIU\0"
 _COPY_AGAIN = "Left untouched; copy it again from the card and clean it again"
 
 
@@ -152,6 +153,8 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
     levels = np.asarray(libraw.black_level_per_channel, np.float32)
     if kind == "linear":
         black = levels[:3].copy()
+    if kind == "bayer" and _begins_with(path, _RW2):
+        fill_dead(raw[visible[0] : visible[0] + visible[2], visible[1] : visible[1] + visible[3]])
     elif kind == "mono":
         black = levels[:1].reshape(1, 1).copy()
     else:
@@ -178,6 +181,31 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
 def _crop(sizes: rawpy.ImageSizes) -> tuple[int, int, int, int] | None:
     """Find the part that the camera's own pictures show, None unless it lies within the visible area."""
     top, left = sizes.crop_top_margin - sizes.top_margin, sizes.crop_left_margin - sizes.left_margin
+def _begins_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
+
+
+def fill_dead(mosaic: np.ndarray) -> None:
+    """Fill the zeros of a Bayer mosaic, in place, with the mean of what is not zero 2 px around, of the same colour.
+
+    Panasonic marks dead pixels so. LibRaw does the same when it develops the camera's file (`remove_zeroes`), but not
+    when it develops a DNG, where they would show as black dots. Zeros in more than 1 % of a frame are something else.
+    """
+    if mosaic.size - np.count_nonzero(mosaic) > mosaic.size // 100:
+        return
+    rows, columns = np.nonzero(mosaic == 0)
+    total, count = np.zeros(len(rows)), np.zeros(len(rows))
+    for down, right in np.ndindex(3, 3):
+        y, x = rows + 2 * (down - 1), columns + 2 * (right - 1)
+        inside = (y >= 0) & (y < mosaic.shape[0]) & (x >= 0) & (x < mosaic.shape[1])
+        near = np.zeros(len(rows))
+        near[inside] = mosaic[y[inside], x[inside]]
+        total += near
+        count += near > 0
+    mosaic[rows, columns] = total / np.maximum(count, 1)
+
+
     height, width = sizes.crop_height, sizes.crop_width
     inside = 0 <= top <= sizes.height - height and 0 <= left <= sizes.width - width
     return (top, left, height, width) if inside and min(height, width) > 0 else None

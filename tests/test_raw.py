@@ -9,7 +9,7 @@ from dustd.dng import encode_dng
 from dustd.errors import FrameError
 from dustd.frame import Camera
 from dustd.metadata import SourceMetadata
-from dustd.raw import open_raw
+from dustd.raw import fill_dead, open_raw
 from dustd.virtual import frame_of
 
 
@@ -75,3 +75,17 @@ def test_a_monochrome_sensor_develops_into_a_grey_picture_of_three_channels(tmp_
         picture = opened.develop(opened.frame.raw, half_size=False)
     assert picture.shape == (720, 1000, 3)
     assert np.array_equal(picture[..., 0], picture[..., 2])
+
+
+def test_dead_pixels_are_filled_from_their_own_colour():
+    mosaic = np.tile(np.array([[100, 200], [300, 400]], np.uint16), (12, 12))
+    whole = mosaic.copy()
+    mosaic[[0, 5, 5, 23], [0, 4, 6, 23]] = 0  # corners, and two that are each other's neighbours
+    fill_dead(mosaic)
+    assert np.array_equal(mosaic, whole)
+
+
+def test_a_frame_without_light_stays_black():
+    mosaic = np.zeros((8, 8), np.uint16)
+    fill_dead(mosaic)
+    assert not mosaic.any()
