@@ -3,13 +3,23 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint clean-venv
+.PHONY: demo test soak soak-long fuzz lint clean-venv
 
 demo: .venv/demo-ready
 	$(BIN)/dustd demo demo-out
 
 test: .venv/test-ready
 	$(BIN)/python -m pytest
+
+# The daemon against a randomised studio with kills and faults (docs/unattended.md); root adds the faults of disks.
+soak: .venv/test-ready
+	$(BIN)/python -m tests.soak.soak
+
+soak-long: .venv/test-ready
+	$(BIN)/python -m tests.soak.soak --frames 5000 --minutes 90 --seed 2
+
+fuzz: .venv/test-ready
+	$(BIN)/python -m tests.soak.fuzz --keep fuzz-kept 2>fuzz.log
 
 lint: .venv/test-ready
 	$(BIN)/python -m pip install -q -c constraints.txt ruff

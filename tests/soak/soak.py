@@ -256,7 +256,6 @@ def _rename(campaign: Campaign, old: Path, new: Path) -> None:
         for each in campaign.landed:
             if each.path.is_relative_to(old):
                 each.path = new / each.path.relative_to(old)
-                each.stranger = None
 
 
 def drain(campaign: Campaign, limit_s: float = DRAIN_S) -> float:

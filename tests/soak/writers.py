@@ -94,9 +94,9 @@ def land(folder: Path, out: Path, number: int, rng: random.Random) -> list[Lande
         _insist(lambda: rng.choice(WAYS)(path, shot.data, rng))
         return [landed, Landed(path=jpeg, sha256=_sha256(b"\xff\xd8\xff\xd9"), fate="nothing")]
     if kind == "stranger":
-        out.mkdir(parents=True, exist_ok=True)
         landed.stranger = out / f"{path.stem}.dng"
-        landed.stranger.write_bytes(b"somebody else's")
+        _insist(lambda: out.mkdir(parents=True, exist_ok=True))
+        _insist(lambda: landed.stranger.write_bytes(b"somebody else's"))
     if kind in ("link", "loop"):
         target = folder if kind == "loop" else elsewhere(folder)
         link = folder / (f"loop {number}" if kind == "loop" else f"link {number}.dng")
@@ -159,12 +159,12 @@ def _pour(path: Path, data: bytes, pieces: int, pause_s: Callable[[], float]) ->
 
 
 def _insist(write: Callable[[], object]) -> None:
-    """Try again while the folder is away."""
+    """Try again while the folder is away, or the disk that faults have struck."""
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
             write()
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)
