@@ -109,14 +109,13 @@ def open_raw(path: Path, camera: Camera) -> Iterator[OpenRaw]:
     Raises FrameError if it is no RAW, is damaged, cannot be read, or has a sensor layout that dustd does not handle.
     """
     _require_header(path)
-    try:
-        libraw = rawpy.imread(str(path))
-    except (rawpy.LibRawError, MemoryError, ValueError) as exc:
-        raise FrameError(f"LibRaw cannot decode it ({_words(exc)})", remedy=_COPY_AGAIN, path=path) from exc
-    with libraw:
+    with rawpy.RawPy() as libraw:
         try:
+            libraw.open_file(str(path))
+            _require_plausible_size(libraw.sizes, path)  # before LibRaw takes memory for it
+            libraw.unpack()
             frame = _frame(libraw, path, camera)
-        except rawpy.LibRawError as exc:
+        except (rawpy.LibRawError, MemoryError, ValueError) as exc:
             raise FrameError(f"LibRaw cannot decode it ({_words(exc)})", remedy=_COPY_AGAIN, path=path) from exc
         yield OpenRaw(frame, libraw)
 
@@ -135,6 +134,16 @@ def _require_header(path: Path) -> None:
         )
 
 
+def _require_plausible_size(sizes: rawpy.ImageSizes, path: Path) -> None:
+    size = path.stat().st_size
+    if size * LEAST_BITS_DIVISOR < sizes.height * sizes.width:
+        raise FrameError(
+            f"its {size:,} bytes cannot hold a picture of {sizes.width}×{sizes.height} pixels",
+            remedy=_COPY_AGAIN,
+            path=path,
+        )
+
+
 def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
     """Copy what decoding produced into a Frame."""
     sizes = libraw.sizes
@@ -142,19 +151,13 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
     visible = (sizes.top_margin, sizes.left_margin, sizes.height, sizes.width)
     if image is None or min(sizes.height, sizes.width) < 16:
         raise FrameError("it holds no picture that dustd can read", remedy=_COPY_AGAIN, path=path)
-    if path.stat().st_size * LEAST_BITS_DIVISOR < sizes.height * sizes.width:
-        raise FrameError(
-            f"its {path.stat().st_size:,} bytes cannot hold a picture of {sizes.width}×{sizes.height} pixels",
-            remedy=_COPY_AGAIN,
-            path=path,
-        )
     kind, cfa = _layout(libraw, path)
     raw = np.array(image[..., :3] if kind == "linear" else image, dtype=np.uint16, order="C")
+    if kind == "bayer" and _begins_with(path, _RW2):
+        fill_dead(raw[visible[0] : visible[0] + visible[2], visible[1] : visible[1] + visible[3]])
     levels = np.asarray(libraw.black_level_per_channel, np.float32)
     if kind == "linear":
         black = levels[:3].copy()
-    if kind == "bayer" and _begins_with(path, _RW2):
-        fill_dead(raw[visible[0] : visible[0] + visible[2], visible[1] : visible[1] + visible[3]])
     elif kind == "mono":
         black = levels[:1].reshape(1, 1).copy()
     else:
@@ -178,9 +181,6 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
     )
 
 
-def _crop(sizes: rawpy.ImageSizes) -> tuple[int, int, int, int] | None:
-    """Find the part that the camera's own pictures show, None unless it lies within the visible area."""
-    top, left = sizes.crop_top_margin - sizes.top_margin, sizes.crop_left_margin - sizes.left_margin
 def _begins_with(path: Path, magic: bytes) -> bool:
     with path.open("rb") as file:
         return file.read(len(magic)) == magic
@@ -206,6 +206,9 @@ def fill_dead(mosaic: np.ndarray) -> None:
     mosaic[rows, columns] = total / np.maximum(count, 1)
 
 
+def _crop(sizes: rawpy.ImageSizes) -> tuple[int, int, int, int] | None:
+    """Find the part that the camera's own pictures show, None unless it lies within the visible area."""
+    top, left = sizes.crop_top_margin - sizes.top_margin, sizes.crop_left_margin - sizes.left_margin
     height, width = sizes.crop_height, sizes.crop_width
     inside = 0 <= top <= sizes.height - height and 0 <= left <= sizes.width - width
     return (top, left, height, width) if inside and min(height, width) > 0 else None
