@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -32,6 +32,7 @@ CORNERED = 0.03  # slope of ln(light) per pixel from which a block has structure
 TEXTURED = (0.06, 0.12)  # standard deviations in ln(light) between which a patch gets structure of its own
 REPEATS = 0.8  # correlation from which a block shows the same thing in the same place
 PATCH = 4  # half width in thumbnail pixels of the surroundings compared
+KEPT = 256  # frames of which what was worked out is kept: some 50 MB
 INDEPENDENCE_FLOOR = 0.05  # facts §4: w in [.05, 1]
 
 
@@ -51,6 +52,15 @@ class Evidence:
     cell_px: int
     limits_shape: tuple[int, int]
     limits: bytes = field(repr=False)
+
+
+class _Grid(NamedTuple):
+    """The pixels of a thumbnail: squares of *scene_px* of a frame of *width* × *height* px, *shape* of them."""
+
+    width: int
+    height: int
+    scene_px: int
+    shape: tuple[int, int]
 
 
 def look(overview: np.ndarray, step: int) -> Evidence:
@@ -103,27 +113,37 @@ def similarities(a: Evidence, others: Sequence[Evidence], x: float, y: float, sp
     Structure decides where there is some: its correlation in place. Where both are plain but for their shading, which
     the lens alone makes alike, they are the same if they are equally bright, unless the rest of the frame shows that
     the camera moved; if it shows that the camera stood still, a change of light alone does not make them different.
+    Structure in one direction only, such as a horizon, looks the same to a camera that moved along it: there, too, the
+    rest of the frame is asked.
     When in doubt the answer is "the same": a frame too few costs one more sighting, a frame too many a real detail.
     """
     rows, columns, keep = _surroundings(a.scene_shape, x / a.scene_px - 0.5, y / a.scene_px - 0.5, spot_px / a.scene_px)
     if keep.sum() < PATCH or not others:  # the spot covers all there is
         return np.ones(len(others))
+    grid = _grid(a)
     # Of each frame, *a* first: ln(light) and its detail; (n + 1, 2, pixels).
-    patches = np.stack([_pictures(each, a)[:, rows, columns] for each in (a, *others)])[..., keep]
+    patches = np.stack([_pictures(each, grid)[:, rows, columns] for each in (a, *others)])[..., keep]
     means = patches.sum(axis=-1) / patches.shape[-1]
     patches -= means[..., None]
     squares = np.einsum("fpi,fpi->fp", patches, patches)
     # Structure varies, and does so without the shading as well; a plain patch beside an edge has "detail" from there.
     varies = np.sqrt(squares.min(axis=-1) / patches.shape[-1])
     structure = np.maximum(varies[0], varies[1:])
-    norm = np.sqrt(squares[0, 0] * squares[1:, 0])
-    correlation = patches[1:, 0] @ patches[0, 0] / np.where(norm > 0, norm, np.inf)
+    # A correlation that asks for the same contrast, too, and with and without the shading: neither a hill nor another
+    # paper sweep is the fall-off of a lamp that runs like it.
+    power = (squares[0] + squares[1:]) / 2
+    products = np.einsum("pi,fpi->fp", patches[0], patches[1:])
+    correlation = (products / np.where(power > 0, power, np.inf)).min(axis=-1)
     fixed, moved, exposure = np.array([_camera(a, b) for b in others]).T
     # 15 % of light: more than the codes' rounding and flicker; 50 %: what moved lamps do but a new subject exceeds.
     difference = (np.abs(means[0, 0] - means[1:, 0] - exposure)) / (0.15 + 0.35 * fixed)
     plain = np.exp(-(difference**2)) * (1.0 - moved)
+    slopes = np.stack([_slopes(each, grid)[:, rows, columns] for each in (a, *others)])[..., keep]
+    steep = _flatter(slopes.mean(axis=-1))
+    straight = 1.0 - _ramp(np.maximum(steep[0], steep[1:]), CORNERED / 2, CORNERED)
+    repeated = _ramp(correlation, 0.5, 0.9) * (1.0 - moved * straight)
     textured = _ramp(structure, *TEXTURED)
-    return textured * _ramp(correlation, 0.5, 0.9) + (1.0 - textured) * plain
+    return textured * repeated + (1.0 - textured) * plain
 
 
 def to_dict(evidence: Evidence) -> dict[str, Any]:
@@ -177,7 +197,7 @@ def _squares(image: np.ndarray, side: int) -> np.ndarray:
     return padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, side * side)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=KEPT)
 def _scene(evidence: Evidence) -> np.ndarray:
     """Decode the thumbnail to ln(light), float32, up to a constant."""
     codes = np.frombuffer(evidence.scene, np.uint8).reshape(evidence.scene_shape)
@@ -186,60 +206,84 @@ def _scene(evidence: Evidence) -> np.ndarray:
     return scene
 
 
-def _aligned(evidence: Evidence, like: Evidence) -> np.ndarray:
+def _grid(evidence: Evidence) -> _Grid:
+    return _Grid(evidence.width, evidence.height, evidence.scene_px, evidence.scene_shape)
+
+
+def _aligned(evidence: Evidence, grid: _Grid) -> np.ndarray:
     """Decode the thumbnail on the grid of another frame of the body, centre on centre (crop modes)."""
     scene = _scene(evidence)
-    if (evidence.width, evidence.height, evidence.scene_px) == (like.width, like.height, like.scene_px):
+    if _grid(evidence)[:3] == grid[:3]:
         return scene
-    scale = evidence.scene_px / like.scene_px
+    scale = evidence.scene_px / grid.scene_px
 
     def shift(own: int, other: int) -> float:
-        return (other - own) / 2 / like.scene_px + scale / 2 - 0.5
+        return (other - own) / 2 / grid.scene_px + scale / 2 - 0.5
 
-    to_like = np.float32(
-        [[scale, 0, shift(evidence.width, like.width)], [0, scale, shift(evidence.height, like.height)]]
-    )
-    rows, columns = like.scene_shape
-    return cv2.warpAffine(scene, to_like, (columns, rows), borderMode=cv2.BORDER_REPLICATE)
+    onto = np.float32([[scale, 0, shift(evidence.width, grid.width)], [0, scale, shift(evidence.height, grid.height)]])
+    rows, columns = grid.shape
+    return cv2.warpAffine(scene, onto, (columns, rows), borderMode=cv2.BORDER_REPLICATE)
 
 
-@lru_cache(maxsize=256)
-def _pictures(evidence: Evidence, like: Evidence) -> np.ndarray:
-    """Give a thumbnail on another's grid, ln(light), and the same without shading: (2, rows, columns) float32.
+# What follows is asked again for every frame that comes after, hence by grid and kept.
+@lru_cache(maxsize=KEPT)
+def _pictures(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Give a thumbnail on a grid, ln(light), and the same without shading: (2, rows, columns) float32.
 
     Shading (vignetting, lamps) repeats whatever the camera sees.
     """
-    scene = _aligned(evidence, like)
+    scene = _aligned(evidence, grid)
     return np.stack((scene, scene - cv2.GaussianBlur(scene, (0, 0), 4.0)))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=KEPT)
+def _slopes(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Give the products of the slopes of the detail, across², down², across·down: (3, rows, columns) float32."""
+    down, right = np.gradient(_pictures(evidence, grid)[1])
+    return np.stack((right * right, down * down, right * down))
+
+
+@lru_cache(maxsize=KEPT)
+def _cornered(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Measure per block how steep ln(light) is in its flatter direction, rms per thumbnail pixel: (rows, columns).
+
+    Along a straight edge, such as a horizon, a moved camera sees the same; only structure in two directions tells.
+    """
+    means = np.stack([_squares(product, BLOCK).mean(axis=-1) for product in _slopes(evidence, grid)], axis=-1)
+    return _flatter(means)
+
+
+def _flatter(means: np.ndarray) -> np.ndarray:
+    """Give the rms slope in the flatter direction from the means of `_slopes`, (…, 3)."""
+    xx, yy, xy = np.moveaxis(means, -1, 0)
+    return np.sqrt(np.maximum((xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2), 0.0))
+
+
+@lru_cache(maxsize=KEPT)
+def _blocks(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Give the detail in blocks, each with mean 0 and norm 1 (0 where nothing varies): (rows, columns, BLOCK²)."""
+    blocks = _squares(_pictures(evidence, grid)[1], BLOCK)
+    blocks = blocks - blocks.mean(axis=-1, keepdims=True)
+    norm = np.sqrt((blocks * blocks).sum(axis=-1, keepdims=True))
+    return blocks / np.where(norm > 0, norm, np.inf)
+
+
+@lru_cache(maxsize=KEPT)
 def _camera(a: Evidence, b: Evidence) -> tuple[float, float, float]:
     """Say whether the camera stood still or moved between two frames (each 0..1), and how far ln(exposure) differs.
 
     Structure that repeats in place, in a tenth to four tenths of the blocks that have some, means a fixed camera;
     structure all over the frame of which nothing repeats means a moved one. With little structure neither is known.
     """
-    exposure = float(np.median(_scene(a) - _pictures(b, a)[0]))
-    telling = np.maximum(_cornered(a, a), _cornered(b, a)) > CORNERED
+    grid = _grid(a)
+    exposure = float(np.median(_scene(a) - _pictures(b, grid)[0]))
+    telling = np.maximum(_cornered(a, grid), _cornered(b, grid)) > CORNERED
     if telling.sum() < 4:
         return 0.0, 0.0, exposure
-    repeats = _correlations(*(_squares(_pictures(each, a)[1], BLOCK)[telling] for each in (a, b))) > REPEATS
+    repeats = (_blocks(a, grid)[telling] * _blocks(b, grid)[telling]).sum(axis=-1) > REPEATS
     staying = float(repeats.mean())
     moved = _ramp(float(telling.mean()), 0.2, 0.5) * (1.0 - _ramp(staying, 0.0, 0.2))
     return float(_ramp(staying, 0.1, 0.4)), float(moved), exposure
-
-
-@lru_cache(maxsize=256)
-def _cornered(evidence: Evidence, like: Evidence) -> np.ndarray:
-    """Measure per block how steep ln(light) is in its flatter direction, rms per thumbnail pixel: (rows, columns).
-
-    Along a straight edge, such as a horizon, a moved camera sees the same; only structure in two directions tells.
-    """
-    down, right = np.gradient(_pictures(evidence, like)[1])
-    xx, yy, xy = (_squares(product, BLOCK).mean(axis=-1) for product in (right * right, down * down, right * down))
-    weaker = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
-    return np.sqrt(np.maximum(weaker, 0.0))
 
 
 def _surroundings(shape: tuple[int, int], column: float, row: float, spot: float) -> tuple[slice, slice, np.ndarray]:
@@ -251,13 +295,6 @@ def _surroundings(shape: tuple[int, int], column: float, row: float, spot: float
     columns = slice(max(0, round(column) - reach), min(width, round(column) + reach + 1))
     across, down = np.arange(columns.start, columns.stop) - column, np.arange(rows.start, rows.stop) - row
     return rows, columns, across**2 + down[:, None] ** 2 > (spot / 2 + 1.0) ** 2
-
-
-def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Correlate along the last axis; 0 where one does not vary."""
-    a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
-    norm = np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
-    return (a * b).sum(axis=-1) / np.where(norm > 0, norm, np.inf)
 
 
 def _ramp(value: Any, low: float, high: float) -> Any:

@@ -92,6 +92,31 @@ def test_the_same_shading_does_not_make_two_scenes_alike_when_all_else_changed()
     assert independence(*frames, 420 * STEP, 140 * STEP, 30) > 0.8
 
 
+def with_horizon(light):
+    """The scene with a band of sky above sea laid over it, a straight edge between the two."""
+    light = light.copy()
+    light[90:140], light[140:190] = 0.5, 0.2
+    return light
+
+
+def test_a_horizon_alone_does_not_make_two_scenes_alike_when_all_else_changed():
+    frames = [look(noisy(with_horizon(landscape(seed)), seed), STEP) for seed in (6, 7)]
+    assert independence(*frames, 1900, 125 * STEP, 30) > 0.8
+
+
+def test_a_horizon_is_the_same_where_nothing_says_that_the_camera_moved():
+    calm = np.full((HEIGHT, WIDTH), 0.5, np.float32)
+    frames = [look(noisy(with_horizon(calm), seed), STEP) for seed in (6, 7)]
+    assert independence(*frames, 1900, 125 * STEP, 30) < 0.1
+
+
+def test_structure_of_another_contrast_is_not_the_same():
+    slope = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :] ** 3 * np.ones((HEIGHT, 1), np.float32)
+    bumps = 0.2 * np.exp(0.5 * np.sin(40 * slope))
+    deep, shallow = (look((bumps / 0.2) ** power * np.float32(0.2), STEP) for power in (3.0, 0.6))
+    assert independence(deep, shallow, 2600, 1200, 30) > 0.6
+
+
 def test_a_plain_patch_beside_an_edge_is_not_taken_for_structure():
     frame = np.full((HEIGHT, WIDTH), 0.5, np.float32)
     frame[180:] = landscape(3)[180:]
