@@ -42,13 +42,15 @@ INDEPENDENT = 0.5  # weight from which a frame counts as an independent one
 # .05, in generated and in drawn sessions alike, and what weighs so little must not add up.
 PARTLY_INDEPENDENT = 0.25
 FRAMES_TO_CONFIRM = 2
-WEAK_FRAME = 0.5  # our choice: what a sighting below the evidence score counts among those frames
+# Our choice: what a sighting below the evidence score counts among those frames, unless place, depth and width make it
+# so much likelier to be the particle's than not (natural logarithm: one in a thousand).
+WEAK_FRAME, PLAIN_GAIN = 0.5, math.log(1000)
 HIT_RATE = 0.25  # our choice (LSST .7 of visits): sightings per eligible frame without which nothing is confirmed
 FALSE_PER_PX2 = 0.1e-6  # false spots: .1 per megapixel at the evidence score
 SPOTS_PER_PX2 = 0.44e-6  # dust at which a calibrated score is the probability that it is dust (`dustd.model`)
 TYPICAL_DETECTION = 0.6  # Pd of such dust on average: recall at .05 to .1 false spots per megapixel (model.yaml)
 PROVES_NOTHING = 0.3  # Pd below which a miss does not count
-UNBELIEVABLE = 0.05  # our choice: Pd below which a spot is not taken for the particle showing
+UNBELIEVABLE = 0.05  # our choice: Pd below which no suspicion begins, and no lens is judged by what shows
 FORGOTTEN = -4.0  # our choice: a suspicion never confirmed and contradicted this far (p < .02) leaves the map
 STRENGTH_RATIO = 5.0  # our choice: measured strengths of one particle agree within this factor, however badly
 # How far ln E of one particle differs between frames, and that of any two spots: the first agrees to within .5 (facts).
@@ -131,7 +133,7 @@ def match(
     where = np.array([(at.x, at.y, at.radius_px + at.radial_px) for at in (predictions[p.id] for p in particles)])
     seen = np.array([(spot.x, spot.y) for spot in spots])
     near = np.hypot(*(seen[:, None, :] - where[None, :, :2]).transpose(2, 0, 1)) <= where[:, 2]
-    crowd = _crowd(spots, view)
+    crowd = crowd_of(spots, view)
     pairs = []
     for index, number in np.argwhere(near).tolist():
         spot, particle = spots[index], particles[number]
@@ -156,9 +158,10 @@ def reconcile(spots: Sequence[Spot], state: State, view: View, thresholds: Thres
     body = align(spots, state, view)
     predictions = {particle.id: predict(particle, view, body) for particle in state.particles}
     matched = match(spots, state.particles, predictions, view)
-    crowd = _crowd(spots, view)
+    crowd = crowd_of(spots, view)
     return tuple(
-        _decided(spot, matched.get(index), predictions, view, thresholds, crowd) for index, spot in enumerate(spots)
+        _decided(spot, matched.get(index), predictions, view, thresholds, body, crowd)
+        for index, spot in enumerate(spots)
     )
 
 
@@ -173,7 +176,7 @@ def observe(state: State, view: View, spots: Sequence[Spot]) -> State:
     matched = match(spots, state.particles, predictions, view)
     spot_of = {particle.id: spots[index] for index, particle in matched.items()}
     noticed = cleaning.step(state.cleaning, state.particles, predictions, spot_of.keys(), view)
-    crowd = _crowd(spots, view)
+    crowd = crowd_of(spots, view)
     updated = [_updated(p, predictions[p.id], spot_of.get(p.id), view, body, crowd) for p in state.particles]
     kept = [particle for particle in updated if _worth_keeping(particle)]
     born = [
@@ -184,6 +187,11 @@ def observe(state: State, view: View, spots: Sequence[Spot]) -> State:
     together = frozenset(particle.id for particle in born) | spot_of.keys()
     particles = _merged([*placed, *(_placed(particle, learnt) for particle in born)], together, learnt)
     return State(particles=tuple(sorted(particles, key=lambda particle: particle.id)), optics=learnt, cleaning=noticed)
+
+
+def confirms(particle: Particle, at: Prediction, spot: Spot, view: View, body: BodyOptics, crowd: float) -> bool:
+    """Ask whether a spot at its place confirms a suspicion; *crowd* as `crowd_of` gives it."""
+    return _updated(particle, at, spot, view, body, crowd).confirmed
 
 
 def after_cleaning(state: State) -> State:
@@ -211,7 +219,7 @@ def _updated(
         proves = at.p_visible >= PROVES_NOTHING and at.attenuation is not None
         return _missed(particle, at, view) if proves else particle
     gain = _hit(particle, at, spot, view, crowd)
-    return _seen(particle, at, spot, gain, view, body) if at.p_visible >= UNBELIEVABLE and gain > 0 else particle
+    return _seen(particle, at, spot, gain, view, body) if gain > 0 else particle
 
 
 def _seen(particle: Particle, at: Prediction, spot: Spot, gain: float, view: View, body: BodyOptics) -> Particle:
@@ -222,12 +230,13 @@ def _seen(particle: Particle, at: Prediction, spot: Spot, gain: float, view: Vie
     independent = weight >= PARTLY_INDEPENDENT
     sightings = particle.sightings
     if independent:
-        sightings = (*sightings, replace(_sighting(spot, view), independence=weight))[-SCENES_KEPT:]
+        worth = 1.0 if spot.score >= view.evidence_score or gain >= PLAIN_GAIN else WEAK_FRAME
+        sightings = (*sightings, replace(_sighting(spot, view), independence=weight, worth=worth))[-SCENES_KEPT:]
     surroundings = sum(_frames_worth(each) for each in sightings)
     ceiling = LOG_ODDS_MAX if surroundings >= FRAMES_TO_CONFIRM else max(ONE_SCENE_MAX, particle.log_odds)
     log_odds = min(particle.log_odds + weight * gain, ceiling)
     often_enough = particle.frames_seen + 1 >= HIT_RATE * (particle.frames_eligible + 1)
-    sure = sum(_frames_worth(each) * (1.0 if each.score >= view.evidence_score else WEAK_FRAME) for each in sightings)
+    sure = sum(_frames_worth(each) * each.worth for each in sightings)
     seen = replace(
         particle,
         log_odds=log_odds,
@@ -279,11 +288,11 @@ def _hit(particle: Particle, at: Prediction, spot: Spot, view: View, crowd: floa
     if at.p_visible <= 0:
         return -math.inf
     place = at.log_density(spot.x, spot.y) - math.log(crowd)
-    found = math.log(max(spot.score, 1e-3) * at.p_visible / TYPICAL_DETECTION)
+    found = math.log(max(spot.score, 1e-4) * at.p_visible / TYPICAL_DETECTION)
     return found + place + _agreement(particle, at, spot, view)
 
 
-def _crowd(spots: Sequence[Spot], view: View) -> float:
+def crowd_of(spots: Sequence[Spot], view: View) -> float:
     """Say how thick spots lie that could be taken for any particle, per px²: as dust does, or more in a frame full."""
     return max(SPOTS_PER_PX2, sum(_speaks(spot, view) for spot in spots) / (view.width * view.height))
 
@@ -420,7 +429,7 @@ def _strength(attenuation: float, diameter_px: float, f_number: float | None, bl
 def _strength_residual(spot: Spot, particle: Particle, view: View) -> float:
     """Compare a spot's strength with the particle's: ln(E of the frame / E of the map)."""
     strength = _strength(spot.attenuation, spot.diameter_px, view.f_number, particle.blur_constant)
-    return math.log(strength / particle.strength_px2) if strength > 0 else math.inf
+    return math.log(strength) - math.log(particle.strength_px2) if strength > 0 else math.inf
 
 
 def _log_blurs(sightings: Iterable[Sighting]) -> list[float]:
@@ -534,7 +543,6 @@ def _sighting(spot: Spot, view: View) -> Sighting:
         f_number=view.f_number,
         focal_length_mm=view.focal_length_mm,
         lens=view.lens,
-        score=spot.score,
     )
 
 
@@ -549,6 +557,7 @@ def _decided(
     predictions: Mapping[str, Prediction],
     view: View,
     limits: Thresholds,
+    body: BodyOptics,
     crowd: float,
 ) -> Spot:
     """Apply the score limit that holds for this spot, and put the rule into words."""
@@ -561,10 +570,14 @@ def _decided(
     at = predictions[particle.id]
     # However unlikely the detector was to see it here: now that something is seen, whose is it?
     belief = particle.log_odds + _hit(particle, at, spot, view, crowd)
-    expected = particle.confirmed and belief >= math.log(limits.lone / max(1 - limits.lone, 1e-6))
+    believed = belief >= math.log(limits.lone / max(1 - limits.lone, 1e-6))
+    by_this = believed and not particle.confirmed and confirms(particle, at, spot, view, body, crowd)
+    expected = believed and (particle.confirmed or by_this)
     limit = min(limits.known, limits.lone) if expected else lone
     seen = f"seen in {particle.frames_seen} frame{'s' if particle.frames_seen != 1 else ''}"
-    if not particle.confirmed:
+    if by_this:
+        where = " where dust was suspected, which confirms it"
+    elif not particle.confirmed:
         where = ", not yet confirmed"
     elif expected:
         where = " where dust is known" + ("" if at.p_visible >= PROVES_NOTHING else ", hard to see as it is here")

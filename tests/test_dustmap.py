@@ -173,19 +173,28 @@ def test_an_unknown_aperture_makes_no_miss_but_may_make_a_sighting():
 def test_a_weak_sighting_speaks_as_far_as_its_score():
     before = fold([(scenes(1)[0], [spot()])])
     gains = []
-    for score in (0.05, 0.15, 0.9):
-        (after,) = observe(before, view(9, plain(0.7, 9)), [spot(score=score)]).particles
+    for score in (0.001, 0.01, 0.05, 0.9):
+        (after,) = observe(before, view(9, plain(0.7, 9)), [spot(x=3006, score=score)]).particles
         assert after.frames_seen == 2
-        assert after.confirmed == (score == 0.9)
+        assert after.confirmed == (score >= 0.05)
         gains.append(after.log_odds - before.particles[0].log_odds)
-    assert 0 < gains[0] <= gains[1] <= gains[2]
+    assert 0 < gains[0] <= gains[1] <= gains[2] <= gains[3]
+
+
+def test_a_weak_sighting_counts_as_a_frame_only_if_it_looks_just_like_the_particle():
+    before = fold([(scenes(1)[0], [spot()])])
+    confirmed = []
+    for depth in (0.2, 0.25, 0.5):
+        seen = [spot(x=3004, score=0.1, attenuation=depth)]
+        confirmed += [p.confirmed for p in observe(before, view(9, plain(0.7, 9)), seen).particles]
+    assert confirmed == [True, True, False]
 
 
 def test_two_weak_sightings_count_as_one_frame():
     state = fold([(scenes(1)[0], [spot()])])
     confirmed = []
     for each in scenes(4)[1:3]:
-        state = observe(state, each, [spot(score=0.1)])
+        state = observe(state, each, [spot(x=3008, score=0.02)])
         confirmed.append(state.particles[0].confirmed)
     assert confirmed == [False, True]
 
@@ -314,13 +323,24 @@ def test_a_known_particle_lowers_the_limit_and_says_so():
     assert (elsewhere.wanted, elsewhere.reason) == (False, "score 0.20 below 0.63 and not known: left alone")
 
 
-def test_a_suspicion_does_not_lower_the_limit():
-    particles = fold([(each, [spot()]) for each in scenes(1)])
-    (weak,) = reconcile([spot(score=0.31)], particles, scenes(2)[1], LIMITS)
+def test_a_suspicion_that_stays_one_does_not_lower_the_limit():
+    light = plain(0.4)
+    particles = fold([(view(1, light), [spot()])])
+    (weak,) = reconcile([spot(score=0.31)], particles, view(2, light, noise=2), LIMITS)
     assert (weak.wanted, weak.reason) == (
         False,
         "seen in 1 frame; score 0.31 below 0.63, not yet confirmed: left alone",
     )
+
+
+def test_a_spot_that_confirms_a_suspicion_counts_as_known_at_once_and_says_so():
+    before = fold([(scenes(1)[0], [spot()])])
+    (weak,) = reconcile([spot(score=0.31)], before, scenes(2)[1], LIMITS)
+    assert (weak.wanted, weak.reason) == (
+        True,
+        "seen in 1 frame; score 0.31 ≥ 0.20 where dust was suspected, which confirms it",
+    )
+    assert observe(before, scenes(2)[1], [weak]).particles[0].confirmed
 
 
 def test_dust_that_cannot_show_at_this_aperture_does_not_lower_the_limit():
@@ -345,9 +365,9 @@ def test_what_is_seen_where_known_dust_is_hard_to_see_is_taken_for_it():
     assert "does not look like this" in deeper.reason
 
 
-def test_a_suspicion_that_is_hard_to_see_lowers_no_limit():
+def test_a_suspicion_that_is_hard_to_see_lowers_no_limit_for_what_looks_otherwise():
     state = fold([(scenes(1)[0], [spot()])])
-    assert not reconcile([spot(score=0.31)], state, view(9, busy()), LIMITS)[0].wanted
+    assert not reconcile([spot(x=3010, score=0.31, attenuation=0.4)], state, view(9, busy()), LIMITS)[0].wanted
 
 
 def busy(seed=1):

@@ -114,6 +114,38 @@ def test_only_particles_that_may_show_are_looked_for():
     assert again(unknown, particle(unknown)) == ()
 
 
+def test_dust_is_looked_for_where_the_coarse_limits_say_that_nothing_shows():
+    frame = frame_with(0.02)
+    seen = view_in(frame)
+    limits = bytes([evidence.BLIND]) * len(seen.evidence.limits)
+    blind = dataclasses.replace(seen, evidence=dataclasses.replace(seen.evidence, limits=limits))
+    (spot,) = look_again(frame, (), State(particles=(particle(frame),)), blind, 0.8)
+    assert spot.wanted
+
+
+def test_an_edge_near_by_does_not_hide_dust():
+    plain = frame_with(0.03)
+    raw = plain.raw.copy()
+    raw[:, 290:] = BLACK + (raw[:, 290:] - BLACK) // 4
+    seen = look(dataclasses.replace(plain, raw=raw), dataclasses.replace(HERE, attenuation=0.03), radius_px=11)
+    assert seen.snr > LEAST_SNR
+    assert seen.shadow.attenuation == pytest.approx(0.03, rel=0.3)
+
+
+def test_something_much_deeper_is_not_taken_for_the_dust_that_is_known():
+    assert again(frame_with(0.3), particle(frame_with(0.3), attenuation=0.02)) == ()
+
+
+def test_a_suspicion_that_the_light_confirms_is_corrected_at_once():
+    frame = frame_with(0.02)
+    elsewhere = view_in(frame_with(0.02, texture=0.5, seed=7)).evidence
+    suspected = particle(frame, confirmed=False, log_odds=1.3, frames_seen=1)
+    sighting = dataclasses.replace(suspected.sightings[0], scene=Scene(frame_id="elsewhere", evidence=elsewhere))
+    (spot,) = again(frame, dataclasses.replace(suspected, sightings=(sighting,)))
+    assert spot.wanted
+    assert spot.reason.endswith("σ, which confirms it")
+
+
 def test_a_suspicion_is_followed_but_not_corrected():
     frame = frame_with(0.02)
     (spot,) = again(frame, particle(frame, confirmed=False, log_odds=0.0))

@@ -41,6 +41,7 @@ def test_a_zoom_is_expected_to_behave_like_its_nearest_focal_length():
 
 
 @given(st.floats(4, 1200))
+@settings(deadline=None)
 def test_a_focal_length_lies_within_3_percent_of_its_bin(focal_length_mm):
     assert focal_bin_mm(focal_length_mm) == pytest.approx(focal_length_mm, rel=0.03)
 

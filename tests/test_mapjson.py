@@ -77,7 +77,7 @@ def test_a_particle_from_before_places_were_kept_gets_those_of_its_sightings():
     for name in ("places", "remembered"):
         del old[name]
     for sighting in old["sightings"]:
-        del sighting["score"]
+        del sighting["worth"]
     particle = mapjson.decode_particle(old, mapjson.scenes(state))
     assert {(p.lens, p.focal_mm) for p in particle.places} == {(p.lens, p.focal_mm) for p in state.particles[0].places}
 
