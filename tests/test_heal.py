@@ -19,8 +19,7 @@ from dustd.frame import Camera, Frame
 from dustd.heal import EDGE_PX, Healing, healing, not_at
 from dustd.images import orient
 from dustd.measure import EDGE_SHARE, Shadow
-from dustd.metadata import SourceMetadata, read_camera
-from dustd.raw import open_raw
+from dustd.metadata import SourceMetadata
 from dustd.spot import Spot
 
 DUST = [(120.3, 90.7, 20, 0.3), (250.0, 180.0, 44, 0.25), (390.2, 230.4, 16, 0.5)]
@@ -264,15 +263,14 @@ def rawtherapee(source, target, home):
     return ["rawtherapee-cli", "-Y", "-n", "-o", target, "-d", "-s", "-c", source]
 
 
-def rendered(program, frame, folder, edit=None):
+def rendered(program, frame, folder, *, edit=False):
     """What *program* makes of the frame, as grey light turned back to the sensor's orientation."""
     folder.mkdir()
     source, target = folder / "SHOT.DNG", folder / "shown.png"
     preview = np.full((HEIGHT // 2, WIDTH // 2, 3), 128, np.uint8)
     source.write_bytes(encode_dng(frame, frame.raw, SourceMetadata(), preview_rgb=preview, original_name="SHOT.DNG"))
-    if edit is not None:
-        with open_raw(source, read_camera(source)) as opened:
-            chosen = healing(opened.frame, spots_of())
+    if edit:
+        chosen = healing(replace(shot(frame.kind, dusty=False), camera=frame.camera), spots_of())
         suffix, module = (".xmp", darktable_xmp) if program is darktable else (".pp3", rawtherapee_pp3)
         (folder / ("SHOT.DNG" + suffix)).write_bytes(module.new_sidecar(chosen)[0])
     command = program(source, target, folder)
