@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from dustd import ledger, sidecar, status
 from dustd.child import Daemon
+from dustd.errors import SurroundingsError
 from tests.soak import seeds
 from tests.soak.audit import Studio, audit, counts
 from tests.soak.fuzz import STAND_IN
@@ -70,6 +71,7 @@ class Campaign:
     rng: random.Random
     disks: bool
     daemon: Daemon | None = None
+    up: bool = False
     lives: list[tuple[float, Path, int]] = field(default_factory=list)  # start, log, files that waited
     landed: list[Landed] = field(default_factory=list)
     faults: collections.Counter = field(default_factory=collections.Counter)
@@ -91,8 +93,18 @@ class Campaign:
         log = self.home / "state" / f"log-{len(self.lives):03d}.json"
         waiting = len(unfinished(self))
         self.lives.append((time.time(), log, waiting))
+        self.up = False
         self.daemon = Daemon(self.home / "config.yaml", log)
         self.daemon.__enter__()
+
+    def listen(self) -> None:
+        """Hear what the daemon says; if it has ended by itself, note that and start it anew."""
+        try:
+            self.up = "READY=1" in self.daemon.hear() or self.up
+        except SurroundingsError as error:
+            self.troubles.append(str(error))
+            self.daemon.__exit__()
+            self.start()
 
     def kill(self) -> None:
         """End it without warning."""
@@ -194,9 +206,16 @@ def strike(campaign: Campaign, until: Callable[[], bool]) -> None:
         fault = faults.pop()
         fault(campaign)
         campaign.faults[fault.__name__] += 1
-        wake = time.monotonic() + campaign.rng.uniform(0.5, 1.5) * FAULT_EVERY_S
-        while time.monotonic() < wake and not until():
-            campaign.daemon.hear()
+        _rest(campaign, until)
+
+
+def _rest(campaign: Campaign, until: Callable[[], bool]) -> None:
+    """Let the daemon work for a while; one that was started anew mostly until it is up, so that work goes on."""
+    up = campaign.up or campaign.rng.random() < 0.3
+    wake = time.monotonic() + campaign.rng.uniform(0.5, 1.5) * FAULT_EVERY_S
+    while (time.monotonic() < wake or not up) and not until():
+        campaign.listen()
+        up = up or campaign.up
 
 
 # --- the studio ------------------------------------------------------------------------------------------------------
@@ -263,7 +282,7 @@ def drain(campaign: Campaign, limit_s: float = DRAIN_S) -> float:
     began = moved = time.monotonic()
     left = None
     while now_left := len(unfinished(campaign)):
-        campaign.daemon.hear()
+        campaign.listen()
         if now_left != left:
             left, moved = now_left, time.monotonic()
         if time.monotonic() - moved > limit_s:
@@ -298,7 +317,7 @@ def resumed(campaign: Campaign, frames: int) -> tuple[float, float, bool]:
     campaign.start()
     start, log, _ = campaign.lives[-1]
     while not _frames_begun(log):
-        campaign.daemon.hear()
+        campaign.listen()
     computed_s = _computed_s(campaign.daemon.pid)
     drain(campaign)
     ready = [(at, path) for at, path in _frames_begun(log) if path.parent == folder]
@@ -414,7 +433,6 @@ def run(frames: int, minutes: float, seed: int, keep: Path | None) -> int:
         campaign = Campaign(home=home, rng=random.Random(seed), disks=disks)
         began = time.monotonic()
         campaign.start()
-        campaign.daemon.wait_until_ready()
         writer = threading.Thread(target=shoot, args=(campaign, frames, 30 * minutes, bar))
         writer.start()
         strike(campaign, until=lambda: not writer.is_alive())
