@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dustd import example, files, ledger, sidecar
+from dustd import edits, example, files, ledger, sidecar
 from dustd.config import Config, OutputSettings
 from dustd.darkroom import Darkroom
 from dustd.errors import FrameError, UsageError
@@ -63,7 +63,7 @@ def reject(
     darkroom.decode(original, camera)
     try:
         if changed:
-            record = _rewrite(record, found, set(changed), darkroom, settings.output, store, undo=undo)
+            record = _rewrite(record, found, original, set(changed), darkroom, settings.output, store, undo=undo)
         counted = store.judge(record)
         ids = {spot.id for spot in asked}
         for spot in record.spots:
@@ -141,6 +141,7 @@ def _asked(record: Record, spot_ids: Collection[int], path: Path) -> list[Spot]:
 def _rewrite(
     record: Record,
     path: Path,
+    original: Path,
     changed: set[int],
     darkroom: Darkroom,
     output: OutputSettings,
@@ -148,7 +149,10 @@ def _rewrite(
     *,
     undo: bool,
 ) -> Record:
-    """Write cleaned file and sidecar with the verdicts in, and tell the map, under one claim."""
+    """Write cleaned file, edits and sidecar with the verdicts in, and tell the map, under one claim.
+
+    Of the edits those are written anew that are wholly dustd's; heals that were merged into somebody's file stay there.
+    """
     picture = next((each for each in record.outputs if each.kind in PICTURES), None)
     if picture is not None and files.sha256_file(path.parent / picture.path) != picture.sha256:
         _require_claimed(path, path.parent / picture.path)
@@ -161,12 +165,20 @@ def _rewrite(
     record = replace(record, spots=spots, status=status)
     settings = dataclasses.replace(output, format=picture.kind) if picture is not None else output
     image = darkroom.encode(settings) if picture is not None else None
-    with files.claim(path, image or b"") as claimed:
+    programs = tuple(each.program for each in record.edits if each.result == "written")
+    healing = darkroom.healing(spots) if programs else None
+    drafts = edits.draft(original, healing, programs) if healing is not None else ()
+    with files.claim(path, image or b"", *(each.data for each in drafts if each.data)) as claimed:
         ours = ledger.vouched(path) | claimed
         if image is not None and picture is not None:
             files.publish(path.parent / picture.path, image, ours=ours)
             new = Output(kind=picture.kind, path=picture.path, sha256=hashlib.sha256(image).hexdigest())
             record = replace(record, outputs=tuple(new if each == picture else each for each in record.outputs))
+        if healing is not None:
+            edited, own = edits.publish(drafts, healing, output, path.parent, ours)
+            others = tuple(each for each in record.outputs if each.kind not in programs)
+            kept = tuple(each for each in record.edits if each.program not in programs)
+            record = replace(record, outputs=others + own, edits=kept + edited)
         files.publish(path, sidecar.encode(record), ours=ours)
         store.judge(record)
     return record

@@ -319,6 +319,20 @@ def test_a_developed_picture_is_developed_anew(shoot, detector, kind):
     assert shoot.record.outputs[0].kind == kind
 
 
+def test_the_edit_of_a_raw_developer_loses_the_heal_and_gets_it_back(shoot, detector):
+    with shoot.store() as store:
+        shoot.clean(detector, store, edits=("darktable",))
+    edit = shoot.source.with_name("SHOT.DNG.xmp")
+    before, (heals,) = edit.read_bytes(), [each.heals for each in shoot.record.edits]
+    number = shoot.corrected()[0]
+    shoot.reject(number)
+    assert [each.heals for each in shoot.record.edits] == [heals - 1]
+    assert edit.read_bytes() != before
+    assert {each.kind: each.sha256 for each in shoot.record.outputs}["darktable"] == files.sha256_file(edit)
+    shoot.reject(number, undo=True)
+    assert edit.read_bytes() == before
+
+
 # --- examples for training ------------------------------------------------------------------------------------------
 
 
