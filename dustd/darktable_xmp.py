@@ -86,6 +86,9 @@ def merged(existing: bytes, healing: Healing) -> tuple[bytes, int]:
         (int(step.get(_name("multi_priority"), 0)) for step in steps if step.get(_name("operation")) == "retouch"),
         default=-1,
     )
+    order = described.attributes.get(_name("iop_order_list"))
+    if priority and not order:  # darktable 4.2.1 passes over a second instance that no list places
+        raise ValueError("it holds retouching already, beside which darktable would not show dustd's")
     edits = [
         xmpedit.with_attribute(existing, described, "darktable:history_end", str(number + 1)),
         xmpedit.appended(existing, history, _step(ids, number, priority)),
@@ -95,8 +98,7 @@ def merged(existing: bytes, healing: Healing) -> tuple[bytes, int]:
     else:
         start = described.child(_name("history")).start
         edits.append((start, start, _MASKS.format(masks=added).lstrip() + "\n   "))
-    order = described.attributes.get(_name("iop_order_list"))
-    if order and priority:
+    if priority:
         edits.append(
             xmpedit.with_attribute(existing, described, "darktable:iop_order_list", _with_instance(order, priority))
         )

@@ -202,6 +202,12 @@ def test_merging_adds_an_instance_and_keeps_the_users_own(sky):
     assert darktable_xmp.merged(data, sky) == (data, 0)
 
 
+def test_a_second_instance_that_darktable_would_not_show_is_not_added(sky):
+    own = replace(sky, heals=(replace(sky.heals[0], x=40.0, y=40.0),))
+    with pytest.raises(ValueError, match="retouching already"):
+        darktable_xmp.merged(darktable_xmp.new_sidecar(own)[0], sky)
+
+
 def test_undone_steps_are_not_brought_back(sky):
     existing = darktable_xmp.new_sidecar(sky)[0].replace(b'history_end="1"', b'history_end="0"')
     with pytest.raises(ValueError, match="undone"):
