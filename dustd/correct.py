@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from dustd import optics
 from dustd.divide import bend_of, divide, log_transmission, nearly_grey, tints_of
 from dustd.frame import Frame
 from dustd.measure import (
@@ -38,8 +39,9 @@ UNSURE = 0.35  # largest standard error of the attenuation, as a share of it, fo
 # For shadows that the map does not know: how much likelier (natural log) the data must be with the shadow than without,
 # and by how many times its squared relative error a depth found so is too large, as dark-looking places are chosen.
 CLEAR, FLATTERED = 6.0, 4.0
-# Least width of such a shadow's edge, against that of an opaque speck that takes as much light: a more translucent one
-# is larger and its edge wider. Of 224 grains all had .6 and more, of 8 sharp details taken for dust 5 had less.
+# Least width of such a shadow's edge, against that of an opaque speck that takes as much light (a more translucent one
+# is larger and its edge wider) or, above OPAQUE, against the blur. Of 224 grains all had .6 and more, of 8 sharp
+# details taken for dust 5 had less.
 HARDEST_EDGE = 0.5
 SHAPELESS = 0.03  # what a soft disc is wrong by at best, as a share of the depth: grains are irregular
 PLACED = 0.05  # how far off a spot is measured at worst, in diameters
@@ -92,7 +94,7 @@ def _treat(work: Frame, spot: Spot, known: KnownShadow | None, others: Sequence[
     if shadow is None:
         return "left", "left alone: no loss of light can be measured here"
     contrast = float(patch.log[patch.known & ~hole(patch, shadow, SKIRT)].std())
-    doubt = _doubt(shadow, known)
+    doubt = _doubt(shadow, known, _narrowest_blur_px(work))
     if doubt:
         return "left", f"left alone: {doubt}"
     if known is None:
@@ -134,7 +136,15 @@ def _start(spot: Spot, known: KnownShadow | None) -> Shadow:
     return replace(expected, x=expected.x + share * (spot.x - expected.x), y=expected.y + share * (spot.y - expected.y))
 
 
-def _doubt(shadow: Shadow, known: KnownShadow | None) -> str | None:
+def _narrowest_blur_px(frame: Frame) -> float:
+    """Say how narrow the blur can be at this frame's aperture, behind the thinnest stack; 0 where that is not known."""
+    camera = frame.camera
+    if not camera.f_number:
+        return 0.0
+    return optics.STACK_RANGE[0] * optics.blur_px(camera.f_number, optics.blur_constant_px(camera.pixel_pitch_um))
+
+
+def _doubt(shadow: Shadow, known: KnownShadow | None, narrowest_blur_px: float) -> str | None:
     """Say why the fitted shadow is not to be trusted, None if it is."""
     hidden = "the picture's own structure hides how much light was lost"
     error = math.hypot((OVERSURE if known else 1) * shadow.error, SHAPELESS * shadow.attenuation)
@@ -146,8 +156,11 @@ def _doubt(shadow: Shadow, known: KnownShadow | None) -> str | None:
         return hidden if unsure else None
     if unsure or shadow.gain < CLEAR:
         return hidden
-    softest = EDGE_OF_SPECK * math.sqrt(shadow.attenuation) * shadow.diameter_px
-    if shadow.attenuation <= OPAQUE and shadow.ramp_px < HARDEST_EDGE * softest:
+    if shadow.attenuation <= OPAQUE:
+        edge_px = EDGE_OF_SPECK * math.sqrt(shadow.attenuation) * shadow.diameter_px
+    else:  # it may be wider than its blur, which is the edge then
+        edge_px = min(narrowest_blur_px, shadow.diameter_px)
+    if shadow.ramp_px < HARDEST_EDGE * edge_px:
         return "its edge is too sharp for dust on the sensor"
     return None
 
