@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from dustd import config, files, ledger, sidecar, station, status
+from dustd import cli, config, files, ledger, sidecar, station, status
 from dustd.errors import FrameError, ModelError, UnreadableError
 from dustd.frame import Camera
+from dustd.lock import only_one
 from dustd.reload import ConfigFile
 from dustd.sidecar import Problem, Record, Source
 from dustd.store import Store
@@ -108,7 +109,7 @@ class Running:
         file = ConfigFile(self.yaml)
         settings = config.load(self.yaml)
         thread = threading.Thread(target=work)
-        with Store.open(settings.map.store) as store:
+        with only_one(settings.map.state_folder), Store.open(settings.map.store) as store:
             self.pipeline = Pipeline(store, settings)
             thread.start()
             station.serve(settings, self.pipeline, file=file, load_model=self.load_model)
@@ -270,8 +271,6 @@ def test_a_frame_that_cannot_be_read_waits_is_listed_and_holds_up_nobody(running
 
 
 def test_a_retry_is_a_missing_sidecar_and_a_signal(running, capsys):
-    from dustd import cli
-
     running.shoot("a.nef", "bad")
     running.shoot("b.nef", "bad")
 
@@ -284,12 +283,25 @@ def test_a_retry_is_a_missing_sidecar_and_a_signal(running, capsys):
         running.wait(lambda state: counted("clean", 1)(state) and state.failed_total == 1)
 
     running.run(steps)
-    assert "1 failed frame is tried again" in capsys.readouterr().out
+    assert "1 failed frame is tried again now" in capsys.readouterr().out
+
+
+def test_status_answers_even_if_the_configuration_is_broken_and_tells_whether_dustd_lives(running, capsys):
+    def steps():
+        running.yaml.write_text(QUICK + "folders: [{path: shoot}]\nsensitivty: 1\n")
+        running.wait(lambda state: state.config_problem)
+        assert cli.main(["status", "-c", str(running.yaml)]) == 0
+        assert cli.main(["status", "-c", str(running.yaml), "--json"]) == 0
+
+    running.run(steps)
+    said = capsys.readouterr().out
+    assert f"dustd runs (process {os.getpid()})" in said and "unknown key" in said
+    assert json.JSONDecoder().raw_decode(said, said.index("\n{") + 1)[0]["running"] is True
+    assert cli.main(["status", "-c", str(running.yaml)]) == 1
+    assert "it was stopped at" in capsys.readouterr().out
 
 
 def test_a_retry_of_what_is_not_watched_says_so(running, capsys):
-    from dustd import cli
-
     assert cli.main(["retry", "-c", str(running.yaml), "/elsewhere.nef"]) == 2
     assert "no watched folder" in capsys.readouterr().err
 
