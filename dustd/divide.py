@@ -14,8 +14,9 @@ from dustd.measure import OVERSURE, Shadow, filtered, hole, radial_frequency, wh
 from dustd.patch import Patch, colours, fill
 from dustd.retouch import SKIRT, box, skirt, write
 
-LEN = 0.25
-BEND = 0.06  # how far the true shadow may leave the soft disc: standard deviation, as a share of its depth
+# How far the true shadow leaves the soft disc: standard deviation, as a share of its depth (irregular grains: .03; .35
+# would follow texture, 3 dB worse on it), and over what length, in widths of its edge.
+BEND, BEND_LENGTH = 0.06, 0.25
 TINT_SPREAD = 0.05  # of one colour's depth, as a share of it: grains are nearly grey (facts §7)
 
 
@@ -85,7 +86,7 @@ def bend_of(patch: Patch, shadow: Shadow, weights: np.ndarray) -> np.ndarray:
     zero. Conjugate gradients on (1 + Q M W H W M Q) u = Q M W H r, W the whitener, Q the field's root spectrum.
     """
     depth = -np.log1p(-shadow.attenuation)
-    length = max(LEN * shadow.ramp_px, shadow.diameter_px * LEN / 4, 2.0) / patch.step
+    length = max(BEND_LENGTH * shadow.ramp_px, BEND_LENGTH / 4 * shadow.diameter_px, 2.0) / patch.step
     spectrum = np.exp(-((np.pi * length * radial_frequency(patch.log.shape)) ** 2))
     root = (BEND * depth * np.sqrt(spectrum / spectrum.mean())).astype(np.float32)
     window = skirt(shadow, patch.xs, patch.ys).astype(np.float32)
