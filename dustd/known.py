@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from dustd.dustmap import SPOTS_PER_PX2, State, align, confirms, crowd_of
+from dustd.dustmap import SPOTS_PER_PX2, UNBELIEVABLE, State, align, confirms, crowd_of
 from dustd.frame import Frame
 from dustd.lenses import BodyOptics
 from dustd.measure import DIAMETER_LIMITS_PX, EDGE_OF_SPECK, EDGE_SHARE, KnownShadow, Shadow, filtered, hole, whitener
@@ -165,6 +165,8 @@ def look_again(frame: Frame, spots: Sequence[Spot], state: State, view: View, li
             continue
         at = predict(particle, view, body)
         if at.attenuation is None or at.p_visible <= 0:
+            continue
+        if at.p_visible < UNBELIEVABLE and at.radial_px > at.radius_px:  # busy ground and a lens not yet known
             continue
         radial_px = (at.radial_px * at.outwards[0], at.radial_px * at.outwards[1])
         apart = _apart(circles, at)

@@ -123,6 +123,19 @@ def test_dust_is_looked_for_where_the_coarse_limits_say_that_nothing_shows():
     assert spot.wanted
 
 
+def test_where_little_shows_a_lens_that_is_not_known_yet_is_not_searched_for_dust():
+    frame = frame_with(0.02)
+    seen = view_in(frame)
+    limits = bytes([evidence.BLIND]) * len(seen.evidence.limits)
+    blind = dataclasses.replace(seen, evidence=dataclasses.replace(seen.evidence, limits=limits))
+    far = particle(frame, places=(dataclasses.replace(particle(frame).places[0], mx=180.0),))
+    other = dataclasses.replace(blind, lens="90 mm", width=20_000, height=20_000)
+    assert predict(far, other, State().optics).radial_px < predict(far, other, State().optics).radius_px
+    farther = particle(frame, places=(dataclasses.replace(particle(frame).places[0], mx=9000.0),))
+    assert predict(farther, other, State().optics).radial_px > predict(farther, other, State().optics).radius_px
+    assert look_again(frame, (), State(particles=(farther,)), other, 0.8) == ()
+
+
 def test_an_edge_near_by_does_not_hide_dust():
     plain = frame_with(0.03)
     raw = plain.raw.copy()

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from sessions import Shot, Take, looked_at, specks_of, taken
+from sessions import TELE, WIDE, Shot, Take, looked_at, specks_of, taken
 
 from dustd import evidence, stackfile
 from dustd.config import OutputSettings
@@ -25,6 +25,7 @@ from dustd.verdict import MAP_SLACK_PX
 from dustd.virtual import Lens, VirtualBody, frame_of, place_px
 
 SENSITIVITY = 50.0
+NO_VERDICTS = Path("no such frame.dustd.json")  # where a person's would stand
 
 
 class Looker:
@@ -82,7 +83,7 @@ def play(takes: Sequence[Take], looker: Looker) -> Iterator[Step]:
             frame = frame_of(shot.exposure)
             body_id = frame.camera.body_id
             before = store.state(body_id, frame.camera.taken_at)
-            judged = pipeline._judge(frame, looker.seen(shot), SENSITIVITY)
+            judged = pipeline._judge(frame, looker.seen(shot), SENSITIVITY, NO_VERDICTS)
             spots = correct(frame, judged.spots, judged.known).spots
             record = Record(
                 source=Source(name=f"{take.session}-{take.number:03d}", size=0, sha256="", mtime_ns=0),
@@ -128,7 +129,7 @@ def alone(shot: Shot, looker: Looker) -> tuple[Spot, ...]:
             output=OutputSettings(),
             sensitivity_of=lambda *_: SENSITIVITY,
         )
-        spots = pipeline._judge(frame, looker.seen(shot), SENSITIVITY).spots
+        spots = pipeline._judge(frame, looker.seen(shot), SENSITIVITY, NO_VERDICTS).spots
     return correct(frame, tuple(replace(spot, wanted=True) for spot in spots)).spots
 
 
@@ -142,8 +143,13 @@ def place_of(particle: Particle, step: Step, *, lens: Lens | None = None) -> tup
 
 
 def grain_of(particle: Particle, step: Step, bodies: Sequence[VirtualBody]) -> int | None:
-    """Name the grain that a particle is, of all that *bodies* ever bore; None if it is none of them."""
-    return grain_at(place_of(particle, step), step.shot.take.lens, bodies)
+    """Name the grain that a particle is, of all that *bodies* ever bore; None if it is none of them.
+
+    It is judged by where a lens shows it that has shown it before: where another would is not its identity.
+    """
+    names = {place.lens for place in particle.places}
+    lens = next((lens for lens in (step.shot.take.lens, WIDE, TELE) if lens.name in names), step.shot.take.lens)
+    return grain_at(place_of(particle, step, lens=lens), lens, bodies)
 
 
 def grain_at(place: tuple[float, float], lens: Lens, bodies: Sequence[VirtualBody]) -> int | None:
