@@ -19,7 +19,7 @@ EVIDENCE_SCORE = 0.2  # score at which false spots are .1 per megapixel, for mod
 # .98, .95, 1.5). Whatever the texture, spots below some 2 % are hard to find there: of those of 1 to 2 % a quarter was.
 BEST_DETECTION, HALF_CLEARNESS, CLEARNESS_POWER = 0.95, 0.95, 1.8
 FAINT = 0.02
-# Of shadows in generated frames of which the limits say that they could hardly be seen (clearness below .25), 4 in 100
+# Of shadows in generated frames of which the limits say that they could hardly be seen (clearness below .25), 5 in 100
 # were listed (bench_map, table 5): the limits are those of cells several spots wide.
 HIDDEN_DETECTION = 0.03
 # Standard deviations of a measured place that make the match radius; our choice: of 330 spots in generated frames 95 %
