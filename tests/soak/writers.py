@@ -150,7 +150,7 @@ def _longest(number: int) -> str:
 
 
 def _pour(path: Path, data: bytes, pieces: int, pause_s: Callable[[], float]) -> None:
-    size = -(-len(data) // pieces)
+    size = max(1, -(-len(data) // pieces))
     with path.open("wb") as file:
         for start in range(0, len(data), size):
             file.write(data[start : start + size])
