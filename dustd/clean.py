@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from dustd import files, walk
-from dustd.errors import DustdError, FrameError, SurroundingsError, UsageError
+from dustd.errors import DustdError, FrameError, SurroundingsError, UnreadableError, UsageError
 from dustd.frame import Camera
 from dustd.history import wall_time
 from dustd.integrity import holds_samples
@@ -77,7 +77,7 @@ def clean_all(jobs: Iterable[Job], pipeline: Pipeline, output: Path) -> Iterator
     for job in jobs:
         files.make_output_folder(job.out_folder, output)
         try:
-            record = pipeline.process(job.source, job.out_folder)
+            record = _process(pipeline, job)
         except SurroundingsError:
             raise
         except DustdError as error:
@@ -88,6 +88,15 @@ def clean_all(jobs: Iterable[Job], pipeline: Pipeline, output: Path) -> Iterator
             remedy = "Please report it with the log; the original is untouched"
             record = _fail(pipeline, job, FrameError(problem, remedy=remedy, path=job.source))
         yield record
+
+
+def _process(pipeline: Pipeline, job: Job) -> Record:
+    """Clean a frame, at the second try where it could not be read at the first."""
+    try:
+        return pipeline.process(job.source, job.out_folder)
+    except UnreadableError as error:
+        log.info("frame_tried_again", frame=job.source.name, problem=error.problem)
+        return pipeline.process(job.source, job.out_folder)
 
 
 def _fail(pipeline: Pipeline, job: Job, error: DustdError) -> Record:

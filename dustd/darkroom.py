@@ -145,7 +145,8 @@ class Darkroom:
         """Give the frame a second chance: where memory is short, the system ends the process, whatever it works on."""
         if self._source not in self._suspects:
             self._suspects.add(self._source)
-            return UnreadableError(problem, remedy="dustd tries it once more by itself", path=self._source)
+            remedy = "Left untouched; if memory is short, close other programs"
+            return UnreadableError(problem, remedy=remedy, path=self._source)
         self._suspects.discard(self._source)
         remedy = "Left untouched; copy it again from the card, and if that does not help, please report it"
         return FrameError(problem, remedy=remedy, path=self._source)

@@ -65,7 +65,7 @@ def cannot_be_read(exc: OSError, path: Path) -> FrameError:
     if exc.errno in (errno.ENOENT, errno.ENOTDIR):
         return FrameError("the file is gone", remedy="Nothing to do if it was moved on purpose", path=path)
     if exc.errno not in _OF_CONTENT:
-        remedy = "Check the disk or share and the file's permissions; dustd tries again by itself"
+        remedy = "Check the disk or share and the file's permissions"
         return UnreadableError(f"it cannot be read ({exc.strerror})", remedy=remedy, path=path)
     remedy = "Copy it again from the card"
     return FrameError(f"it cannot be read ({exc.strerror or exc})", remedy=remedy, path=path)

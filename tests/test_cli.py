@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from dustd import cli, evidence, files, sidecar, verbs
-from dustd.errors import FrameError, ModelError, SurroundingsError
+from dustd.errors import FrameError, ModelError, SurroundingsError, UnreadableError
 from dustd.frame import Camera
 from dustd.sidecar import Problem, Record, Source
 from dustd.spot import Spot
@@ -41,7 +41,10 @@ def dustd(*words):
 
 
 class FakePipeline:
-    """Stands in for model and sensor: "broken" files fail, "full" ones meet a full disk, "odd" ones crash."""
+    """Stands in for model and sensor.
+
+    "broken" files fail, "shaky" ones once, "full" ones meet a full disk, "odd" ones crash.
+    """
 
     def __init__(self, sensitivity_of, output):
         self.sensitivity_of = sensitivity_of
@@ -53,6 +56,8 @@ class FakePipeline:
         self.seen.append((source, out_folder, self.sensitivity_of("Canon 1", source)))
         if "broken" in source.name:
             raise FrameError("it is cut short", remedy="Copy it again from the card", path=source)
+        if "shaky" in source.name and sum(seen == source for seen, *_ in self.seen) == 1:
+            raise UnreadableError("it cannot be read", remedy="Check the share", path=source)
         if "full" in source.name:
             raise SurroundingsError("the disk is full", remedy="Free some space")
         if "odd" in source.name:
@@ -202,6 +207,12 @@ def test_clean_mirrors_a_folder_and_ends_with_0(shoot, pipelines, tmp_path, caps
     assert (tmp_path / "new/out/deep/b.NEF.dustd.json").exists()
     assert [source.name for source, *_ in pipelines[0].seen] == ["a.CR3", "b.NEF"]
     assert "2 without dust, 0 failed" in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_read_at_once_gets_a_second_try(shoot, pipelines, tmp_path):
+    folder = shoot("shaky.CR3")
+    assert dustd("clean", folder, "-o", tmp_path / "out") == 0
+    assert [source.name for source, *_ in pipelines[0].seen] == ["shaky.CR3", "shaky.CR3"]
 
 
 def test_named_files_are_taken_whatever_their_suffix_and_only_once(shoot, pipelines, tmp_path):
