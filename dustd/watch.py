@@ -9,6 +9,7 @@ import contextlib
 import os
 import queue
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,9 @@ class Watch:
         self._seen: dict[WatchedFolder, _Identity | None] = {}  # None while it is missing
 
     def __enter__(self) -> "Watch":
+        # Said whenever a folder appears with folders in it, in the thread that reads events: where warnings raise,
+        # that thread would end, and with it all events.
+        warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
         self._observer.start()
         return self
 

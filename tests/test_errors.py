@@ -12,7 +12,7 @@ def test_what_can_pass_is_waited_for(number):
     exc = OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
     error = cannot_be_read(exc, Path("/shoot/a.nef"))
     assert type(error) is UnreadableError
-    assert exc.strerror in error.problem and "tries again" in error.remedy
+    assert exc.strerror in error.problem and "permissions" in error.remedy
 
 
 @pytest.mark.parametrize(

@@ -281,12 +281,13 @@ def test_after_a_cleaning_no_ghost_is_corrected_a_survivor_is_back_at_once_and_n
     assert all(p.remembered and not p.confirmed for p in state.particles)
     each = view(10, LANDSCAPES[10])
     at = predict(state.particles[0], each, state.optics)
-    ghost = Spot(
-        id=0, x=at.x, y=at.y, diameter_px=at.diameter_px, edge_px=8, attenuation=at.attenuation, score=LIMITS.known
+    survivor = Spot(
+        id=1, x=at.x, y=at.y, diameter_px=at.diameter_px, edge_px=8, attenuation=at.attenuation, score=0.9
     )
-    assert not reconcile([ghost], state, each, LIMITS)[0].wanted
-    survivor = replace(ghost, id=1, score=0.9)
-    new = replace(ghost, id=2, x=at.x + 400 if at.x < WIDTH / 2 else at.x - 400, score=0.9)
+    beside = replace(survivor, x=at.x + 16, score=LIMITS.known)
+    unlike = replace(survivor, x=at.x + 8, attenuation=at.attenuation / 4, score=LIMITS.known)
+    assert not any(reconcile([ghost], state, each, LIMITS)[0].wanted for ghost in (beside, unlike))
+    new = replace(survivor, id=2, x=at.x + 400 if at.x < WIDTH / 2 else at.x - 400)
     after = observe(state, each, [survivor, new])
     assert [p.id for p in after.particles if p.confirmed] == [state.particles[0].id]
     assert len([p for p in after.particles if not p.remembered]) == 1
