@@ -1,8 +1,8 @@
 """Watching folders: when the operating system spoke of which path.
 
-The only module that knows watchdog. Its thread does nothing but put (folder, path, time) on a queue. Events are a
-hint to look, never the truth: they get lost in overflows, between mkdir and the new watch, and on shares there are
-none at all; so the daemon scans as well.
+The only module that knows watchdog. Its threads do nothing but put (folder, path, time) on a queue. Events are a
+hint to look, never the truth: they get lost in overflows, between mkdir and the new watch, with a thread that dies,
+and on shares there are none at all; so the daemon scans as well.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.api import ObservedWatch
+from watchdog.observers.api import BaseObserver
 
 from dustd.walk import is_candidate, is_network
 
@@ -52,27 +52,26 @@ Event = tuple[WatchedFolder | None, Path, float]  # None: nothing happened, only
 class Watch:
     """The operating system's events of several folders, as one queue.
 
-    Folders may be missing, come and go: `refresh` notices. *clock* stamps each event where it arrives.
+    Folders may be missing, come and go: `refresh` notices. *clock* stamps each event where it arrives. Each folder has
+    an observer of its own, because a dead thread cannot be seen from outside and only a new observer has a new one.
     """
 
     def __init__(self, folders: Sequence[WatchedFolder], clock: Callable[[], float] = time.monotonic) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._folders = tuple(folders)
         self._clock = clock
-        self._observer = Observer()
-        self._watches: dict[WatchedFolder, ObservedWatch] = {}
+        self._observers: dict[WatchedFolder, BaseObserver] = {}
         self._seen: dict[WatchedFolder, _Identity | None] = {}  # None while it is missing
 
     def __enter__(self) -> "Watch":
         # Said whenever a folder appears with folders in it, in the thread that reads events: where warnings raise,
         # that thread would end, and with it all events.
         warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
-        self._observer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._observer.stop()
-        self._observer.join()
+        for folder in tuple(self._observers):
+            self.release(folder)
 
     def refresh(self) -> tuple[WatchedFolder, ...]:
         """Watch what has (re)appeared, let go what has gone; return the folders that need a scan now."""
@@ -87,10 +86,9 @@ class Watch:
     def release(self, folder: WatchedFolder) -> None:
         """Let go of a folder; if it is still one of those to watch, the next refresh watches it anew."""
         self._seen.pop(folder, None)
-        watch = self._watches.pop(folder, None)
-        if watch is not None:
-            with contextlib.suppress(KeyError, OSError):
-                self._observer.unschedule(watch)
+        observer = self._observers.pop(folder, None)
+        if observer is not None:
+            _end(observer)
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -103,12 +101,12 @@ class Watch:
 
     def has_events(self, folder: WatchedFolder) -> bool:
         """Tell whether events can be expected; if not, only scans find anything."""
-        return folder in self._watches
+        return folder in self._observers
 
     def _refresh(self, folder: WatchedFolder) -> bool:
         identity = _identity(folder.path)
         known = folder in self._seen
-        broken = folder in self._watches and not self._is_alive(self._watches[folder])
+        broken = folder in self._observers and not _is_alive(self._observers[folder])
         if known and identity == self._seen[folder] and not broken:
             return False
         self.release(folder)
@@ -117,25 +115,22 @@ class Watch:
             log.warning("folder_missing", folder=str(folder.path), remedy="connect or create it; dustd waits for it")
             return False
         self._schedule(folder)
-        log.info("folder_watched", folder=str(folder.path), events=folder in self._watches)
+        log.info("folder_watched", folder=str(folder.path), events=folder in self._observers)
         return True
 
     def _schedule(self, folder: WatchedFolder) -> None:
         if is_network(real := folder.path.resolve()):
             return
-        handler = _Handler(folder, real, self, self._clock)
         try:
-            self._watches[folder] = self._observer.schedule(handler, str(real), recursive=True, event_filter=_EVENTS)
+            self._observers[folder] = _begin(_Handler(folder, real, self, self._clock), real)
         except OSError as exc:
             log.warning(
                 "no_events",
                 folder=str(folder.path),
                 problem=str(exc),
-                remedy="dustd scans it instead; if a limit was reached, raise fs.inotify.max_user_watches",
+                remedy="dustd scans it instead; if a limit was reached, raise fs.inotify.max_user_watches "
+                "or fs.inotify.max_user_instances",
             )
-
-    def _is_alive(self, watch: ObservedWatch) -> bool:
-        return any(emitter.watch == watch and emitter.is_alive() for emitter in self._observer.emitters)
 
 
 class _Handler(FileSystemEventHandler):
@@ -162,6 +157,30 @@ class _Handler(FileSystemEventHandler):
             return
         if event.is_directory or is_candidate(path, self._folder.path, self._watch.outputs):
             self._watch.events.put((self._folder, path, self._clock()))
+
+
+def _begin(handler: FileSystemEventHandler, folder: Path) -> BaseObserver:
+    """Start to watch *folder* with everything below it. Raises OSError."""
+    observer = Observer()
+    try:
+        observer.schedule(handler, str(folder), recursive=True, event_filter=_EVENTS)
+        observer.start()
+    except OSError:
+        _end(observer)
+        raise
+    return observer
+
+
+def _end(observer: BaseObserver) -> None:
+    with contextlib.suppress(OSError):
+        observer.stop()
+    with contextlib.suppress(RuntimeError):  # it was never started
+        observer.join()
+
+
+def _is_alive(observer: BaseObserver) -> bool:
+    """Tell of the threads that can be asked; of the one that reads, only missing events tell."""
+    return observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
 
 
 def _identity(path: Path) -> _Identity | None:

@@ -1,11 +1,14 @@
 """Real files in real folders; every wait ends as soon as the event is there, and has a generous limit."""
 
+import errno
 import os
 import queue
 import shutil
+import threading
 import time
 
 import pytest
+from watchdog.observers import Observer
 
 from dustd.watch import Watch, WatchedFolder
 
@@ -132,3 +135,47 @@ def test_a_watched_link_to_a_folder_works_and_keeps_its_name(tmp_path):
         watching.refresh()
         (tmp_path / "real" / "IMG_1.NEF").write_bytes(b"raw")
         paths_until(watching, tmp_path / "link" / "IMG_1.NEF")
+
+
+dies = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+def die(*_):
+    raise RuntimeError("as a bug or an unhandled error would end this thread")
+
+
+@dies
+def test_a_folder_watched_anew_is_heard_though_the_thread_that_reads_events_has_died(watching, folder, monkeypatch):
+    inotify = pytest.importorskip("watchdog.observers.inotify")
+    reading = next(each for each in threading.enumerate() if isinstance(each, inotify.InotifyFD))
+    with monkeypatch.context() as broken:
+        broken.setattr(inotify.InotifyWatchGroup, "on_event", die)
+        (folder.path / "IMG_1.NEF").write_bytes(b"raw")
+        reading.join(LIMIT_S)
+    assert not reading.is_alive() and watching.refresh() == ()  # nobody can see it
+    watching.release(folder)  # as the daemon does when a search finds what no event spoke of
+    assert watching.refresh() == (folder,)
+    (folder.path / "IMG_2.NEF").write_bytes(b"raw")
+    paths_until(watching, folder.path / "IMG_2.NEF")
+
+
+@dies
+def test_the_death_of_the_thread_that_hands_events_out_is_noticed_at_once(watching, folder, monkeypatch):
+    handing_out = next(each for each in threading.enumerate() if isinstance(each, Observer))
+    with monkeypatch.context() as broken:
+        broken.setattr("dustd.watch._Handler.dispatch", die)
+        (folder.path / "IMG_1.NEF").write_bytes(b"raw")
+        handing_out.join(LIMIT_S)
+    assert watching.refresh() == (folder,)
+    (folder.path / "IMG_2.NEF").write_bytes(b"raw")
+    paths_until(watching, folder.path / "IMG_2.NEF")
+
+
+def test_without_room_for_another_watch_a_folder_is_only_searched(folder, monkeypatch):
+    def no_room(*_):
+        raise OSError(errno.EMFILE, "inotify instance limit reached")
+
+    monkeypatch.setattr("dustd.watch.Observer", no_room)
+    with Watch([folder]) as watching:
+        assert watching.refresh() == (folder,)
+        assert watching.is_present(folder) and not watching.has_events(folder)
