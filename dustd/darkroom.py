@@ -41,7 +41,8 @@ class Darkroom:
     """One frame at a time: `decode` puts it on the bench, `correct` and `encode` work on it. A context manager.
 
     All methods raise what the function of their name does, UnreadableError if the worker dies over a frame, FrameError
-    if it does so again or takes longer than *limit_s*, and SurroundingsError if no worker can be started.
+    if it does so again, takes longer than *limit_s* or more memory than a worker may (`dustd.worker`), and
+    SurroundingsError if no worker can be started.
     """
 
     def __init__(self, limit_s: float = LIMIT_S) -> None:
@@ -139,7 +140,7 @@ class Darkroom:
         if answer.kind is None:
             log.error("worker_met_an_unknown_error", traceback=answer.remedy)
             raise RuntimeError(answer.problem)
-        raise answer.kind(answer.problem, remedy=answer.remedy, path=answer.path)
+        raise answer.kind(answer.problem, remedy=answer.remedy, path=answer.path or self._source)
 
     def _blame(self, problem: str) -> FrameError:
         """Give the frame a second chance: where memory is short, the system ends the process, whatever it works on."""

@@ -52,6 +52,8 @@ _SPACES: dict[ColourSpace, tuple[rawpy.ColorSpace, tuple[float, float]]] = {
 _MOST_GAIN = 1000.0  # between colours; no light asks for more, only a damaged file
 _LARGE_JPEG_BYTES = 512 << 10
 _RW2 = b"IIU\0"
+# LibRaw takes memory it does not get for the overflow of its own list of what it has got.
+_OUT_OF_MEMORY = (rawpy.LibRawUnsufficientMemoryError, rawpy.LibRawMemPoolOverflowError)
 _COPY_AGAIN = "Left untouched; copy it again from the card and clean it again"
 
 
@@ -65,7 +67,8 @@ class OpenRaw:
     def develop(self, raw: np.ndarray, *, half_size: bool, bits: int = 8, space: ColourSpace = "srgb") -> np.ndarray:
         """Develop *raw* (like `frame.raw`) as the camera meant it, unrotated: (h, w, 3) uint8 or uint16 in *space*.
 
-        With *half_size* each 2×2 block gives one pixel, which is quick and good enough for a look.
+        With *half_size* each 2×2 block gives one pixel, which is quick and good enough for a look. Raises FrameError if
+        LibRaw cannot, MemoryError if it asks for more memory than there is or may be.
         """
         samples = self._libraw.raw_image
         if self.frame.kind == "linear":
@@ -85,6 +88,8 @@ class OpenRaw:
                 output_color=primaries,
                 gamma=curve,
             )
+        except _OUT_OF_MEMORY as exc:
+            raise MemoryError from exc
         except rawpy.LibRawError as exc:
             raise FrameError(f"LibRaw cannot develop it ({_words(exc)})", remedy=_COPY_AGAIN) from exc
         return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
@@ -106,7 +111,8 @@ class OpenRaw:
 def open_raw(path: Path, camera: Camera) -> Iterator[OpenRaw]:
     """Decode *path*; *camera* is what its metadata said.
 
-    Raises FrameError if it is no RAW, is damaged, cannot be read, or has a sensor layout that dustd does not handle.
+    Raises FrameError if it is no RAW, is damaged, cannot be read, or has a sensor layout that dustd does not handle;
+    MemoryError if it asks for more memory than there is or may be.
     """
     _require_header(path)
     with rawpy.RawPy() as libraw:
@@ -115,7 +121,9 @@ def open_raw(path: Path, camera: Camera) -> Iterator[OpenRaw]:
             _require_plausible_size(libraw.sizes, path)  # before LibRaw takes memory for it
             libraw.unpack()
             frame = _frame(libraw, path, camera)
-        except (rawpy.LibRawError, MemoryError, ValueError) as exc:
+        except _OUT_OF_MEMORY as exc:
+            raise MemoryError from exc
+        except (rawpy.LibRawError, ValueError) as exc:
             raise FrameError(f"LibRaw cannot decode it ({_words(exc)})", remedy=_COPY_AGAIN, path=path) from exc
         yield OpenRaw(frame, libraw)
 

@@ -1,7 +1,7 @@
 """The worker process: whatever LibRaw and strangers' files can do happens in here, and to one frame only.
 
 Started by `dustd.darkroom` as `python -m dustd.worker FD FD FD`, it answers calls (`dustd.wire`) until the
-daemon hangs up.
+daemon hangs up. Its memory is limited.
 One frame at a time lies on its bench: decoded, corrected, encoded. It holds no settings, no map and no model.
 """
 
@@ -9,6 +9,7 @@ import contextlib
 import faulthandler
 import os
 import pickle
+import resource
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from dustd import preview
@@ -37,6 +39,12 @@ from dustd.review import Exhibit, show
 from dustd.revise import revise
 from dustd.spot import Spot
 from dustd.wire import Failure, receive, send
+
+# Of the machine's memory, what this process may take: beyond, all programs would be swapped out for one frame. And what
+# is enough anywhere: developing takes 33 bytes a pixel (a DNG 10; measured, docs/outputs.md), so 16 GB do for 450
+# megapixels, three times what the largest sensors have.
+MEMORY_SHARE = 3 / 4
+ENOUGH_MEMORY_BYTES = 16 << 30
 
 
 class Bench:
@@ -140,6 +148,7 @@ def serve(line: Connection, memory: int) -> None:
         except Exception as exc:  # noqa: BLE001 - the daemon says what becomes of it
             words = f"{type(exc).__name__}: {exc}"
             answer = Failure(kind=None, problem=words, remedy=traceback.format_exc(), path=None)
+            answer = _too_large() if _is_out_of_memory(exc) else answer
         send(line, memory, answer)
 
 
@@ -151,6 +160,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
+    _limit_memory()
     _be_the_first_to_go()
     threading.Thread(target=_end_with, args=(Connection(lifeline),), daemon=True).start()
     serve(Connection(line), memory)
@@ -161,6 +171,35 @@ def _end_with(lifeline: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         lifeline.recv_bytes()
     os._exit(0)
+
+
+def _limit_memory() -> None:
+    """Let a file that asks for absurdly much be refused instead of bringing the machine to a halt.
+
+    Counted is what this process allocates, not what it maps. macOS takes the limit and does not keep it.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        limit = min(int(machine * MEMORY_SHARE), ENOUGH_MEMORY_BYTES)
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    return isinstance(exc, MemoryError) or (isinstance(exc, cv2.error) and exc.code == cv2.Error.StsNoMem)
+
+
+def _too_large() -> Failure:
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    most = "" if limit == resource.RLIM_INFINITY else f" (one frame may take {limit / 1e9:.1f} GB here)"
+    return Failure(
+        kind=FrameError,
+        problem=f"it asks for too much memory{most}",
+        remedy="Left untouched; copy it again from the card. If it really is that large, choose output.format: dng, or "
+        "clean it on a computer with more memory",
+        path=None,
+    )
 
 
 def _be_the_first_to_go() -> None:

@@ -1,6 +1,7 @@
 """What happens to the daemon when a file brings its decoder down: nothing; to the frame: a reason."""
 
 import os
+import resource
 import signal
 import threading
 from pathlib import Path
@@ -127,3 +128,45 @@ def test_a_worker_at_rest_holds_no_file_open(room, path):
     if not files.is_dir():
         pytest.skip("needs /proc")
     assert path not in [each.resolve() for each in files.iterdir()]
+
+
+@pytest.fixture
+def no_more_memory():
+    """Leave a worker only 2 MB more than it has."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("needs /proc and Linux' limits")
+
+    def limit(room):
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{room.pid}/status").read_text().splitlines())
+        most = int(status["VmData"].split()[0]) * 1024 + (2 << 20)
+        return resource.prlimit(room.pid, resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
+
+    return limit
+
+
+def test_a_frame_that_asks_for_too_much_memory_is_refused_and_the_worker_lives_on(room, path, no_more_memory):
+    camera = room.read_camera(path)
+    room.decode(path, camera)
+    room.correct((), {})
+    worker, before = room.pid, no_more_memory(room)
+    with pytest.raises(FrameError, match=r"SHOT\.DNG: it asks for too much memory \(.* 0\.\d GB") as refused:
+        room.encode(OutputSettings(format="tiff"))
+    assert type(refused.value) is FrameError  # and so is not tried again and again
+    resource.prlimit(worker, resource.RLIMIT_DATA, before)
+    assert room.decode(path, camera).height > 0
+    assert room.pid == worker
+
+
+def test_memory_that_libraw_does_not_get_is_called_so(room, path, no_more_memory):
+    camera = room.read_camera(path)
+    no_more_memory(room)
+    with pytest.raises(FrameError, match="too much memory"):
+        room.decode(path, camera)
+
+
+def test_a_worker_may_not_take_the_memory_of_the_whole_machine(room, path):
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("needs Linux' limits")
+    room.read_camera(path)
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < resource.prlimit(room.pid, resource.RLIMIT_DATA)[0] <= machine * 3 / 4
