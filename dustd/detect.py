@@ -1,12 +1,16 @@
 """Find dust in one frame: tiles at full and at half size, a detector that sees tiles, one merged list.
 
+What may be dust is then looked at again, in a small window turned by a quarter, once to each side: where the detector
+does not see the same thing again, its score falls. Shadows look the same from every side; much of what is mistaken for
+one only does so by chance. docs/detector.md has what that brings.
+
 The detector is anything that follows `Detector`; which network it is, and on what device, is `dustd.model`'s affair.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +23,12 @@ from dustd.tiles import Window, merge, sees_whole, to_frame, windows
 
 # Full size for small and sharp spots, half size for large soft ones.
 SCALES = (1, 2)
+# Scores above this are worth looking again: about two places per megapixel without dust.
+AGAIN_FROM = 0.4
+# Boxes up to this side are looked at again at full size.
+LARGE_PX = 40.0
+# What a look that sees nothing there counts as.
+SILENT = 0.01
 # A tile darker than this share of white everywhere, or clipped everywhere, cannot show dust.
 BLACK_LIGHT = 0.0005
 
@@ -42,13 +52,13 @@ class Detector(Protocol):
     false_positive_scores: Mapping[float, float]
 
     def __call__(self, tiles: np.ndarray) -> Sequence[Sequence[Detection]]:
-        """Detect in tiles (n, side, side, 3) float32 linear light, side = tile_px + 2·context_px; boxes in px of the
-        tile proper, best first."""
+        """Detect in tiles (n, side, side, 3) float32 linear light, side = tile_px + 2·context_px or half of tile_px
+        and the same context; boxes in px of the tile proper, best first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What the detector made of a frame: merged detections, best first, tiles run and tiles skipped."""
+    """What the detector made of a frame: merged detections, best first, tiles run (second looks aside) and skipped."""
 
     detections: tuple[Detection, ...]
     tiles: int
@@ -62,30 +72,103 @@ def detect(frame: Frame, detector: Detector, *, between_batches: Callable[[], No
     """
     found: list[Detection] = []
     run = skipped = 0
-    waiting: list[tuple[Window, int, np.ndarray]] = []
 
-    def flush() -> None:
-        nonlocal run
-        if not waiting:
-            return
-        answers = detector(np.stack([tile for _, _, tile in waiting]))
-        for (window, scale, _), boxes in zip(waiting, answers, strict=True):
-            width, height = math.ceil(frame.width / scale), math.ceil(frame.height / scale)
-            found.extend(to_frame(b, window, scale) for b in boxes if sees_whole(b, window, width, height))
-        run += len(waiting)
+    def tiles() -> Iterator[tuple[tuple[Window, int], np.ndarray]]:
+        nonlocal run, skipped
+        for window, scale in _windows(frame, detector):
+            tile = _cut(frame, window, scale, detector.context_px)
+            if _cannot_show_dust(tile, frame):
+                skipped += 1
+                continue
+            run += 1
+            yield (window, scale), tile
+
+    for (window, scale), boxes in _answers(detector, tiles(), between_batches):
+        width, height = _size(frame, scale)
+        found.extend(to_frame(b, window, scale) for b in boxes if sees_whole(b, window, width, height))
+    inside = (d for d in found if -0.5 <= d.x <= frame.width - 0.5 and -0.5 <= d.y <= frame.height - 0.5)
+    merged = _looked_again(merge(inside), frame, detector, between_batches)
+    return Seen(detections=merged, tiles=run, skipped_tiles=skipped)
+
+
+def _looked_again(
+    detections: tuple[Detection, ...], frame: Frame, detector: Detector, between_batches: Callable[[], None]
+) -> tuple[Detection, ...]:
+    """Replace the scores above AGAIN_FROM by the mean, as logits, of three looks; best first again."""
+    doubtful = [d for d in detections if d.score > AGAIN_FROM]
+    places = [_around(d, frame, detector) for d in doubtful]
+
+    def turned() -> Iterator[tuple[tuple[Window, int, int], np.ndarray]]:
+        for window, scale in dict.fromkeys(places):  # what shares a window is looked at together
+            tile = _cut(frame, window, scale, detector.context_px)
+            for quarters in (1, -1):
+                yield (window, scale, quarters), np.ascontiguousarray(np.rot90(tile, quarters))
+
+    seen: dict[tuple[Window, int], list[list[Detection]]] = {place: [] for place in places}
+    for (window, scale, quarters), boxes in _answers(detector, turned(), between_batches):
+        back = (_turned_back(b, window.side_px, quarters) for b in boxes)
+        seen[window, scale].append([to_frame(b, window, scale) for b in back])
+    again = [
+        replace(d, score=_mean_score([d.score, *(_score_at(d, boxes) for boxes in seen[place])]))
+        for d, place in zip(doubtful, places, strict=True)
+    ]
+    rest = [d for d in detections if d.score <= AGAIN_FROM]
+    return tuple(sorted([*again, *rest], key=lambda d: -d.score))
+
+
+def _around(d: Detection, frame: Frame, detector: Detector) -> tuple[Window, int]:
+    """Choose the half-size window in whose middle, more or less, a detection lies, and the scale to see it at.
+
+    Windows lie on a grid of a quarter of their side, and within the frame if it is large enough.
+    """
+    scale = SCALES[0] if max(d.width_px, d.height_px) <= LARGE_PX else SCALES[-1]
+    side = detector.tile_px // 2
+    step = side // 4
+    left, top = (
+        min(max(round((at / scale - side / 2) / step) * step, 0), max(length - side, 0))
+        for at, length in zip((d.x, d.y), _size(frame, scale), strict=True)
+    )
+    return Window(left=left, top=top, side_px=side), scale
+
+
+def _turned_back(box: Detection, side_px: int, quarters: int) -> Detection:
+    """Undo `np.rot90` by one quarter (1 or -1) for a box in a window."""
+    last = side_px - 1
+    x, y = (last - box.y, box.x) if quarters == 1 else (box.y, last - box.x)
+    return replace(box, x=x, y=y, width_px=box.height_px, height_px=box.width_px)
+
+
+def _score_at(d: Detection, boxes: Sequence[Detection]) -> float:
+    reach = max(d.width_px / 2, d.height_px / 2, 4.0)
+    return max((b.score for b in boxes if math.hypot(b.x - d.x, b.y - d.y) <= reach), default=SILENT)
+
+
+def _mean_score(scores: Sequence[float]) -> float:
+    logits = [math.log(p / (1 - p)) for p in (min(max(score, SILENT), 1 - 1e-6) for score in scores)]
+    return 1 / (1 + math.exp(-sum(logits) / len(logits)))
+
+
+Key = TypeVar("Key")
+
+
+def _answers(
+    detector: Detector, tiles: Iterable[tuple[Key, np.ndarray]], between_batches: Callable[[], None]
+) -> Iterator[tuple[Key, Sequence[Detection]]]:
+    """Ask the detector about tiles in batches; give each tile's answer with its key."""
+    waiting: list[tuple[Key, np.ndarray]] = []
+
+    def flush() -> Iterator[tuple[Key, Sequence[Detection]]]:
+        answers = detector(np.stack([tile for _, tile in waiting]))
+        yield from zip([key for key, _ in waiting], answers, strict=True)
         waiting.clear()
         between_batches()
 
-    for window, scale, tile in _tiles(frame, detector):
-        if _cannot_show_dust(tile, frame):
-            skipped += 1
-            continue
-        waiting.append((window, scale, tile))
+    for item in tiles:
+        waiting.append(item)
         if len(waiting) == detector.batch_tiles:
-            flush()
-    flush()
-    inside = (d for d in found if -0.5 <= d.x <= frame.width - 0.5 and -0.5 <= d.y <= frame.height - 0.5)
-    return Seen(detections=merge(inside), tiles=run, skipped_tiles=skipped)
+            yield from flush()
+    if waiting:
+        yield from flush()
 
 
 def threshold(sensitivity: float, false_positive_scores: Mapping[float, float]) -> float:
@@ -100,21 +183,29 @@ def threshold(sensitivity: float, false_positive_scores: Mapping[float, float]) 
     return float(np.interp(math.log(rate), logs, [false_positive_scores[r] for r in rates]))
 
 
-def _tiles(frame: Frame, detector: Detector) -> Iterator[tuple[Window, int, np.ndarray]]:
-    """Cut the frame's tiles, context included, row by row at each scale."""
-    context = detector.context_px
+def _windows(frame: Frame, detector: Detector) -> Iterator[tuple[Window, int]]:
+    """Lay the frame's windows, row by row at each scale."""
     for scale in SCALES:
-        width, height = math.ceil(frame.width / scale), math.ceil(frame.height / scale)
+        width, height = _size(frame, scale)
         for window in windows(width, height, side_px=detector.tile_px, overlap_px=detector.max_spot_px + 2):
-            cut = Window(
-                left=(window.left - context) * scale,
-                top=(window.top - context) * scale,
-                side_px=(window.side_px + 2 * context) * scale,
-            )
-            light = linear_rgb(frame, cut)
-            if scale > 1:
-                light = cv2.resize(light, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
-            yield window, scale, light
+            yield window, scale
+
+
+def _size(frame: Frame, scale: int) -> tuple[int, int]:
+    return math.ceil(frame.width / scale), math.ceil(frame.height / scale)
+
+
+def _cut(frame: Frame, window: Window, scale: int, context_px: int) -> np.ndarray:
+    """Cut a window with the context around it, as linear light."""
+    cut = Window(
+        left=(window.left - context_px) * scale,
+        top=(window.top - context_px) * scale,
+        side_px=(window.side_px + 2 * context_px) * scale,
+    )
+    light = linear_rgb(frame, cut)
+    if scale > 1:
+        light = cv2.resize(light, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
+    return light
 
 
 def _cannot_show_dust(tile: np.ndarray, frame: Frame) -> bool:

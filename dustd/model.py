@@ -180,6 +180,7 @@ class RfDetrDetector:
         self.false_positive_scores = card.false_positive_scores
         self.calibration = card.calibration
         self._network = network
+        self._side_px = card.tile_px  # what the network is set to
         self._output = card.output
         self._pool = ThreadPoolExecutor(threads) if device == "cpu" and threads > 1 else None
 
@@ -190,6 +191,12 @@ class RfDetrDetector:
 
     def __call__(self, tiles: np.ndarray) -> Sequence[Sequence[Detection]]:
         """Detect in a batch of tiles; see `dustd.detect.Detector`."""
+        from dustd.network import set_crop
+
+        side_px = tiles.shape[1] - 2 * self.context_px
+        if side_px != self._side_px:
+            set_crop(self._network, side_px)
+            self._side_px = side_px
         if self._pool is None:
             return self._detect(tiles)
         return [boxes for answers in self._pool.map(self._detect, tiles[:, None]) for boxes in answers]

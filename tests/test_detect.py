@@ -25,6 +25,7 @@ class DipFinder:
     context_px = 16
     max_spot_px = 24
     batch_tiles = 3
+    score = 0.8
     calibration = Calibration()
     false_positive_scores = MappingProxyType({0.001: 0.9, 0.02: 0.5, 0.5: 0.1})
 
@@ -37,7 +38,7 @@ class DipFinder:
             count, _, stats, _ = cv2.connectedComponentsWithStats((part < 0.3).astype(np.uint8))
             answers.append(
                 [
-                    Detection(x=x + (w - 1) / 2, y=y + (h - 1) / 2, width_px=w, height_px=h, score=0.8)
+                    Detection(x=x + (w - 1) / 2, y=y + (h - 1) / 2, width_px=w, height_px=h, score=self.score)
                     for x, y, w, h, _ in stats[1:count].tolist()
                 ]
             )
@@ -73,6 +74,23 @@ def test_a_spot_is_found_once_wherever_it_lies(x, y):
 def test_a_spot_too_wide_for_full_size_is_found_at_half_size():
     seen = detect(painted([(160, 120, 44)]), DipFinder())
     assert [round(d.width_px / 4) for d in seen.detections] == [11]
+
+
+@settings(deadline=None)
+@given(x=st.integers(0, 380), y=st.integers(0, 280), side=st.sampled_from([8, 20, 44]))
+def test_what_looks_the_same_from_every_side_keeps_its_score(x, y, side):
+    seen = detect(painted([(x, y, min(side, 400 - x, 300 - y))]), DipFinder())
+    assert [d.score for d in seen.detections] == [pytest.approx(DipFinder.score)]
+
+
+def test_what_is_not_seen_again_when_it_is_turned_loses_score():
+    class UprightFinder(DipFinder):
+        def __call__(self, tiles):
+            return [[box for box in boxes if box.height_px > box.width_px] for boxes in super().__call__(tiles)]
+
+    frame = painted([(200, 150, 12), (200, 160, 12)])
+    assert [d.score for d in detect(frame, DipFinder()).detections] == [pytest.approx(DipFinder.score)]
+    assert [d.score < 0.1 for d in detect(frame, UprightFinder()).detections] == [True]
 
 
 def test_black_and_clipped_tiles_are_skipped_and_counted():

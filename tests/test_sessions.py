@@ -281,9 +281,7 @@ def test_after_a_cleaning_no_ghost_is_corrected_a_survivor_is_back_at_once_and_n
     assert all(p.remembered and not p.confirmed for p in state.particles)
     each = view(10, LANDSCAPES[10])
     at = predict(state.particles[0], each, state.optics)
-    survivor = Spot(
-        id=1, x=at.x, y=at.y, diameter_px=at.diameter_px, edge_px=8, attenuation=at.attenuation, score=0.9
-    )
+    survivor = Spot(id=1, x=at.x, y=at.y, diameter_px=at.diameter_px, edge_px=8, attenuation=at.attenuation, score=0.9)
     beside = replace(survivor, x=at.x + 16, score=LIMITS.known)
     unlike = replace(survivor, x=at.x + 8, attenuation=at.attenuation / 4, score=LIMITS.known)
     assert not any(reconcile([ghost], state, each, LIMITS)[0].wanted for ghost in (beside, unlike))
