@@ -19,7 +19,7 @@ soak-long: .venv/test-ready
 	$(BIN)/python -m tests.soak.soak --frames 5000 --minutes 90 --seed 2
 
 fuzz: .venv/test-ready
-	$(BIN)/python -m tests.soak.fuzz --keep fuzz-kept 2>fuzz.log
+	$(BIN)/python -m tests.soak.fuzz --keep fuzz-kept
 
 lint: .venv/test-ready
 	$(BIN)/python -m pip install -q -c constraints.txt ruff

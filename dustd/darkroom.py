@@ -1,7 +1,7 @@
 """Decoding, correcting and encoding behind a wall: in a worker process that is replaced when it dies or hangs.
 
 A file that brings LibRaw down costs that frame, not the daemon, and the model stays warm. The worker is started when
-it is first needed and serves frame after frame.
+it is first needed and serves frame after frame. What LibRaw prints goes to the log, as do a worker's last words.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from dustd.errors import FrameError, SurroundingsError, UnreadableError
 from dustd.frame import Camera, Frame
 from dustd.heal import Healing
 from dustd.measure import KnownShadow
+from dustd.overheard import Overheard
 from dustd.review import Exhibit
 from dustd.spot import Spot
 from dustd.wire import Failure, receive, send, shared_memory
@@ -51,6 +52,7 @@ class Darkroom:
         self._line: Connection
         self._lifeline: Connection
         self._memory: int
+        self._overheard: Overheard
         self._source: Path | None = None
         self._suspects: set[Path | None] = set()  # brought the worker down once
 
@@ -120,6 +122,8 @@ class Darkroom:
                 self._process.wait(1.0)
             self._process.kill()
             self._process.wait()
+            self._tell_overheard()
+            self._overheard.close()
             self._process = None
 
     def _call(self, name: str, *arguments: object) -> Any:
@@ -154,21 +158,35 @@ class Darkroom:
 
     def _answer(self, limit_s: float) -> object:
         """Wait for an answer, alive to the service manager meanwhile. Raises TimeoutError after *limit_s*."""
-        until = time.monotonic() + limit_s
-        while not self._line.poll(min(HEARTBEAT_S, max(0.0, until - time.monotonic()))):
-            notify.heartbeat()
-            if time.monotonic() >= until:
+        now = time.monotonic()
+        until, beat_at = now + limit_s, now + HEARTBEAT_S
+        while self._line not in wait([self._line, self._overheard.ear], max(0.0, min(until, beat_at) - now)):
+            self._overheard.listen()  # or the worker would wait for us in the end
+            now = time.monotonic()
+            if now >= beat_at:
+                notify.heartbeat()
+                beat_at = now + HEARTBEAT_S
+            if now >= until:
                 raise TimeoutError
-        return receive(self._line, self._memory)
+        answer = receive(self._line, self._memory)
+        self._tell_overheard()
+        return answer
 
     def _start(self) -> None:
         self._line, line = Pipe()
         self._lifeline, lifeline = Pipe()
         self._memory = shared_memory()
+        self._overheard = Overheard()
         with line, lifeline:
             fds = (line.fileno(), lifeline.fileno(), self._memory)
             command = [sys.executable, "-m", "dustd.worker", *map(str, fds)]
-            self._process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
+            mouth = self._overheard.mouth
+            try:
+                self._process = subprocess.Popen(
+                    command, pass_fds=fds, stdin=subprocess.DEVNULL, stdout=mouth, stderr=mouth
+                )
+            finally:
+                os.close(mouth)
         try:
             self._answer(START_S)
         except (TimeoutError, EOFError, OSError) as exc:
@@ -177,6 +195,20 @@ class Darkroom:
                 f"the process that decodes frames does not start ({end})",
                 remedy="Its own words are in the log above; if memory is short, close other programs",
             ) from exc
+
+    def _tell_overheard(self) -> None:
+        """Log what LibRaw and its like have printed."""
+        while self._overheard.listen():
+            pass
+        said, more = self._overheard.first()
+        for message in said:
+            log.warning("library_message", library="worker", message=message, frame=self._frame)
+        if more:
+            log.warning("library_messages_left_out", library="worker", lines=more, frame=self._frame)
+
+    @property
+    def _frame(self) -> str | None:
+        return self._source.name if self._source else None
 
     def _hang_up(self) -> None:
         self._line.close()
@@ -188,9 +220,11 @@ class Darkroom:
         self._process.kill()  # it may have closed the line without ending
         code = self._process.wait()
         self._hang_up()
+        said = self._overheard.last()
+        self._overheard.close()
         self._process = None
         end = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-        log.warning("worker_ended", how=end, frame=self._source.name if self._source else None)
+        log.warning("worker_ended", how=end, said=said, frame=self._frame)
         return end
 
 

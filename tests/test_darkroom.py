@@ -1,5 +1,6 @@
 """What happens to the daemon when a file brings its decoder down: nothing; to the frame: a reason."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from dustd.config import OutputSettings
 from dustd.darkroom import Darkroom
@@ -170,3 +172,58 @@ def test_a_worker_may_not_take_the_memory_of_the_whole_machine(room, path):
     room.read_camera(path)
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < resource.prlimit(room.pid, resource.RLIMIT_DATA)[0] <= machine * 3 / 4
+
+
+def damaged(data):
+    """Make the frame's samples, half of the file from its middle on, what no lossless JPEG is."""
+    return data[: len(data) // 2] + b"\xff\xd9" * (len(data) // 4)
+
+
+def test_what_libraw_prints_is_in_the_log_and_not_on_standard_error(room, path, capfd):
+    path.write_bytes(damaged(path.read_bytes()))
+    with capture_logs() as logs, contextlib.suppress(FrameError):
+        room.decode(path, room.read_camera(path))
+    assert {(each["event"], each["library"], each["frame"]) for each in logs} == {
+        ("library_message", "worker", "SHOT.DNG")
+    }
+    assert all("corrupted" in each["message"] for each in logs)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def speak(room, path):
+    """Print as a library in the worker would."""
+    room.read_camera(path)
+    out = Path(f"/proc/{room.pid}/fd/2")
+    if not out.exists():
+        pytest.skip("needs /proc")
+    with out.open("wb", buffering=0) as pipe:
+        yield pipe.write
+
+
+def test_a_library_that_goes_on_and_on_does_not_fill_the_log(room, path, speak):
+    os.kill(room.pid, signal.SIGSTOP)
+    flood = threading.Thread(target=speak, args=(b"noise \x1b[2J\n" * 100_000,))  # more than a pipe holds
+    flood.start()
+    threading.Timer(0.2, os.kill, (room.pid, signal.SIGCONT)).start()
+    steps = 1
+    with capture_logs() as logs:
+        while flood.is_alive():
+            room.read_camera(path)
+            steps += 1
+        room.read_camera(path)
+    told = [each["message"] for each in logs if each["event"] == "library_message"]
+    left_out = sum(each["lines"] for each in logs if each["event"] == "library_messages_left_out")
+    assert len(told) <= 10 * steps
+    assert 100_000 <= len(told) + left_out <= 100_000 + steps  # a line may have come in two pieces
+    assert told[0] == "noise \ufffd[2J"
+
+
+def test_the_last_words_of_a_worker_are_in_the_log(room, path, speak):
+    speak(b"first words\n")
+    os.kill(room.pid, signal.SIGSEGV)
+    with capture_logs() as logs, pytest.raises(UnreadableError):
+        room.read_camera(path)
+    (end,) = [each for each in logs if each["event"] == "worker_ended"]
+    assert end["said"].startswith("first words\nFatal Python error: Segmentation fault")
+    assert "worker.py" in end["said"] and end["frame"] == "SHOT.DNG"

@@ -1,4 +1,4 @@
-"""Damaged files against dustd: `python -m tests.soak.fuzz [--inputs 20000] [--seed 1] [--keep FOLDER] 2>LIBRAWS_WORDS`.
+"""Damaged files against dustd: `python -m tests.soak.fuzz [--inputs 20000] [--seed 1] [--keep FOLDER]`.
 
 Every input goes through the readers of metadata in this process and is decoded by the worker; every eighth goes through
 the whole pipeline, with a stand-in for the detector. What may happen: the frame is decoded or cleaned, or refused with
