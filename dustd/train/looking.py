@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from dustd import detect as detecting
 from dustd import measure
-from dustd.detect import Detector, detect
+from dustd.detect import Detector
 from dustd.frame import Frame
 from dustd.probability import Calibration
 from dustd.spot import Detection
@@ -64,7 +65,9 @@ def look(path: Path, detector: Detector, cache: Path, own_dust: Sequence[Truth] 
     spots = remembered("spots", f"{clean} {dusty} {_code(testset)}", lambda: testset.measure_spots(twins))
     found = {
         name: remembered(
-            f"{name}-{detector.sha256[:12]}", digest, lambda frame=frame: detect(frame, detector).detections
+            f"{name}-{detector.sha256[:12]}",
+            f"{digest} {_code(detecting)}",
+            lambda frame=frame: detecting.detect(frame, detector).detections,
         )
         for name, digest, frame in (("clean", clean, twins.clean), ("dusty", dusty, twins.dusty))
     }
