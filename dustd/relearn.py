@@ -1,6 +1,6 @@
 """Damaged dust maps: the store puts them aside, and here they are learnt again from the sidecars beside the frames.
 
-What a person declared (`dustd map cleaned`) no sidecar knows; the log asks to repeat it.
+What a person said of cleanings (`dustd map cleaned`) no sidecar knows; the store has noted that (`dustd.declared`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,11 +38,7 @@ def relearn(store: Store, outputs: Sequence[Path]) -> None:
     """
     store.begin_anew()
     counted = store.rebuild(list(_records(outputs)))
-    log.warning(
-        "maps_learnt_again",
-        frames=counted,
-        remedy="If sensors were declared clean lately, repeat that: dustd map cleaned BODY",
-    )
+    log.warning("maps_learnt_again", frames=counted)
 
 
 def _records(outputs: Sequence[Path]) -> Iterator[Record]:

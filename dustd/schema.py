@@ -223,7 +223,7 @@ class Database:
             raise DamagedError(
                 f"the dust maps{self._named()} are damaged ({_said(exc)})"
                 + (f" and were put aside as {kept.name}" if kept else ""),
-                remedy="Learn them again from the sidecars: dustd map rebuild FOLDER (then repeat: dustd map cleaned)",
+                remedy="Learn them again from the sidecars: dustd map rebuild FOLDER",
                 path=self.path,
             ) from exc
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from dustd import __version__, evidence, history, mapjson, rejection
+from dustd import __version__, declared, evidence, history, mapjson, rejection
 from dustd.advice import TOUCHED_FROM
 from dustd.dustmap import State
 from dustd.errors import SurroundingsError, UsageError
@@ -215,8 +215,8 @@ class Store:
     def rebuild(self, records: Iterable[Record]) -> int:
         """Learn the maps of all bodies in *records* anew, in capture order; all or nothing. Returns the frames counted.
 
-        The order and repetition of *records* do not matter. Declared and undone cleanings stay: no sidecar tells of
-        them. Cleanings are noticed anew.
+        The order and repetition of *records* do not matter. Declared and undone cleanings stay, also those that only
+        the note beside the maps still tells of (`dustd.declared`). Cleanings are noticed anew.
         """
         ordered = sorted(records, key=lambda record: (history.place_of(record), record.source.sha256))
         with self._changing() as db:
@@ -224,6 +224,7 @@ class Store:
             for body_id in body_ids:
                 self._begin_again(db, body_id)
             counted = sum(self._enter(db, record) is not None for record in ordered)
+            self._declare_again(db, body_ids)
             for record in ordered:
                 self._judge(db, record, take_back=False)
             for body_id in body_ids:
@@ -249,6 +250,7 @@ class Store:
                 row = {"body_id": body_id, "place": place, "how": "declared", "started_at": history.cleaning_place(at)}
                 db.execute(epochs.insert(), row)
                 self._fold_again(db, body, place)
+            self._note_declared(db)
             return True
 
     def undo_cleaning(self, body_id: str) -> bool:
@@ -273,13 +275,16 @@ class Store:
                 query = states.update().where(states.c.body_id == body_id, states.c.place == kept)
                 db.execute(query.values(place=body.horizon))
             self._fold_again(db, body, max(last.place, body.horizon + " "))
+            self._note_declared(db)
             return True
 
     def forget(self, body_id: str) -> bool:
         """Delete all that is known about a body, its cleanings too. False if nothing was."""
         with self._changing() as db:
             self._latest.pop(body_id, None)
-            return db.execute(bodies.delete().where(bodies.c.body_id == body_id)).rowcount > 0
+            found = db.execute(bodies.delete().where(bodies.c.body_id == body_id)).rowcount > 0
+            self._note_declared(db)
+            return found
 
     def export(self, body_id: str) -> dict[str, Any] | None:
         """Lay all that is known about a body out for JSON, its history and cleanings too; None if nothing is."""
@@ -325,6 +330,7 @@ class Store:
                     _verdicts(db, body_id)
             except (sa.exc.IntegrityError, sa.exc.StatementError, GarbledError) as exc:
                 raise UsageError(f"it is no whole dust map ({exc})", remedy=_IMPORT_REMEDY) from exc
+            self._note_declared(db)
         return body_id
 
     @contextmanager
@@ -384,6 +390,28 @@ class Store:
         db.execute(declared.values(place=epochs.c.started_at))
         db.execute(bodies.update().where(bodies.c.body_id == body_id).values(horizon=BEGINNING, width=0, height=0))
         _write(db, body_id, Step(place=BEGINNING, epoch=BEGINNING, n=0, state=State()))
+
+    def _note_declared(self, db: sa.Connection) -> None:
+        """Write beside the maps, too, what people said of cleanings; a server's database is not ours to mend."""
+        if self.path is None:
+            return
+        said = []
+        for body_id in db.scalars(sa.select(bodies.c.body_id).order_by(bodies.c.body_id)).all():
+            cleaned = tuple(row.started_at for row in _rows(db, epochs, body_id, epochs.c.how == "declared"))
+            dismissals = tuple((row.since, row.until) for row in _rows(db, dismissed, body_id))
+            if cleaned or dismissals:
+                said.append(declared.Declared(body_id=body_id, cleaned=cleaned, dismissed=dismissals))
+        declared.save(self.path, said)
+
+    def _declare_again(self, db: sa.Connection, body_ids: Sequence[str]) -> None:
+        """Repeat what the note beside the maps tells of bodies whose frames are about to be folded from the first."""
+        for each in declared.load(self.path) if self.path else ():
+            if each.body_id not in body_ids or _lock(db, each.body_id) is None:
+                continue
+            for at in each.cleaned:
+                _insert_new(db, epochs, {"body_id": each.body_id, "place": at, "how": "declared", "started_at": at})
+            for since, until in each.dismissed:
+                _insert_new(db, dismissed, {"body_id": each.body_id, "since": since, "until": until})
 
     def _judge(self, db: sa.Connection, record: Record, *, take_back: bool) -> str | None:
         """Write a frame's verdicts down, with *take_back* instead of those written before.

@@ -1,7 +1,9 @@
 """Damaged maps are put aside and learnt again from the sidecars: at the start, after a crash, and while dustd runs."""
 
 import pytest
+from structlog.testing import capture_logs
 
+from dustd import sidecar
 from dustd.config import OutputSettings
 from dustd.errors import DamagedError
 from dustd.model import load_detector
@@ -70,3 +72,33 @@ def test_a_new_store_learns_nothing_by_itself(cleaned, tmp_path):
     out, _ = cleaned
     with open_store(tmp_path / "new" / "maps.sqlite", [out]) as store:
         assert store.bodies() == ()
+
+
+def test_declared_cleanings_outlive_damaged_maps(cleaned):
+    out, path = cleaned
+    with Store.open(path) as store:
+        (body_id,) = store.body_ids()
+        first, second = sorted(each.camera.taken_at for each in records(out))
+        assert first < second
+        store.cleaned(body_id, second)
+        before = store.epochs(body_id), store.state(body_id), store.state(body_id, first)
+    damage(path)
+    with open_store(path, [out]) as store:
+        assert [(epoch.how, epoch.frames) for epoch in store.epochs(body_id)] == [("first", 1), ("declared", 1)]
+        assert (store.epochs(body_id), store.state(body_id), store.state(body_id, first)) == before
+
+
+def test_a_damaged_note_of_cleanings_is_told_and_stops_nothing(cleaned):
+    out, path = cleaned
+    with Store.open(path) as store:
+        store.cleaned(*store.body_ids(), "2020-01-01T00:00:00")
+    (note,) = path.parent.glob("*.cleanings.json")
+    damage(note)
+    damage(path)
+    with capture_logs() as logs, open_store(path, [out]) as store:
+        assert [body.frames for body in store.bodies()] == [2]
+    assert "dustd map cleaned" in next(each["remedy"] for each in logs if each["event"] == "cleanings_unreadable")
+
+
+def records(out):
+    return [sidecar.decode(path.read_bytes()) for path in out.glob("*" + sidecar.SUFFIX)]

@@ -546,6 +546,40 @@ def test_a_declared_cleaning_taken_back_leaves_no_trace(store):
     assert not store.undo_cleaning("nobody")
 
 
+def test_what_was_said_of_cleanings_outlives_the_maps(tmp_path):
+    with Store.open(tmp_path / "maps.sqlite") as store:
+        records = wiped(store)
+        assert store.undo_cleaning(BODY)  # the noticed one
+        store.cleaned(BODY, "2026-11-03T12:00:00")
+        store.cleaned(BODY, "2026-11-05T12:00:00")
+        assert store.undo_cleaning(BODY)
+        before = everything(store), store.epochs(BODY)
+    assert [epoch.how for epoch in before[1]] == ["first", "declared"]
+    (tmp_path / "maps.sqlite").unlink()
+    with Store.open(tmp_path / "maps.sqlite") as store:
+        store.rebuild(records)
+        assert (everything(store), store.epochs(BODY)) == before
+
+
+def test_a_forgotten_body_is_forgotten_in_the_note_of_cleanings_too(tmp_path):
+    with Store.open(tmp_path / "maps.sqlite") as store:
+        store.observe(record(0))
+        store.cleaned(BODY, "2026-11-10T09:00:00")
+        store.forget(BODY)
+        store.rebuild([record(0)])
+        assert [epoch.how for epoch in store.epochs(BODY)] == ["first"]
+
+
+def test_a_rebuild_repeats_what_was_said_only_of_its_own_bodies(tmp_path):
+    with Store.open(tmp_path / "maps.sqlite") as store:
+        for body in "AB":
+            store.observe(record(0, body=body))
+            store.cleaned(body, "2026-11-10T09:00:00")
+        before = store.epochs("A")
+        store.rebuild([record(1, body="B")])
+        assert store.epochs("A") == before
+
+
 def test_an_undone_cleaning_older_than_what_can_be_folded_anew_keeps_the_older_map(arithmetic, monkeypatch):
     monkeypatch.setattr("dustd.store.KEPT", 4)
     monkeypatch.setattr(
