@@ -283,7 +283,7 @@ class Store:
         with self._changing() as db:
             self._latest.pop(body_id, None)
             found = db.execute(bodies.delete().where(bodies.c.body_id == body_id)).rowcount > 0
-            self._note_declared(db)
+            self._note_declared(db, forgotten=body_id)
             return found
 
     def export(self, body_id: str) -> dict[str, Any] | None:
@@ -391,12 +391,16 @@ class Store:
         db.execute(bodies.update().where(bodies.c.body_id == body_id).values(horizon=BEGINNING, width=0, height=0))
         _write(db, body_id, Step(place=BEGINNING, epoch=BEGINNING, n=0, state=State()))
 
-    def _note_declared(self, db: sa.Connection) -> None:
-        """Write beside the maps, too, what people said of cleanings; a server's database is not ours to mend."""
+    def _note_declared(self, db: sa.Connection, forgotten: str | None = None) -> None:
+        """Write beside the maps, too, what people said of cleanings; a server's database is not ours to mend.
+
+        What the note tells of bodies that are not known stays: they may be learnt again.
+        """
         if self.path is None:
             return
-        said = []
-        for body_id in db.scalars(sa.select(bodies.c.body_id).order_by(bodies.c.body_id)).all():
+        known = db.scalars(sa.select(bodies.c.body_id).order_by(bodies.c.body_id)).all()
+        said = [each for each in declared.load(self.path) if each.body_id not in (*known, forgotten)]
+        for body_id in known:
             cleaned = tuple(row.started_at for row in _rows(db, epochs, body_id, epochs.c.how == "declared"))
             dismissals = tuple((row.since, row.until) for row in _rows(db, dismissed, body_id))
             if cleaned or dismissals:

@@ -561,6 +561,18 @@ def test_what_was_said_of_cleanings_outlives_the_maps(tmp_path):
         assert (everything(store), store.epochs(BODY)) == before
 
 
+def test_the_note_of_cleanings_keeps_what_it_knows_of_bodies_that_are_lost(tmp_path):
+    path = tmp_path / "maps.sqlite"
+    for body in "AB":
+        with Store.open(path) as store:
+            store.observe(record(0, body=body))
+            store.cleaned(body, "2026-11-10T09:00:00")
+        path.unlink()
+    with Store.open(path) as store:
+        store.rebuild([record(0, body=body) for body in "AB"])
+        assert [[epoch.how for epoch in store.epochs(body)] for body in "AB"] == [["first", "declared"]] * 2
+
+
 def test_a_forgotten_body_is_forgotten_in_the_note_of_cleanings_too(tmp_path):
     with Store.open(tmp_path / "maps.sqlite") as store:
         store.observe(record(0))
