@@ -246,6 +246,9 @@ class _Loop:
         except SurroundingsError as surroundings:
             lane.pause(path, surroundings)
             return
+        except DustdError as unrecorded:  # its sidecar's name is too long, or a stranger's
+            log.warning("failure_not_recorded", path=str(path), problem=unrecorded.problem, remedy=unrecorded.remedy)
+            lane.despair(path, look)
         except Exception:
             log.exception("failure_not_recorded", path=str(path))
             lane.despair(path, look)

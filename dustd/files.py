@@ -41,7 +41,7 @@ def publish(path: Path, data: bytes, *, ours: Collection[str] = ()) -> None:
     An existing file is replaced only if its SHA-256 (hex) is among *ours*; one that already holds *data* is left.
     Raises FrameError if the name is taken or impossible, SurroundingsError if disk or folder is in the way.
     """
-    _refuse_long_name(path)
+    refuse_long_name(path)
     with _surroundings(path):
         temp = _write_temp(path.parent, data)
         try:
@@ -62,7 +62,7 @@ def claim(path: Path, *data: bytes) -> Iterator[frozenset[str]]:
     leaves a file which no sidecar vouches for; the note lets the next attempt replace it. The note goes away when
     the block ends well. Raises FrameError and SurroundingsError as `publish`.
     """
-    _refuse_long_name(path)
+    refuse_long_name(path)
     note = _note(path)
     with _surroundings(note):
         with note.open("a+b") as file:
@@ -104,6 +104,18 @@ def overwrite(path: Path, data: bytes) -> None:
     temp = path.with_name(f"{PREFIX}{path.name}.tmp")
     temp.write_bytes(data)
     temp.replace(path)
+
+
+def refuse_long_name(path: Path, source: Path | None = None) -> None:
+    """Raise FrameError, about *source* if given, if no file can have the name of *path*."""
+    length = len(os.fsencode(path.name))
+    if length > _NAME_LIMIT_BYTES:
+        excess = length - _NAME_LIMIT_BYTES
+        raise FrameError(
+            f"a file to write for it would need a name of {length} bytes, and file systems allow {_NAME_LIMIT_BYTES}",
+            remedy=f"Give the RAW file a name that is shorter by {excess} {'byte' if excess == 1 else 'bytes'} or more",
+            path=source or path,
+        )
 
 
 def sha256_file(path: Path) -> str:
@@ -269,16 +281,6 @@ def _remove_if_stale(temp: Path, older_than_s: float) -> bool:
                 return False
     temp.unlink()
     return True
-
-
-def _refuse_long_name(path: Path) -> None:
-    length = len(os.fsencode(path.name))
-    if length > _NAME_LIMIT_BYTES:
-        raise FrameError(
-            f"the name to write is {length} bytes long, more than the {_NAME_LIMIT_BYTES} that file systems allow",
-            remedy="Give the RAW file a shorter name",
-            path=path,
-        )
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from dustd.known import look_again, shadows
 from dustd.lenses import BodyOptics
 from dustd.light import overview
 from dustd.measure import KnownShadow, measure
+from dustd.outline import outline_in
 from dustd.particle import View, view_of
 from dustd.rejection import Rejection, rejections_of, settled
 from dustd.review import Exhibit, in_order
@@ -103,10 +104,11 @@ class Pipeline:
         """Clean the frame at *source* into *out_folder*, which exists; write image and sidecar, tell the map.
 
         A frame that was already cleaned, as it is now and with these settings, is only reported to the map again.
-        Raises FrameError if the frame is broken or its name is taken, SurroundingsError if disk or folder is in the
-        way.
+        Raises FrameError if the frame is broken or its name is taken or too long, SurroundingsError if disk or folder
+        is in the way.
         """
         with structlog.contextvars.bound_contextvars(frame=source.name):
+            files.refuse_long_name(out_folder / sidecar.sidecar_name(source.name), source)  # before all the work
             camera = self.darkroom.read_camera(source)
             with structlog.contextvars.bound_contextvars(body=camera.body_id):
                 sensitivity = self.sensitivity_of(camera.body_id, source)
@@ -127,7 +129,10 @@ class Pipeline:
                 return record
 
     def fail(self, source: Path, out_folder: Path, error: DustdError) -> Record:
-        """Write the sidecar that says why a frame failed. Raises SurroundingsError if that cannot be written."""
+        """Write the sidecar that says why a frame failed.
+
+        Raises SurroundingsError if disk or folder is in the way, FrameError if a sidecar of that name cannot be.
+        """
         record = Record(
             source=_stamp_or_name(source),
             camera=self._camera_or_none(source),
@@ -217,9 +222,10 @@ class Pipeline:
         listed = min(limits.lone, limits.known, _score_at(LISTED_FALSE_PER_MP, scores))
         calibration = self.detector.calibration
         worthy = [d for d in seen.detections if d.score >= calibration.measured_from]
-        measured = (measure(frame, detection, 0, calibration) for detection in worthy)
-        likely = sorted((spot for spot in measured if spot.score >= listed), key=lambda spot: -spot.score)
-        spots = [replace(spot, id=number) for number, spot in enumerate(likely, start=1)]
+        measured = ((measure(frame, detection, 0, calibration), detection) for detection in worthy)
+        likely = sorted((pair for pair in measured if pair[0].score >= listed), key=lambda pair: -pair[0].score)
+        spots = [replace(spot, id=number) for number, (spot, _) in enumerate(likely, start=1)]
+        boxes = {number: box for number, (_, box) in enumerate(likely, start=1)}
         step = OVERVIEW_STEP_PX[frame.kind]
         light = overview(frame, step)
         proof = evidence.look(light, step)
@@ -240,6 +246,10 @@ class Pipeline:
             known += reveal(stack, known, state, view, state.optics)
         verdicts = self.store.rejections(frame.camera.body_id) + _rejected_before(sidecar_path, view)
         known = settled(known, view, verdicts) if verdicts else known
+        known = tuple(
+            replace(spot, outline=outline_in(frame, spot, boxes[spot.id])) if spot.wanted and spot.id in boxes else spot
+            for spot in known
+        )
         expected = shadows(known, state, view)
         return Judgement(
             spots=known,

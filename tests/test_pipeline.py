@@ -65,6 +65,17 @@ def test_the_original_is_not_touched(make, shot, dusty_shot):
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
 
 
+def test_a_name_that_leaves_no_room_for_the_sidecars_is_refused_before_any_work(make, shot):
+    path, out = shot
+    long = path.rename(path.with_name("n" * 250 + ".dng"))
+    pipeline = make()
+    pipeline.darkroom = pipeline.detector = None
+    with pytest.raises(FrameError, match="a name of 265 bytes") as refused:
+        pipeline.process(long, out)
+    assert refused.value.path == long and "shorter by 10 bytes" in refused.value.remedy
+    assert list(out.iterdir()) == []
+
+
 def test_samples_outside_the_spots_are_bit_identical(make, shot):
     path, out = shot
     record = make(sensitivity=100).process(path, out)

@@ -153,6 +153,30 @@ def test_a_restart_still_knows_what_failed_before(running):
     running.run(lambda: running.wait(lambda state: state.failed_total == 1 and state.frames == {}))
 
 
+def test_a_frame_whose_name_leaves_no_room_for_a_sidecar_is_listed_and_not_tried_for_ever(running, monkeypatch):
+    monkeypatch.setattr(station, "PRUNE_S", 0.0)
+    name = "n" * 241 + ".nef"
+
+    def steps():
+        with capture_logs() as logs:
+            running.shoot(name)
+            running.wait(lambda state: state.failed_total == 1 and not state.progress.folders[0].waiting)
+            for number in range(3):  # found by searches, so that these have passed the long one by, too
+                running.shoot(f"{number}.nef")
+                running.wait(cleaned(running, f"{number}.nef"))
+        (failed,) = running.status().failed
+        assert failed.path == str(running.home / "shoot" / name)
+        assert "a name of 256 bytes" in failed.problem and "shorter by 1 byte" in failed.remedy
+        assert "exception" not in json.dumps(logs, default=str)
+        tried = [each for each, *_ in running.pipeline.seen].count(name)
+        assert tried <= 2  # the second time because it may still have been arriving
+        (running.home / "shoot" / name).rename(running.home / "shoot" / name[1:])
+        running.wait(cleaned(running, name[1:]))
+        running.wait(lambda state: state.failed_total == 0)
+
+    running.run(steps)
+
+
 def test_a_failed_frame_whose_file_has_gone_is_no_longer_listed(running, monkeypatch):
     monkeypatch.setattr(station, "PRUNE_S", 0.0)
     running.shoot("b.nef", "bad")
