@@ -31,6 +31,7 @@ from dustd.particle import (
     visibility,
     with_sighting,
 )
+from dustd.shape import pooled
 from dustd.spot import Spot
 
 # Facts §4 unless said otherwise.
@@ -252,7 +253,8 @@ def _seen(particle: Particle, at: Prediction, spot: Spot, gain: float, view: Vie
         return seen
     known_lens = view.lens is not None or not particle.places
     places = with_sighting(particle.places, sightings[-1]) if known_lens else particle.places
-    return _refined(replace(seen, sightings=sightings, places=places), body, view.pixel_pitch_um)
+    seen = replace(seen, sightings=sightings, places=places, outline=pooled(particle.outline, spot.outline))
+    return _refined(seen, body, view.pixel_pitch_um)
 
 
 def _frames_worth(sighting: Sighting) -> float:
@@ -395,6 +397,7 @@ def _suspicion(spot: Spot, view: View, body: BodyOptics) -> Particle:
         f_numbers=_with((), view.f_number),
         places=places_of((sighting,)),
         sightings=(sighting,),
+        outline=spot.outline,
     )
     return _refined(begun, body, view.pixel_pitch_um)
 
@@ -529,6 +532,7 @@ def _joined(a: Particle, b: Particle) -> Particle:
         frames_eligible=max(main.frames_eligible, rest.frames_eligible, main.frames_seen + rest.frames_seen),
         f_numbers=tuple(sorted({*main.f_numbers, *rest.f_numbers})),
         places=places,
+        outline=pooled(main.outline, rest.outline),
     )
 
 

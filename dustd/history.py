@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dustd import evidence
+from dustd import evidence, shape
 from dustd.dustmap import State, after_cleaning, observe
 from dustd.evidence import Evidence
 from dustd.particle import View, view_of
@@ -108,6 +108,7 @@ def to_dict(frame: Counted) -> dict[str, Any]:
     """Lay out what a frame brings to the map for JSON, without its evidence and the words about its spots."""
     view = {f.name: getattr(frame.view, f.name) for f in dataclasses.fields(View) if f.name != "evidence"}
     spots = [{f.name: getattr(spot, f.name) for f in dataclasses.fields(Spot)} for spot in frame.spots]
+    spots = [{**spot, "outline": shape.to_dict(spot["outline"])} for spot in spots]
     return {"view": view, "spots": [{key: v for key, v in spot.items() if key != "reason"} for spot in spots]}
 
 
@@ -115,7 +116,8 @@ def from_dict(data: dict[str, Any], place: str, seen: Evidence) -> Counted:
     """Read back what a frame brought. Raises ValueError on anything else."""
     try:
         view = View(**data["view"], evidence=seen)
-        return Counted(place=place, view=view, spots=tuple(Spot(**spot) for spot in data["spots"]))
+        spots = tuple(Spot(**{**spot, "outline": shape.from_dict(spot.get("outline"))}) for spot in data["spots"])
+        return Counted(place=place, view=view, spots=spots)
     except (KeyError, TypeError) as exc:
         raise ValueError(f"not what a frame brings to the map: {exc}") from exc
 

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dustd import shape
 from dustd.cleaning import Cleaning
 from dustd.dustmap import State
 from dustd.lenses import BodyOptics, LensScale
@@ -54,6 +55,7 @@ def encode_particle(particle: Particle) -> dict[str, Any]:
     """Lay one particle out for JSON."""
     return {
         **_fields(particle),
+        "outline": shape.to_dict(particle.outline),
         "f_numbers": list(particle.f_numbers),
         "places": [_fields(place) for place in particle.places],
         "sightings": [{**_fields(each), "scene": each.scene.frame_id} for each in particle.sightings],
@@ -62,10 +64,11 @@ def encode_particle(particle: Particle) -> dict[str, Any]:
 
 
 def decode_particle(data: Mapping[str, Any], scenes: Mapping[str, Scene]) -> Particle:
-    """Read one particle back; one written before places were kept gets those of its sightings."""
+    """Read one particle back; one written before places were kept gets those of its sightings, and has no outline."""
     sightings = tuple(_known(Sighting, {**each, "scene": scenes[each["scene"]]}) for each in data["sightings"])
     places = tuple(_known(Place, each) for each in data["places"]) if "places" in data else places_of(sightings)
     rest = {
+        "outline": shape.from_dict(data.get("outline")),
         "f_numbers": tuple(data["f_numbers"]),
         "places": places,
         "sightings": sightings,

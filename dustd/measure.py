@@ -9,6 +9,7 @@ This module knows arrays and values; it does not know whether a spot is dust (`d
 (`dustd.correct`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -30,6 +31,7 @@ HUBER = 2.0  # in standard deviations of the whitened surroundings
 # The light's own error of the depth is too small by this factor on hard texture (1.4; soft .8, of 159 shadows in
 # generated frames): edges are rarer and stronger than a random texture's.
 OVERSURE = 1.4
+NUDGE = np.array([0.1, 0.1, 0.1, 0.02, 0.002])  # of x, y, diameter, relative ramp, attenuation, to find slopes with
 EDGE_ERROR = 0.1  # of the edge's width as a share of the diameter, where its size is known: grains are irregular
 AS_IT_IS = Calibration()
 
@@ -59,7 +61,7 @@ class Shadow:
 
     def depth(self, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
         """Return its share of the full depth, 0 to 1, at frame coordinates that broadcast to (h, w)."""
-        return _soft_disc(np.hypot(xs - self.x, ys - self.y), self.diameter_px, self.ramp_px)
+        return soft_disc(np.hypot(xs - self.x, ys - self.y), self.diameter_px, self.ramp_px)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +152,7 @@ def _octaves(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return octave, counts, sums[counts > 0] / counts[counts > 0], log_frequency
 
 
-def _soft_disc(away: np.ndarray, diameter_px, ramp_px) -> np.ndarray:
+def soft_disc(away: np.ndarray, diameter_px, ramp_px) -> np.ndarray:
     """Fall from 1 inside to 0 outside, as a smoothstep of the distance from the centre."""
     t = (away - (diameter_px - ramp_px) / 2) / ramp_px
     t = np.maximum(np.minimum(t, 1), 0)
@@ -200,7 +202,7 @@ def fit(
     def residual(p: np.ndarray) -> np.ndarray:
         """Subtract the shadow of parameters (5,), or each of (n, 5), from the light."""
         x, y, diameter, ramp, attenuation = p.T.astype(np.float32)[..., None, None]
-        shade = _soft_disc(np.hypot(patch.xs - x, patch.ys - y), diameter, ramp * diameter)
+        shade = soft_disc(np.hypot(patch.xs - x, patch.ys - y), diameter, ramp * diameter)
         return data - filtered(np.log1p(-attenuation * shade), weights)
 
     p = np.array([start.x, start.y, start.diameter_px, start.ramp_px / start.diameter_px, start.attenuation])
@@ -209,8 +211,11 @@ def fit(
         sizes = np.clip(p[2] * np.array([0.6, 0.8, 1.0, 1.25, 1.5]), *DIAMETER_LIMITS_PX)
         tries = [_with_gain(patch, p, size, data, weights, trusted) for size in sizes]
         p = np.clip(min(tries, key=lambda q: _cost(residual(q), trusted)), low, high)
-    expected = _expectation(start) if known is None else _knowledge(known)
-    p, error, pull = _descend(residual, p, low, high, trusted, expected)
+    mean, firm = _expectation(start) if known is None else _knowledge(known)
+    p, normal = descend(residual, p, NUDGE, low, high, trusted, (mean, firm))
+    error = float(np.sqrt(max(np.linalg.pinv(normal)[4, 4], 0)))
+    # Here both pull alike: what is expected pulls back by firm * (p - mean).
+    pull = float(firm[4] * (p[4] - mean[4]) / max(normal[4, 4] - firm[4], 1e-9) ** 0.5)
     gain = _cost(data, trusted) - _cost(residual(p), trusted)
     if not np.isfinite(gain) or (known is None and (gain <= 0 or p[4] <= 1.01 * low[4])):
         return None
@@ -258,12 +263,21 @@ def _knowledge(known: KnownShadow) -> tuple[np.ndarray, np.ndarray]:
     return mean, (OVERSURE / errors) ** 2
 
 
-def _descend(residual, p, low, high, trusted, expected) -> tuple[np.ndarray, float, float]:
-    """Minimise the Huber cost plus the pull of *expected*.
+def descend(
+    residual: Callable[[np.ndarray], np.ndarray],
+    p: np.ndarray,
+    nudge: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    trusted: np.ndarray,
+    expected: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Minimise the Huber cost of *residual* plus the pull of what is *expected* of the parameters *p* (k,).
 
-    Returns the parameters, the last one's standard error, and by how many the light alone would have it larger.
+    *residual* gives (h, w) for (k,) and (n, h, w) for (n, k); *trusted* weighs its cells. *nudge* are steps to find
+    slopes with; *low* and *high* bound *p*; *expected* are means and 1 / variance. Returns the parameters and the
+    normal matrix there (k, k), whose inverse is their covariance.
     """
-    nudge = np.array([0.1, 0.1, 0.1, 0.02, 0.002])
     mean, firm = expected
 
     def total(e: np.ndarray, q: np.ndarray) -> float:
@@ -273,7 +287,8 @@ def _descend(residual, p, low, high, trusted, expected) -> tuple[np.ndarray, flo
     cost = total(e, p)
     for _ in range(8):
         moves = np.where(p + nudge <= high, nudge, -nudge)
-        jacobian = ((residual(p + np.diag(moves)) - e) / moves[:, None, None].astype(np.float32)).reshape(5, -1).T
+        slopes = (residual(p + np.diag(moves)) - e) / moves[:, None, None].astype(np.float32)
+        jacobian = slopes.reshape(len(p), -1).T
         weighted = jacobian * (trusted * _huber(e)).ravel()[:, None]
         normal = weighted.T @ jacobian + np.diag(firm)
         slope = weighted.T @ e.ravel() + firm * (p - mean)
@@ -290,10 +305,7 @@ def _descend(residual, p, low, high, trusted, expected) -> tuple[np.ndarray, flo
         p, e, cost, damping = candidate, new, new_cost, damping / 5
         if done:
             break
-    variance = np.linalg.pinv(normal)[4, 4]
-    # Here both pull alike: what is expected pulls back by firm * (p - mean).
-    pull = firm[4] * (p[4] - mean[4]) / max(normal[4, 4] - firm[4], 1e-9) ** 0.5
-    return p, float(np.sqrt(max(variance, 0))), float(pull)
+    return p, normal
 
 
 def _from_box(patch: Patch | None, start: Shadow, size_px: float) -> Shadow:

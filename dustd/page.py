@@ -232,9 +232,10 @@ def _worst(summary: Summary, crops: Mapping[str, Crop]) -> str:
         losses = [f"{particle.attenuation_at(n):.1%}" for n in (8.0, 11.0, 16.0)]
         seen = f"{particle.frames_seen} of {particle.frames_eligible}"
         first = _text((particle.first_seen or "not known")[:10])
-        rows.append((str(number), where, *losses, f"{particle.confidence:.0%}", seen, first))
-    head = ("", "Looking in", "At f/8", "f/11", "f/16", "Sure", "Seen in frames", "First seen")
-    table = _table("The light that the worst particles take", head, rows, {0, 2, 3, 4, 5})
+        shape = particle.shape or "–"
+        rows.append((str(number), where, shape, *losses, f"{particle.confidence:.0%}", seen, first))
+    head = ("", "Looking in", "Shape", "At f/8", "f/11", "f/16", "Sure", "Seen in frames", "First seen")
+    table = _table("The light that the worst particles take", head, rows, {0, 3, 4, 5, 6})
     return f'<h3>The worst</h3><ul class="crops">{"".join(cards)}</ul>{table}'
 
 

@@ -12,6 +12,7 @@ from dustd import optics
 from dustd.evidence import FAINTEST, Evidence, visible_from
 from dustd.frame import Camera, from_centre
 from dustd.lenses import FOCUS_SPREAD, PLACE_ERROR_PX, BodyOptics, focal_bin_mm
+from dustd.shape import Outline, Shape, shape_of
 
 EVIDENCE_SCORE = 0.2  # score at which false spots are .1 per megapixel, for models that do not say
 # Pd by clearness, a spot's attenuation over the smallest that could be seen where it lies (`dustd.evidence`), of being
@@ -90,7 +91,8 @@ class Particle:
     *strength_px2* is the light it takes at any aperture, *blur_constant* its blur at f/1, *opacity* the deepest it can
     get (all `dustd.optics`). *frames_seen* counts sightings, *frames_eligible* the frames in which it would have been
     visible, *independent_frames* the sightings in new or partly new surroundings. *sightings* and *missed_in* keep the
-    latest scenes, *places* where each lens has shown it. *remembered* marks dust known from before the last cleaning.
+    latest scenes, *places* where each lens has shown it, *outline* what all independent sightings say of its shape.
+    *remembered* marks dust known from before the last cleaning.
     """
 
     id: str
@@ -112,11 +114,17 @@ class Particle:
     places: tuple[Place, ...] = ()
     sightings: tuple[Sighting, ...]
     missed_in: tuple[Scene, ...] = ()
+    outline: Outline | None = None
 
     @property
     def confidence(self) -> float:
         """Probability that this is dust on the sensor."""
         return 1 / (1 + math.exp(-self.log_odds))
+
+    @property
+    def shape(self) -> Shape | None:
+        """Whether it is a speck, a fibre or a ring; None as long as no frame shows."""
+        return shape_of(self.outline)
 
     def attenuation_at(self, f_number: float) -> float:
         """Predict the light lost at its centre at another aperture."""

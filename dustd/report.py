@@ -194,6 +194,7 @@ def _particle_dict(particle: Particle, dust: DustMap) -> dict[str, Any]:
         "x": x,
         "y": y,
         "where_looking_in": where_from_front(particle, dust.width, dust.height),
+        "shape": particle.shape,
         "confirmed": particle.confirmed,
         "confidence": particle.confidence,
         "frames_seen": particle.frames_seen,

@@ -138,14 +138,15 @@ def _growth_lines(growth: Sequence[tuple[str, int]]) -> list[str]:
 
 
 def _worst_lines(summary: Summary) -> list[str]:
-    """Tabulate the worst particles: place, what they take at the usual apertures, how sure, how often seen."""
+    """Tabulate the worst particles: shape, place, what they take at the usual apertures, how sure, how often seen."""
     dust = summary.dust
-    lines = [f"Worst        {'looking in':13}{'f/8':>7}{'f/11':>7}{'f/16':>7}   sure  frames  first seen"]
+    lines = [f"Worst shape  {'looking in':13}{'f/8':>7}{'f/11':>7}{'f/16':>7}   sure  frames  first seen"]
     for number, particle in enumerate(summary.confirmed[:WORST_SHOWN], start=1):
         losses = "".join(f"{particle.attenuation_at(n):7.1%}" for n in (8.0, 11.0, 16.0))
         sure = f"{particle.confidence:6.0%} {particle.frames_seen:7d}"
         place_ = where_from_front(particle, dust.width, dust.height)
-        lines.append(f"{number:3d}          {place_:13}{losses} {sure}  {(particle.first_seen or 'not known')[:10]}")
+        first = (particle.first_seen or "not known")[:10]
+        lines.append(f"{number:3d}   {particle.shape or '–':7}{place_:13}{losses} {sure}  {first}")
     if len(summary.confirmed) > WORST_SHOWN:
         lines.append(f"and {len(summary.confirmed) - WORST_SHOWN} more")
     return lines

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from dustd import __version__
+from dustd import __version__, shape
 from dustd.frame import Camera
 from dustd.spot import Spot
 
@@ -155,7 +155,15 @@ def from_dict(data: dict[str, Any]) -> Record:
         raise ValueError(f"{data.get('status')!r} is not a status")
     try:
         spots = tuple(
-            _known(Spot, {**spot, "diameter_px": spot["diameter"], "edge_px": spot.get("edge", 0.0)})
+            _known(
+                Spot,
+                {
+                    **spot,
+                    "diameter_px": spot["diameter"],
+                    "edge_px": spot.get("edge", 0.0),
+                    "outline": shape.from_dict(spot.get("outline")),
+                },
+            )
             for spot in data["spots"]
         )
         return Record(

@@ -7,6 +7,8 @@ spot's centre, 0 to 1, in linear light.
 from dataclasses import dataclass
 from typing import Literal
 
+from dustd.shape import Outline
+
 Action = Literal["divided", "inpainted", "left"]
 
 
@@ -28,7 +30,8 @@ class Spot:
     *diameter_px* is the width at half depth. *edge_px* is the width of the soft edge (10 to 90 %).
     *particle_id*, *confidence* (a probability) and *frames_seen* come from the dust map, None when it knows nothing.
     *wanted* says whether the evidence asks for a correction; *action* what correction did; *reason* which rule
-    decided, in words for a person. *rejected* says that a person took the correction back (`dustd.reject`).
+    decided, in words for a person. *outline* says what the light tells of the grain's shape, None where it was not
+    asked or tells nothing. *rejected* says that a person took the correction back (`dustd.reject`).
     """
 
     id: int
@@ -44,4 +47,5 @@ class Spot:
     wanted: bool = False
     action: Action = "left"
     reason: str = ""
+    outline: Outline | None = None
     rejected: bool = False

@@ -254,13 +254,15 @@ def map_show(args: argparse.Namespace) -> int:
             f"{particle.diameter_px_at(11):.0f}",
             f"{particle.attenuation_at(11):.1%}",
             f"{particle.confidence:.0%}",
+            particle.shape or "-",
             "confirmed" if particle.confirmed else "remembered" if particle.remembered else "suspected",
             f"{particle.frames_seen}/{particle.frames_eligible}",
             _day(particle.last_seen),
         )
         for particle in by_confidence
     ]
-    _print_table(("particle", "x", "y", "diameter", "light", "confidence", "state", "seen", "last seen"), rows)
+    heads = ("particle", "x", "y", "diameter", "light", "confidence", "shape", "state", "seen", "last seen")
+    _print_table(heads, rows)
     return FINE
 
 
