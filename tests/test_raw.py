@@ -1,5 +1,6 @@
 """LibRaw's door: real frames come out as they are, everything else as a clear error."""
 
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from dustd.dng import encode_dng
 from dustd.errors import FrameError
 from dustd.frame import Camera
 from dustd.metadata import SourceMetadata
+from dustd.preview import develop
 from dustd.raw import fill_dead, open_raw
 from dustd.virtual import frame_of
 
@@ -75,6 +77,30 @@ def test_a_monochrome_sensor_develops_into_a_grey_picture_of_three_channels(tmp_
         picture = opened.develop(opened.frame.raw, half_size=False)
     assert picture.shape == (720, 1000, 3)
     assert np.array_equal(picture[..., 0], picture[..., 2])
+
+
+@pytest.mark.parametrize(("row", "times", "over"), [(0, 1, 5000), (2, 1_000_000, 1), (1, 1_000_000, 1)])
+def test_a_white_balance_that_no_light_asks_for_is_not_believed_and_the_frame_can_be_written(
+    tmp_path, dusty_shot, row, times, over
+):
+    data = bytearray(dusty_shot[1])  # a fuzzer damaged such frames
+    neutral, matrix = (
+        struct.unpack_from("<I", data, data.index(struct.pack("<HHI", *entry)) + 8)[0]
+        for entry in ((50728, 5, 3), (50722, 10, 9))  # AsShotNeutral; ColorMatrix2, from which daylight's follows
+    )
+    struct.pack_into("<2I", data, neutral, 0, 1)
+    for at in range(matrix + 24 * row, matrix + 24 * row + 24, 8):
+        above, below = struct.unpack_from("<2i", data, at)
+        struct.pack_into("<2i", data, at, above * times, below * over)
+    path, again = tmp_path / "SHOT.DNG", tmp_path / "AGAIN.DNG"
+    path.write_bytes(data)
+    with open_raw(path, Camera()) as opened:
+        frame = opened.frame
+        assert all(0.001 < gain < 1000 for gain in frame.wb)
+        picture = develop(frame, frame.raw)
+        again.write_bytes(encode_dng(frame, frame.raw, SourceMetadata(), preview_rgb=picture, original_name="S.DNG"))
+    with open_raw(again, Camera()) as opened:
+        assert np.array_equal(opened.frame.raw, frame.raw)
 
 
 def test_dead_pixels_are_filled_from_their_own_colour():
