@@ -11,6 +11,7 @@ from dustd.cleaning import Cleaning
 from dustd.dustmap import State, observe
 from dustd.evidence import look
 from dustd.particle import Scene, View
+from dustd.shape import Outline
 from dustd.spot import Spot
 
 
@@ -30,7 +31,17 @@ def view(number, lens):
 
 
 def spot(x, y, number):
-    return Spot(id=number, x=x, y=y, diameter_px=30.0, edge_px=8.0, attenuation=0.2, score=0.9)
+    outline = Outline(slenderness=4.0 + number, angle_deg=20.0, error=0.5, feigned=0.7, hollow=-0.1, hollow_error=0.2)
+    return Spot(
+        id=number,
+        x=x,
+        y=y,
+        diameter_px=30.0,
+        edge_px=8.0,
+        attenuation=0.2,
+        score=0.9,
+        outline=outline if number else None,
+    )
 
 
 def learnt(places, lenses=("35 mm", "35 mm", "90 mm")):
@@ -69,6 +80,14 @@ def test_what_a_later_dustd_adds_is_ignored():
     data = mapjson.encode(learnt(PLACES))
     data["news"] = data["particles"][0]["news"] = data["optics"]["news"] = 1
     assert mapjson.decode(data, mapjson.scenes(learnt(PLACES))) == learnt(PLACES)
+
+
+def test_a_particle_from_before_outlines_were_kept_has_none():
+    state = learnt(PLACES)
+    old = [mapjson.encode_particle(particle) for particle in state.particles]
+    for each in old:
+        del each["outline"]
+    assert all(mapjson.decode_particle(each, mapjson.scenes(state)).shape is None for each in old)
 
 
 def test_a_particle_from_before_places_were_kept_gets_those_of_its_sightings():

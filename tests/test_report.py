@@ -8,6 +8,7 @@ import pytest
 from dustd.advice import Rules
 from dustd.report import printable, ranked, summarise, to_dict
 from dustd.report_text import steps, text_report
+from dustd.shape import Outline
 
 RULES = Rules()
 DAY = datetime.date(2026, 11, 1)
@@ -35,6 +36,14 @@ def test_many_steps_are_told_week_by_week():
 def test_the_worst_particles_come_first(dust, particle):
     summary = summarise(dust(particle(1, at_16=0.1), particle(2, at_16=0.3), particle(3, at_16=0.2)), RULES)
     assert [p.id[-1] for p in summary.confirmed] == ["2", "3", "1"]
+
+
+def test_a_worst_particle_that_is_a_fibre_is_called_one(dust, particle):
+    thread = Outline(slenderness=9.0, angle_deg=30.0, error=0.5, feigned=0.5, hollow=0.0, hollow_error=0.1)
+    summary = summarise(dust(particle(1, at_16=0.3, outline=thread), particle(2)), RULES)
+    first, second = [line.split()[:2] for line in text_report([summary]).splitlines() if line.startswith("  ")][-2:]
+    assert (first, second) == (["1", "fibre"], ["2", "–"])
+    assert [each["shape"] for each in to_dict(summary)["particles"]] == ["fibre", None]
 
 
 def test_apertures_count_what_takes_five_per_cent(dust, particle):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dustd import sidecar
 from dustd.frame import Camera
+from dustd.shape import Outline
 from dustd.sidecar import DetectorInfo, Output, Problem, Record, Source
 from dustd.spot import Spot
 
@@ -53,6 +54,16 @@ detectors = st.builds(
     tiles=st.integers(0),
     skipped_tiles=st.integers(0),
 )
+errors = st.floats(2**-10, 1e6, width=32)
+outlines = st.builds(
+    Outline,
+    slenderness=positive,
+    angle_deg=st.floats(0, 180, width=32),
+    error=errors,
+    feigned=errors,
+    hollow=finite,
+    hollow_error=positive,
+)
 spots = st.builds(
     Spot,
     id=st.integers(0),
@@ -68,6 +79,7 @@ spots = st.builds(
     wanted=st.booleans(),
     action=st.sampled_from(["divided", "inpainted", "left"]),
     reason=text,
+    outline=maybe(outlines),
 )
 timings = st.dictionaries(st.sampled_from(["read", "detect", "reconcile", "correct", "write", "total"]), positive)
 finished = st.builds(
@@ -176,6 +188,16 @@ def test_a_failed_frame_has_no_outputs():
 def test_other_major_versions_are_refused(version):
     with pytest.raises(ValueError, match="version"):
         sidecar.from_dict({**sidecar.to_dict(a_record()), "schema_version": version})
+
+
+@quick
+@given(finished)
+def test_a_sidecar_from_before_outlines_is_read(record):
+    data = sidecar.to_dict(record)
+    for spot in data["spots"]:
+        del spot["outline"]
+    VALIDATOR.validate(data)
+    assert all(spot.outline is None for spot in sidecar.from_dict(data).spots)
 
 
 def test_later_minor_versions_are_read():

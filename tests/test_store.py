@@ -28,6 +28,7 @@ from dustd.errors import ConfigError, SurroundingsError, UsageError
 from dustd.frame import Camera
 from dustd.history import wall_time
 from dustd.schema import PARTS, VERSION
+from dustd.shape import Outline
 from dustd.sidecar import Record, Source
 from dustd.spot import Spot
 from dustd.store import Store
@@ -49,7 +50,12 @@ EVIDENCE = [seen(n) for n in range(8)]
 
 
 def record(n, *, spots=None, body=BODY, taken_at="", f_number=16.0, status="cleaned", scene=None, name=None):
-    dust = Spot(id=0, x=960.0 + n % 3, y=640.0, diameter_px=28.0, edge_px=8.0, attenuation=0.2, score=0.8)
+    thread = Outline(
+        slenderness=9.0 + n % 2, angle_deg=30.0 + n, error=1.0 + n % 3, feigned=0.5, hollow=0.1, hollow_error=0.1
+    )
+    dust = Spot(
+        id=0, x=960.0 + n % 3, y=640.0, diameter_px=28.0, edge_px=8.0, attenuation=0.2, score=0.8, outline=thread
+    )
     return Record(
         source=Source(name=name or f"DSC_{n:04d}.NEF", size=1, sha256=f"{n:064d}", mtime_ns=n),
         camera=Camera(
@@ -101,6 +107,7 @@ def test_independent_frames_confirm_through_the_store_as_well(store):
     (particle,) = store.state(BODY).particles
     assert particle.confirmed
     assert particle.frames_seen == 3
+    assert particle.shape == "fibre"
 
 
 @pytest.mark.parametrize(
