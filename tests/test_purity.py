@@ -16,9 +16,9 @@ HEAVY = (
 )
 CORE = (
     "advice", "body", "cleaning", "containers", "correct", "detect", "dustmap", "errors", "evidence", "exif",
-    "frame", "history", "known", "lenses", "light", "ljpeg", "makernotes", "mapjson", "measure", "optics", "outline",
-    "page", "particle", "patch", "picture", "rejection", "report", "report_text", "review", "review_page", "revise", "scenes",
-    "settle", "shape", "sidecar", "spot", "stack", "status",
+    "frame", "history", "known", "lenses", "light", "ljpeg", "makernotes", "mapjson", "measure", "optics",
+    "outline", "page", "particle", "patch", "picture", "rejection", "report", "report_text", "review",
+    "review_page", "revise", "scenes", "settle", "shape", "sidecar", "spot", "stack", "status",
     "adobe_xmp", "darktable_xmp", "heal", "rawtherapee_pp3", "xmpedit",
     "strict", "tiff", "tiffwrite", "tiles", "units", "verdict", "virtual", "dng", "icc", "preview", "xmp",
 )
