@@ -532,6 +532,37 @@ def test_events_that_get_lost_lose_no_frame_and_the_folder_is_watched_anew(runni
         running.run(steps)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_events_come_again_after_the_thread_that_reads_them_has_died(running, monkeypatch):
+    inotify = pytest.importorskip("watchdog.observers.inotify")
+    monkeypatch.setattr("dustd.lane.UNHEARD_S", 0.0)
+
+    def die(*_):
+        raise RuntimeError("as a bug would end this thread")
+
+    def steps():
+        running.wait(lambda state: state.progress.folders and state.progress.folders[0].events)
+        reading = next(each for each in threading.enumerate() if isinstance(each, inotify.InotifyFD))
+        with monkeypatch.context() as broken:
+            broken.setattr(inotify.InotifyWatchGroup, "on_event", die)
+            running.shoot("0.nef")
+            reading.join(LIMIT_S)
+        number = 0
+        while "watching_anew" not in [each["event"] for each in logs]:
+            running.wait(cleaned(running, f"{number}.nef"))  # by a search
+            number += 1
+            assert number < 50
+            running.shoot(f"{number}.nef")
+        running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
+        running.wait(lambda state: state.config_loaded_at != state.started_at)
+        for name in ("late.nef", "later.nef"):  # one search may still have been due
+            running.shoot(name)
+            running.wait(cleaned(running, name))
+
+    with capture_logs() as logs:
+        running.run(steps)
+
+
 def test_new_session_folders_are_watched_however_deep_and_however_they_come(running):
     running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
 
