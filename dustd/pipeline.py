@@ -302,7 +302,8 @@ class Pipeline:
                     target = self._target(source, out_folder, ours)
                     files.publish(target, image, ours=ours)
                     digest = hashlib.sha256(image).hexdigest()
-                    outputs = (Output(kind=self.output.format, path=target.name, sha256=digest),)
+                    kind, profile, quality = _look(self.output)
+                    outputs = (Output(kind=kind, path=target.name, sha256=digest, profile=profile, quality=quality),)
                 edited, own = edits.publish(drafts, healing, self.output, out_folder, ours)
             record = replace(record, outputs=outputs + own, edits=edited, timings_ms=timer.timings_ms())
             files.publish(path, sidecar.encode(record), ours=ours)
@@ -333,11 +334,17 @@ class Pipeline:
         whole = all((out_folder / output.path).exists() for output in record.outputs)
         if whole and files.is_claimed(path):  # `dustd reject` may have been killed between cleaned file and sidecar
             whole = all(files.sha256_file(out_folder / output.path) == output.sha256 for output in record.outputs)
-        pictures = {output.kind for output in record.outputs} & SUFFIXES.keys()
-        right = pictures == {self.output.format} or (
+        pictures = [(each.kind, each.profile, each.quality) for each in record.outputs if each.kind in SUFFIXES]
+        right = pictures == [_look(self.output)] or (
             not pictures and record.status == "clean" and self.output.when_clean == "skip"
         )
         return record if same and whole and right and edits.are_done(record.edits, self.output) else None
+
+
+def _look(output: OutputSettings) -> tuple[str, str | None, int | None]:
+    """Say which settings show in a cleaned file: its kind, the colour space unless it is raw, the quality of a JPEG."""
+    profile = None if output.format == "dng" else output.profile
+    return output.format, profile, output.jpeg_quality if output.format == "jpeg" else None
 
 
 class Timer:

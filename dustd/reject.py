@@ -6,7 +6,6 @@ after a kill the same command finishes what it began. A cut-out of the frame wit
 this computer only (`dustd.example`).
 """
 
-import dataclasses
 import hashlib
 import os
 from collections.abc import Collection, Iterable
@@ -163,8 +162,7 @@ def _rewrite(
     spots = darkroom.revise(spots, known, changed)
     status = "cleaned" if any(spot.action != "left" for spot in spots) else "clean"
     record = replace(record, spots=spots, status=status)
-    settings = dataclasses.replace(output, format=picture.kind) if picture is not None else output
-    image = darkroom.encode(settings) if picture is not None else None
+    image = darkroom.encode(_settings_of(picture, output)) if picture is not None else None
     programs = tuple(each.program for each in record.edits if each.result == "written")
     healing = darkroom.healing(spots) if programs else None
     drafts = edits.draft(original, healing, programs) if healing is not None else ()
@@ -172,7 +170,7 @@ def _rewrite(
         ours = ledger.vouched(path) | claimed
         if image is not None and picture is not None:
             files.publish(path.parent / picture.path, image, ours=ours)
-            new = Output(kind=picture.kind, path=picture.path, sha256=hashlib.sha256(image).hexdigest())
+            new = replace(picture, sha256=hashlib.sha256(image).hexdigest())
             record = replace(record, outputs=tuple(new if each == picture else each for each in record.outputs))
         if healing is not None:
             edited, own = edits.publish(drafts, healing, output, path.parent, ours)
@@ -182,6 +180,13 @@ def _rewrite(
         files.publish(path, sidecar.encode(record), ours=ours)
         store.judge(record)
     return record
+
+
+def _settings_of(picture: Output, output: OutputSettings) -> OutputSettings:
+    """Give the settings with which a cleaned file was written, so that it stays the same elsewhere."""
+    quality = picture.quality or output.jpeg_quality
+    profile = picture.profile or output.profile
+    return replace(output, format=picture.kind, jpeg_quality=quality, profile=profile)
 
 
 def _require_claimed(path: Path, cleaned: Path) -> None:

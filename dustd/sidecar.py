@@ -54,12 +54,15 @@ class DetectorInfo:
 class Output:
     """A file written for this frame; *path* is relative to the sidecar's folder.
 
-    *kind* is "dng", "tiff" or "jpeg", or the program of an edit that is wholly dustd's.
+    *kind* is "dng", "tiff" or "jpeg", or the program of an edit that is wholly dustd's. *profile* is the colour space
+    of a TIFF or JPEG, *quality* that of a JPEG, 1 to 100; None of all else.
     """
 
     kind: str
     path: str
     sha256: str
+    profile: str | None = None
+    quality: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,6 +157,22 @@ def test_another_sensitivity_cleans_anew_over_its_own_output(make, shot):
     assert sorted(p.name for p in out.iterdir()) == ["SHOT.DNG.dustd.json", "SHOT.dng"]
 
 
+def test_a_file_that_would_look_otherwise_now_is_written_anew_and_no_other(make, shot):
+    path, out = shot
+    cleaned, written = out / "SHOT.jpg", []
+    for settings in (
+        {"jpeg_quality": 80, "profile": "srgb"},
+        {"jpeg_quality": 90, "profile": "srgb"},
+        {"jpeg_quality": 90, "profile": "adobe-rgb"},
+        {"jpeg_quality": 90, "profile": "adobe-rgb", "review": "page"},
+    ):
+        record = make(format="jpeg", **settings).process(path, out)
+        assert (record.outputs[0].quality, record.outputs[0].profile) == (settings["jpeg_quality"], settings["profile"])
+        written.append(cleaned.read_bytes())
+    assert len(set(written)) == 3 and written[2] == written[3]
+    assert sorted(each.name for each in out.iterdir()) == ["SHOT.DNG.dustd.json", "SHOT.jpg"]
+
+
 @pytest.mark.parametrize(("kind", "suffix"), [("tiff", ".tif"), ("jpeg", ".jpg")])
 def test_developed_formats_are_written_upright(make, shot, kind, suffix):
     from PIL import Image
