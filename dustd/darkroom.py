@@ -180,13 +180,19 @@ class Darkroom:
         with line, lifeline:
             fds = (line.fileno(), lifeline.fileno(), self._memory)
             command = [sys.executable, "-m", "dustd.worker", *map(str, fds)]
-            mouth = self._overheard.mouth
+            spoken = self._overheard.mouth
             try:
                 self._process = subprocess.Popen(
-                    command, pass_fds=fds, stdin=subprocess.DEVNULL, stdout=mouth, stderr=mouth
+                    command, pass_fds=fds, stdin=subprocess.DEVNULL, stdout=spoken, stderr=spoken
                 )
+            except OSError as exc:
+                self._hang_up()
+                self._overheard.close()
+                problem = f"the process that decodes frames cannot be started ({exc.strerror})"
+                remedy = "If memory or processes are short, close other programs; dustd goes on by itself"
+                raise SurroundingsError(problem, remedy=remedy) from exc
             finally:
-                os.close(mouth)
+                os.close(spoken)
         try:
             self._answer(START_S)
         except (TimeoutError, EOFError, OSError) as exc:

@@ -1,6 +1,7 @@
 """What happens to the daemon when a file brings its decoder down: nothing; to the frame: a reason."""
 
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 
 from dustd.config import OutputSettings
 from dustd.darkroom import Darkroom
-from dustd.errors import FrameError, UnreadableError
+from dustd.errors import FrameError, SurroundingsError, UnreadableError
 from dustd.metadata import read_camera
 from dustd.raw import open_raw
 
@@ -227,3 +228,19 @@ def test_the_last_words_of_a_worker_are_in_the_log(room, path, speak):
     (end,) = [each for each in logs if each["event"] == "worker_ended"]
     assert end["said"].startswith("first words\nFatal Python error: Segmentation fault")
     assert "worker.py" in end["said"] and end["frame"] == "SHOT.DNG"
+
+
+def test_where_no_worker_can_be_started_the_frame_waits_and_nothing_leaks(room, path, monkeypatch):
+    def no_room(*_, **__):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    handles = Path("/proc/self/fd")
+    if not handles.is_dir():
+        pytest.skip("needs /proc")
+    before = len(list(handles.iterdir()))
+    with monkeypatch.context() as full:
+        full.setattr("subprocess.Popen", no_room)
+        with pytest.raises(SurroundingsError, match=r"cannot be started .*memory"):
+            room.read_camera(path)
+    assert len(list(handles.iterdir())) == before
+    assert room.read_camera(path).make
