@@ -13,6 +13,7 @@ from dustd.evidence import independence, look, visible_from
 from dustd.frame import centred, from_centre
 from dustd.lenses import BodyOptics
 from dustd.particle import View, predict
+from dustd.shape import Outline
 from dustd.spot import Spot
 
 STEP = 16
@@ -79,6 +80,16 @@ def test_two_independent_sightings_confirm():
     assert particle.confirmed
     assert particle.independent_frames == 2
     assert particle.confidence > 0.9
+
+
+def test_new_surroundings_make_surer_of_a_shape_and_one_scene_repeated_does_not():
+    thread = Outline(slenderness=9.0, angle_deg=30.0, error=2.0, feigned=0.5, hollow=0.0, hollow_error=0.1)
+    fibre = dataclasses.replace(spot(), outline=thread)
+    (moved,) = fold([(each, [fibre]) for each in scenes(4)]).particles
+    light = plain(0.4)
+    (fixed,) = fold([(view(n, light, noise=n), [fibre]) for n in range(4)]).particles
+    assert (moved.shape, fixed.shape) == ("fibre", None)
+    assert fixed.outline == thread
 
 
 def test_thirty_sightings_of_one_scene_are_worth_one():
