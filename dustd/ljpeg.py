@@ -19,13 +19,13 @@ _SAMPLED_ROWS = 8  # every eighth row is enough to fit 17 frequencies
 _WORD_BITS = 64
 
 
-def encode_tiles(image: np.ndarray, *, components: int, tile_px: int = 256) -> list[bytes]:
+def encode_tiles(image: np.ndarray, *, components: int, tile_px: int = 512) -> list[bytes]:
     """Compress an image into square tiles, row by row; each item is one complete JPEG stream.
 
     *image* is (H, W) or (H, W, samples) uint16. Tiles reaching over its right or bottom edge are filled by repeating
     the last column or row. A sample is predicted from the one *components* places to its left: 2 for Bayer (the same
-    colour), the number of samples per pixel otherwise. *tile_px* must be a multiple of 16 (TIFF 6.0 §15); small tiles
-    keep what is worked on in the processor's cache.
+    colour), the number of samples per pixel otherwise. *tile_px* must be a multiple of 16 (TIFF 6.0 §15); larger tiles
+    leave the processor's cache, smaller ones keep the threads waiting for Python's lock.
     """
     samples = image.shape[2] if image.ndim == 3 else 1
     lengths = _code_lengths(_category_counts(image.reshape(len(image), -1)[::_SAMPLED_ROWS], components))

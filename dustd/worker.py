@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,7 +26,7 @@ import numpy as np
 from dustd import preview
 from dustd.config import OutputSettings
 from dustd.correct import correct
-from dustd.dng import encode_dng
+from dustd.dng import compress, encode_dng
 from dustd.errors import DustdError, FrameError
 from dustd.example import cut_out
 from dustd.frame import Camera, Frame
@@ -117,8 +118,17 @@ class Bench:
         opened, raw, camera = self._opened, self._raw, self._opened.frame.camera
         metadata = read_source_metadata(self._source)
         if output.format == "dng":
-            picture = preview.develop(opened.frame, raw, opened.embedded_preview())
-            return encode_dng(opened.frame, raw, metadata, preview_rgb=picture, original_name=self._source.name)
+            with ThreadPoolExecutor(1) as beside:
+                tiles = beside.submit(compress, opened.frame, raw)
+                picture = preview.develop(opened.frame, raw, opened.embedded_preview())
+                return encode_dng(
+                    opened.frame,
+                    raw,
+                    metadata,
+                    preview_rgb=picture,
+                    original_name=self._source.name,
+                    tiles=tiles.result(),
+                )
         space = output.profile
         if output.format == "tiff":
             picture = orient(opened.develop(raw, half_size=False, bits=16, space=space), camera.orientation)

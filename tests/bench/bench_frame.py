@@ -31,7 +31,7 @@ from dustd.store import Store
 from dustd.virtual import Lens, expose, frame_of, make_body
 
 SPOTS = 60
-RUNS = 4  # the first one warms up
+RUNS = 7  # the first one warms up
 REPEATS = 4  # of a small frame, each way
 
 
@@ -73,6 +73,7 @@ def bench_worker(source: Path) -> None:
     out.mkdir()
     with Darkroom() as darkroom:
         camera = darkroom.read_camera(source)
+        ratios = []
         for run in range(RUNS):
             marks = [_clocks(darkroom)]
             files.sha256_file(source)
@@ -84,12 +85,16 @@ def bench_worker(source: Path) -> None:
             files.publish(out / f"{run}.dng", image, ours=frozenset())
             hashlib.sha256(image).hexdigest()
             marks.append(_clocks(darkroom))
-            for name, (read, correct, write) in zip(("wall", "CPU"), np.diff(marks, axis=0).T, strict=True):
+            steps = np.diff(marks, axis=0).T
+            ratios.append((steps[0, 1] + steps[0, 2]) / steps[0, 0])
+            for name, (read, correct, write) in zip(("wall", "CPU"), steps, strict=True):
                 print(
                     f"run {run + 1}: {name:4} read {read:6.2f} s  correct {correct:6.2f} s  write {write:6.2f} s  "
                     f"(correct + write) / read = {(correct + write) / read:.2f}"
                 )
         peak = (_peak_mb(os.getpid()), _peak_mb(darkroom.pid))
+    later = ratios[1:]
+    print(f"wall, from run 2 on: median {np.median(later):.2f}, {min(later):.2f} to {max(later):.2f}")
     done = Counter(spot.action for spot in corrected)
     print(f"{frame.width}×{frame.height}, {dict(done)}; {frame.raw.nbytes / 1e6:.0f} -> {len(image) / 1e6:.0f} MB")
     print(f"memory at the peak: {peak[0]:.0f} MB here + {peak[1]:.0f} MB in the worker")
