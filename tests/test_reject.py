@@ -304,12 +304,12 @@ def test_it_does_not_come_back_though_the_map_was_forgotten(shoot, alone, detect
 
 
 @pytest.mark.parametrize("kind", ["tiff", "jpeg"])
-def test_a_developed_picture_is_developed_anew(shoot, detector, kind):
+def test_a_developed_picture_is_developed_anew_as_it_was_whatever_is_configured_now(shoot, detector, kind):
     with shoot.store() as store:
-        shoot.clean(detector, store, format=kind)
+        shoot.clean(detector, store, format=kind, profile="adobe-rgb", jpeg_quality=70)
     number = shoot.corrected()[0]
     before = cv2.imread(str(shoot.cleaned))
-    shoot.reject(number, output=OutputSettings(format=kind))
+    shoot.reject(number, output=OutputSettings(format="jpeg"))
     after = cv2.imread(str(shoot.cleaned))
     spot = shoot.spot(number)
     changed = np.argwhere((before != after).any(-1))
