@@ -42,7 +42,7 @@ from dustd.spot import Spot
 from dustd.wire import Failure, receive, send
 
 # Of the machine's memory, what this process may take: beyond, all programs would be swapped out for one frame. And what
-# is enough anywhere: developing takes 33 bytes a pixel (a DNG 10; measured, docs/outputs.md), so 16 GB do for 450
+# is enough anywhere: developing takes 33 bytes a pixel (a DNG 9; measured, docs/outputs.md), so 16 GB do for 450
 # megapixels, three times what the largest sensors have.
 MEMORY_SHARE = 3 / 4
 ENOUGH_MEMORY_BYTES = 16 << 30
