@@ -31,7 +31,10 @@ from dustd.spot import Detection, Spot
 # times as long as wide (facts §7), which makes .45; equal shares up to there have a mean square of .26².
 PUPIL_STRETCH = 0.25
 MIDDLE = 0.5  # of the diameter: where a ring is hollow; rims are a sixth to a third of it (`dustd.train.synth`)
+THREADS, THREAD = 8, 1.0  # directions in which a long thread is looked for, and its stretch: e² times as long as wide
+FAINT = 0.05  # attenuation at which shadows are compared
 DARKEST = 0.98  # of a middle deeper than its rim
+AROUND = 2.0  # how far to look, in halves of the box; farther shows more ground, and thin threads less
 LONGEST = 1.3  # bound of the stretch: 13 times as long as wide
 STEPS = np.append(NUDGE, (0.02, 0.02, 0.02))
 
@@ -42,7 +45,7 @@ def outline_in(frame: Frame, spot: Spot, box: Detection) -> Outline | None:
     Returns None where the light is clipped or black, or where there is too little room.
     """
     half = max(box.width_px, box.height_px) / 2
-    patch = cut(frame, box.x, box.y, max(2.5 * half, half + MARGIN_PX))
+    patch = cut(frame, box.x, box.y, max(AROUND * half, half + MARGIN_PX))
     if patch is None or spot.diameter_px <= 0:
         return None
     size = float(np.clip(spot.diameter_px, *DIAMETER_LIMITS_PX))
@@ -56,34 +59,60 @@ def outline_in(frame: Frame, spot: Spot, box: Detection) -> Outline | None:
     high = np.array([spot.x + half, spot.y + half, DIAMETER_LIMITS_PX[1], 1.0, 0.97, LONGEST, LONGEST, 1.0])
     ramp = start.ramp_px / size
     p = np.clip(np.array([spot.x, spot.y, size, ramp, spot.attenuation, 0.0, 0.0, 0.0]), low, high)
-    said = _said(*_fit(patch, p, low, high, weights))
+    data = filtered(fill(patch.log, patch.known), weights)
+    p = np.clip(_start(patch, data, weights, p, box), low, high)
+    said = _said(*_fit(patch, data, weights, p, low, high))
     return said if said.error > 0 and all(map(math.isfinite, dataclasses.astuple(said))) else None
 
 
 def _fit(
-    patch: Patch, p: np.ndarray, low: np.ndarray, high: np.ndarray, weights: np.ndarray
+    patch: Patch, data: np.ndarray, weights: np.ndarray, p: np.ndarray, low: np.ndarray, high: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a stretched, hollow soft disc from *p* on; return its parameters and their covariance.
 
     They are x, y, diameter, relative ramp, attenuation, the stretch along x and along the bisector of x and y, and the
     share of depth that the middle lacks. A stretch g makes it e^g times as long and e^-g times as wide.
     """
-    data = filtered(fill(patch.log, patch.known), weights)
 
     def residual(p: np.ndarray) -> np.ndarray:
-        x, y, size, ramp, attenuation, along, aslant, hollow = p.T.astype(np.float32)[..., None, None]
-        dx, dy = (patch.xs - x) / size, (patch.ys - y) / size
-        g = np.maximum(np.hypot(along, aslant), 1e-6)
-        narrow = np.sinh(2 * g) / g
-        squared = np.cosh(2 * g) * (dx * dx + dy * dy) - narrow * (along * (dx * dx - dy * dy) + 2 * aslant * dx * dy)
-        away = np.sqrt(np.maximum(squared, 0))
-        shade = soft_disc(away, 1.0, ramp) - hollow * soft_disc(away, MIDDLE, MIDDLE)
-        return data - filtered(np.log1p(-np.minimum(attenuation * shade, DARKEST)), weights)
+        return data - filtered(_drawn(patch, p), weights)
 
     mean = np.array([p[0], p[1], p[2], 0.5, 0.0, 0.0, 0.0, 0.0])
     errors = np.array([0.3 * p[2], 0.3 * p[2], 0.4 * p[2], 0.3, np.inf, 1.0, 1.0, 0.5])
     p, normal = descend(residual, p, STEPS, low, high, patch.known.astype(np.float32), (mean, errors**-2))
     return p, np.linalg.pinv(normal)
+
+
+def _start(patch: Patch, data: np.ndarray, weights: np.ndarray, p: np.ndarray, box: Detection) -> np.ndarray:
+    """Choose where to fit from: the round shadow *p*, or a thread across the box if that suits the light better.
+
+    What a disc makes of a long thread is of little use.
+    """
+    turns = np.arange(THREADS) * 2 * np.pi / THREADS
+    tries = np.tile(p, (THREADS + 1, 1))
+    length_px = 0.8 * max(box.width_px, box.height_px)
+    tries[1:, :4] = box.x, box.y, length_px * math.exp(-THREAD), 0.8
+    tries[1:, 5], tries[1:, 6] = THREAD * np.cos(turns), THREAD * np.sin(turns)
+    tries[:, 4] = FAINT
+    shadows = filtered(_drawn(patch, tries), weights) * patch.known
+    power = (shadows**2).sum((1, 2))
+    times = np.maximum((shadows * data).sum((1, 2)) / power, 0)  # as deep as FAINT, by least squares
+    best = int(np.argmax(times**2 * power))
+    if best == 0:
+        return p
+    return np.concatenate([tries[best, :4], [1 - (1 - FAINT) ** times[best]], tries[best, 5:]])
+
+
+def _drawn(patch: Patch, p: np.ndarray) -> np.ndarray:
+    """Draw the log of the light that shadows of parameters (8,), or each of (n, 8), leave."""
+    x, y, size, ramp, attenuation, along, aslant, hollow = p.T.astype(np.float32)[..., None, None]
+    dx, dy = (patch.xs - x) / size, (patch.ys - y) / size
+    g = np.maximum(np.hypot(along, aslant), 1e-6)
+    narrow = np.sinh(2 * g) / g
+    squared = np.cosh(2 * g) * (dx * dx + dy * dy) - narrow * (along * (dx * dx - dy * dy) + 2 * aslant * dx * dy)
+    away = np.sqrt(np.maximum(squared, 0))
+    shade = soft_disc(away, 1.0, ramp) - hollow * soft_disc(away, MIDDLE, MIDDLE)
+    return np.log1p(-np.minimum(attenuation * shade, DARKEST))
 
 
 def _said(p: np.ndarray, covariance: np.ndarray) -> Outline:
