@@ -151,7 +151,7 @@ def two_lenses(seed: int) -> tuple[Take, ...]:
 def sessions() -> dict[str, tuple[Take, ...]]:
     """All sessions by name, those first that tell most."""
     found = [day(1), two_lenses(1), tripod(1, (11.0,)), day(2), tripod(2, (11.0, 16.0, 8.0)), day(3), two_lenses(2)]
-    return {takes[0].session: takes for takes in [*found, day(4)]}
+    return {takes[0].session: takes for takes in [*found, *(day(seed) for seed in range(4, 9))]}
 
 
 def specks_of(take: Take) -> np.ndarray:
