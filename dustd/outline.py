@@ -34,7 +34,7 @@ MIDDLE = 0.5  # of the diameter: where a ring is hollow; rims are a sixth to a t
 THREADS, THREAD = 8, 1.0  # directions in which a long thread is looked for, and its stretch: e² times as long as wide
 FAINT = 0.05  # attenuation at which shadows are compared
 DARKEST = 0.98  # of a middle deeper than its rim
-AROUND = 2.0  # how far to look, in halves of the box; farther shows more ground, and thin threads less
+AROUND = 2.5  # how far to look, in halves of the box; nearer, clumps on plain ground were taken for fibres
 LONGEST = 1.3  # bound of the stretch: 13 times as long as wide
 STEPS = np.append(NUDGE, (0.02, 0.02, 0.02))
 

@@ -123,8 +123,8 @@ class Particle:
 
     @property
     def shape(self) -> Shape | None:
-        """Whether it is a speck, a fibre or a ring; None as long as no frame shows."""
-        return shape_of(self.outline)
+        """Whether it is a speck, a fibre or a ring; None as long as no frame shows, or one alone does."""
+        return shape_of(self.outline) if self.confirmed or self.remembered else None
 
     def attenuation_at(self, f_number: float) -> float:
         """Predict the light lost at its centre at another aperture."""

@@ -77,7 +77,7 @@ def test_a_thread_has_the_same_slenderness_at_every_aperture():
     ("grain", "blur", "opacity", "shape"),
     [
         (thread(60, 5, 30), 20, 0.9, "fibre"),
-        (thread(110, 3, 100), 8, 0.9, "fibre"),  # so thin that a disc takes hardly any light
+        (thread(80, 4, 100), 8, 0.9, "fibre"),  # so thin that a disc takes hardly any light
         (disc(20), 14, 0.9, "speck"),
         (disc(44) - disc(24), 10, 0.15, "ring"),
         (thread(9, 2, 30), 40, 0.9, None),  # far shorter than its blur
