@@ -26,9 +26,19 @@ def open_store(where: Path | str, outputs: Sequence[Path]) -> Store:
     except DamagedError as error:
         log.warning("maps_damaged", problem=error.problem)
         store = Store.open(where)
-    if store.path and not store.body_ids() and any(store.path.parent.glob(f"{store.path.name}.damaged-*")):
+    if _is_lost(store):
         relearn(store, outputs)
     return store
+
+
+def _is_lost(store: Store) -> bool:
+    """Tell whether the maps were put aside, now or before, and nothing has been learnt since."""
+    try:
+        known = store.body_ids()
+    except DamagedError as error:  # its first page is whole, others are not
+        log.warning("maps_damaged", problem=error.problem)
+        return True
+    return store.path is not None and not known and any(store.path.parent.glob(f"{store.path.name}.damaged-*"))
 
 
 def relearn(store: Store, outputs: Sequence[Path]) -> None:

@@ -39,9 +39,10 @@ def damage(path, start=0):
     path.write_bytes(data[:start] + b"\xa5" * (len(data) - start))
 
 
-def test_damaged_maps_are_kept_aside_and_learnt_again_at_the_start(cleaned):
+@pytest.mark.parametrize("start", [0, 4096])  # all of it; all but the first page, which is read first
+def test_damaged_maps_are_kept_aside_and_learnt_again_at_the_start(cleaned, start):
     out, path = cleaned
-    damage(path)
+    damage(path, start)
     with open_store(path, [out]) as store:
         assert [body.frames for body in store.bodies()] == [2]
     assert path.with_name(path.name + ".damaged-1").exists()
