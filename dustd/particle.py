@@ -221,6 +221,12 @@ def view_of(camera: Camera, *, frame_id: str, width: int, height: int, evidence:
     )
 
 
+def is_told(particle: Particle, view: View) -> bool:
+    """Ask whether a particle's shape is known and this frame cannot tell it better: it is stopped down no further."""
+    told_at = max(particle.f_numbers, default=0.0)
+    return particle.shape is not None and view.f_number is not None and view.f_number <= told_at
+
+
 def visibility(attenuation: float, view: View, x: float, y: float) -> float:
     """Give the probability Pd that a spot of this attenuation at (x, y) would be found; 0 below FAINTEST.
 

@@ -30,7 +30,7 @@ from dustd.lenses import BodyOptics
 from dustd.light import overview
 from dustd.measure import KnownShadow, measure
 from dustd.outline import outline_in
-from dustd.particle import View, view_of
+from dustd.particle import View, is_told, view_of
 from dustd.rejection import Rejection, rejections_of, settled
 from dustd.review import Exhibit, in_order
 from dustd.revise import known_from_dict, known_to_dict
@@ -246,8 +246,11 @@ class Pipeline:
             known += reveal(stack, known, state, view, state.optics)
         verdicts = self.store.rejections(frame.camera.body_id) + _rejected_before(sidecar_path, view)
         known = settled(known, view, verdicts) if verdicts else known
+        named = {particle.id for particle in state.particles if is_told(particle, view)}
         known = tuple(
-            replace(spot, outline=outline_in(frame, spot, boxes[spot.id])) if spot.wanted and spot.id in boxes else spot
+            replace(spot, outline=outline_in(frame, spot, boxes[spot.id]))
+            if spot.wanted and spot.id in boxes and spot.particle_id not in named
+            else spot
             for spot in known
         )
         expected = shadows(known, state, view)

@@ -12,7 +12,7 @@ from dustd.dustmap import State, Thresholds, observe, reconcile
 from dustd.evidence import independence, look, visible_from
 from dustd.frame import centred, from_centre
 from dustd.lenses import BodyOptics
-from dustd.particle import View, predict
+from dustd.particle import View, is_told, predict
 from dustd.shape import Outline
 from dustd.spot import Spot
 
@@ -90,6 +90,16 @@ def test_new_surroundings_make_surer_of_a_shape_and_one_scene_repeated_does_not(
     (fixed,) = fold([(view(n, light, noise=n), [fibre]) for n in range(4)]).particles
     assert (moved.shape, fixed.shape) == ("fibre", None)
     assert fixed.outline == thread
+
+
+def test_a_shape_is_asked_again_only_by_frames_that_are_stopped_down_further():
+    thread = Outline(slenderness=9.0, angle_deg=30.0, error=0.5, feigned=0.5, hollow=0.0, hollow_error=0.1)
+    (fibre,) = fold([(each, [dataclasses.replace(spot(), outline=thread)]) for each in scenes(2)]).particles
+    (unknown,) = fold([(each, [spot()]) for each in scenes(2)]).particles
+    same, narrower = (view(9, plain(0.4), f_number) for f_number in (16.0, 22.0))
+    assert is_told(fibre, same)
+    assert not is_told(fibre, narrower)
+    assert not is_told(unknown, same)
 
 
 def test_thirty_sightings_of_one_scene_are_worth_one():
