@@ -253,14 +253,14 @@ def _new_folder(campaign: Campaign, rng: random.Random, roots: list[Path], folde
         for future in writing:
             future.result()
         _rename(campaign, folder, folder.with_name(folder.name + " (selected)"))
-    new = rng.choice(roots)
+    new = root = rng.choice(roots)
     if rng.random() < 0.7:
-        new = new / f"Session {rng.randrange(10**6)}" / rng.choice(("a", "b/c", "é"))
+        new = root / f"Session {rng.randrange(10**6)}" / rng.choice(("a", "b/c", "é"))
         until = time.monotonic() + 30
         while not new.exists() and time.monotonic() < until:
-            if new.parents[1].is_dir() or new.parents[2].is_dir():
-                with contextlib.suppress(OSError):
-                    new.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # one by one: the watched folder may be away, and is not ours to make
+                for each in (*reversed(new.relative_to(root).parents[:-1]), new.relative_to(root)):
+                    (root / each).mkdir(exist_ok=True)
     return new
 
 
