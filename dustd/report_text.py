@@ -150,12 +150,3 @@ def _worst_lines(summary: Summary) -> list[str]:
     if len(summary.confirmed) > WORST_SHOWN:
         lines.append(f"and {len(summary.confirmed) - WORST_SHOWN} more")
     return lines
-
-
-def _limits(form: str, soon: object, now: object, name: str) -> tuple[str, str]:
-    limits = (getattr(soon, name), getattr(now, name))
-    return tuple(form.format(limit) if limit else "never" for limit in limits)
-
-
-def _known(form: str, value: float | None) -> str:
-    return "not yet" if value is None else form.format(value)
