@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dustd.detect import SCALES, _cannot_show_dust, _tiles, detect
+from dustd.detect import SCALES, _cannot_show_dust, _cut, _windows, detect
 from dustd.frame import Camera, Frame
 from dustd.model import load_detector
 from dustd.network import ARCHITECTURES, OUTPUTS, TILE_PX, TOKEN_PX, build, quiet_library, set_crop
@@ -145,7 +145,7 @@ def bench_skipping() -> None:
     )
     half = light.copy()
     half[:, :1500] = 65535
-    tiles = [tile for _, _, tile in _tiles(frame, detector)]
+    tiles = [_cut(frame, window, scale, detector.context_px) for window, scale in _windows(frame, detector)]
     begun = time.perf_counter()
     for tile in tiles:
         _cannot_show_dust(tile, frame)
