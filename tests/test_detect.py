@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dustd.detect import BLACK_LIGHT, detect, threshold
+from dustd.detect import BLACK_LIGHT, FEW_TILES, MOST_AGAIN, detect, threshold
 from dustd.frame import Camera, Frame
 from dustd.probability import Calibration
 from dustd.spot import Detection
@@ -91,6 +91,21 @@ def test_what_is_not_seen_again_when_it_is_turned_loses_score():
     frame = painted([(200, 150, 12), (200, 160, 12)])
     assert [d.score for d in detect(frame, DipFinder()).detections] == [pytest.approx(DipFinder.score)]
     assert [d.score < 0.1 for d in detect(frame, UprightFinder()).detections] == [True]
+
+
+def test_a_fabric_full_of_dots_is_looked_at_again_only_so_often_and_the_rest_is_left_alone():
+    dots = [(x, y, 6) for x in range(10, 390, 20) for y in range(10, 290, 20)]
+    windows = []
+
+    class Counter(DipFinder):
+        def __call__(self, tiles):
+            windows.extend(tile for tile in tiles if tile.shape[0] == self.tile_px // 2 + 2 * self.context_px)
+            return super().__call__(tiles)
+
+    seen = detect(painted(dots), Counter())
+    assert len(windows) == 2 * MOST_AGAIN * max(seen.tiles, FEW_TILES) < 2 * len(dots)
+    assert sum(d.score > 0.7 for d in seen.detections) < len(dots)
+    assert sum(d.score < 0.1 for d in seen.detections) > 0
 
 
 def test_black_and_clipped_tiles_are_skipped_and_counted():
