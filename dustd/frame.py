@@ -93,3 +93,14 @@ def centred(x: float, y: float, *, width: int, height: int) -> tuple[float, floa
 def from_centre(mx: float, my: float, *, width: int, height: int) -> tuple[float, float]:
     """Turn map coordinates back into frame coordinates; the inverse of `centred`."""
     return mx + (width - 1) / 2, my + (height - 1) / 2
+
+
+def upright(x: float, y: float, *, width: int, height: int, orientation: int) -> tuple[float, float]:
+    """Carry a place of the unrotated frame to the upright picture, as `dustd.images.orient` carries pixels."""
+    if orientation in (5, 6, 7, 8):
+        x, y, width, height = y, x, height, width
+    if orientation in (2, 3, 6, 7):
+        x = width - 1 - x
+    if orientation in (3, 4, 7, 8):
+        y = height - 1 - y
+    return x, y

@@ -8,6 +8,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
+from dustd.frame import upright
 from dustd.heal import Heal, Healing, not_at
 
 BORDER_PX = {"bayer": 4, "xtrans": 7}  # whatever the sidecar's own Border says
@@ -132,7 +133,7 @@ def _placed(x: float, y: float, healing: Healing, turns: Sequence[int]) -> tuple
     """Say where a place of the frame lies for RawTherapee."""
     height, width = healing.visible[2:]
     for turn in turns:
-        x, y = turned(x, y, width, height, turn)
+        x, y = upright(x, y, width=width, height=height, orientation=turn)
         if turn in (6, 8):
             width, height = height, width
     border = BORDER_PX.get(healing.kind, 0)
@@ -147,18 +148,7 @@ def _unplaced(x: float, y: float, healing: Healing, turns: Sequence[int]) -> tup
     if sum(turn in (6, 8) for turn in turns) % 2:
         width, height = height, width
     for turn in reversed(turns):
-        x, y = turned(x, y, width, height, {6: 8, 8: 6}.get(turn, turn))
+        x, y = upright(x, y, width=width, height=height, orientation={6: 8, 8: 6}.get(turn, turn))
         if turn in (6, 8):
             width, height = height, width
-    return x, y
-
-
-def turned(x: float, y: float, width: int, height: int, orientation: int) -> tuple[float, float]:
-    """Say where the pixel (*x*, *y*) of a (height, width) picture lies after the turn of an Exif orientation."""
-    if orientation in (5, 6, 7, 8):
-        x, y, width, height = y, x, height, width
-    if orientation in (2, 3, 6, 7):
-        x = width - 1 - x
-    if orientation in (3, 4, 7, 8):
-        y = height - 1 - y
     return x, y

@@ -102,17 +102,6 @@ def show(frame: Frame, corrected: np.ndarray, spots: Sequence[Spot], room_bytes:
     return Exhibit(overview=overview, pairs=tuple(pairs))
 
 
-def upright(x: float, y: float, *, width: int, height: int, orientation: int) -> tuple[float, float]:
-    """Carry a place of the unrotated frame to the upright picture, as `dustd.images.orient` carries pixels."""
-    if orientation in (5, 6, 7, 8):
-        x, y, width, height = y, x, height, width
-    if orientation in (2, 3, 6, 7):
-        x = width - 1 - x
-    if orientation in (3, 4, 7, 8):
-        y = height - 1 - y
-    return x, y
-
-
 def _pair(before: Frame, after: Frame, spot: Spot, gain: float) -> Pair:
     side = next((side for side in ZOOMS if side >= AROUND * spot.diameter_px), max(ZOOMS))
     window = Window(left=_start(spot.x, side, before.width), top=_start(spot.y, side, before.height), side_px=side)

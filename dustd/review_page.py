@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dustd.evidence import from_dict
-from dustd.review import CROP_PX, Exhibit, Pair, in_order, risk, upright
+from dustd.frame import upright
+from dustd.review import CROP_PX, Exhibit, Pair, in_order, risk
 from dustd.sidecar import Record
 from dustd.spot import Spot
 

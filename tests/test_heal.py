@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dustd import adobe_xmp, darktable_xmp, rawtherapee_pp3, xmpedit
 from dustd.dng import encode_dng
-from dustd.frame import Camera, Frame
+from dustd.frame import Camera, Frame, upright
 from dustd.heal import EDGE_PX, Healing, healing, not_at
 from dustd.images import orient
 from dustd.measure import EDGE_SHARE, Shadow
@@ -124,7 +124,7 @@ def test_heals_of_what_is_healed_already_are_left_out(sky):
 def test_places_turn_as_pictures_do(orientation, x, y):
     picture = np.zeros((10, 13))
     picture[y, x] = 1
-    column, row = rawtherapee_pp3.turned(x, y, 13, 10, orientation)
+    column, row = upright(x, y, width=13, height=10, orientation=orientation)
     assert orient(picture, orientation)[row, column] == 1
 
 

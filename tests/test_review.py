@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dustd import evidence, review
+from dustd.frame import upright
 from dustd.images import orient
-from dustd.review import ZOOMS, in_order, risk, show, upright
+from dustd.review import ZOOMS, in_order, risk, show
 from dustd.spot import Spot
 from dustd.virtual import frame_of
 
