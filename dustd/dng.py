@@ -67,7 +67,6 @@ def encode_dng(
     described = about(frame.camera, metadata)
     has_matrix = any(entry.tag == _COLOR_MATRIX_1 for entry in described)
     has_white = any(entry.tag in _AS_SHOT_WHITE for entry in described)
-    _refuse_shape(frame, raw)
     _refuse_inexpressible(frame, has_matrix=has_matrix)
     thumbnail = _thumbnail(preview_rgb)
     entries = (
