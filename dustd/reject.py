@@ -62,8 +62,11 @@ def reject(
     darkroom.decode(original, camera)
     try:
         if changed:
-            record = _rewrite(record, found, original, set(changed), darkroom, settings.output, store, undo=undo)
-        counted = store.judge(record)
+            record, counted = _rewrite(
+                record, found, original, set(changed), darkroom, settings.output, store, undo=undo
+            )
+        else:
+            counted = store.judge(record)
         ids = {spot.id for spot in asked}
         for spot in record.spots:
             if spot.id in ids:
@@ -147,8 +150,10 @@ def _rewrite(
     store: Store,
     *,
     undo: bool,
-) -> Record:
+) -> tuple[Record, bool]:
     """Write cleaned file, edits and sidecar with the verdicts in, and tell the map, under one claim.
+
+    Returns the new record, and whether the map knows the frame.
 
     Of the edits those are written anew that are wholly dustd's; heals that were merged into somebody's file stay there.
     """
@@ -178,8 +183,8 @@ def _rewrite(
             kept = tuple(each for each in record.edits if each.program not in programs)
             record = replace(record, outputs=others + own, edits=kept + edited)
         files.publish(path, sidecar.encode(record), ours=ours)
-        store.judge(record)
-    return record
+        counted = store.judge(record)
+    return record, counted
 
 
 def _settings_of(picture: Output, output: OutputSettings) -> OutputSettings:
