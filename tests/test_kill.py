@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dustd import config, ledger, sidecar
-from dustd.darkroom import Darkroom
-from dustd.dng import encode_dng
-from dustd.metadata import SourceMetadata
-from dustd.pipeline import Pipeline
-from dustd.scenes import SESSION
-from dustd.store import Store
-from dustd.virtual import Lens, expose, frame_of, make_body
+from dustd import config
+from dustd.demo.scenes import SESSION
+from dustd.demo.virtual import Lens, expose, frame_of, make_body
+from dustd.dustmap.store import Store
+from dustd.output import ledger, sidecar
+from dustd.output.dng import encode_dng
+from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.pipeline.worker_client import WorkerClient
+from dustd.raw.metadata import SourceMetadata
 
 FRAMES, KILLS = 12, 10
 TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
@@ -57,17 +58,17 @@ def start(config_path: Path, detector) -> int:
 
 def serve(config_path: Path, detector) -> None:
     """What `dustd run` does once the model is loaded."""
-    from dustd import station
-    from dustd.lock import only_one
+    from dustd.daemon import application
+    from dustd.daemon.lock import only_one
 
     settings = config.load(config_path)
-    with only_one(settings.map.store.parent), Store.open(settings.map.store) as store, Darkroom() as darkroom:
-        station.serve(
+    with only_one(settings.map.store.parent), Store.open(settings.map.store) as store, WorkerClient() as worker:
+        application.serve(
             settings,
             Pipeline(
                 detector=detector,
                 store=store,
-                darkroom=darkroom,
+                worker=worker,
                 output=settings.output,
                 sensitivity_of=settings.sensitivity_of,
             ),
@@ -78,7 +79,7 @@ def serve(config_path: Path, detector) -> None:
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_ten_kills_while_twelve_frames_arrive_lose_nothing_and_count_nothing_twice(tmp_path):
-    from dustd.model import load_detector
+    from dustd.detector.model import load_detector
 
     detector = load_detector(device="cpu", threads=1)  # one thread: a pool of threads would not survive the fork
     capture = tmp_path / "capture"

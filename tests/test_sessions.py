@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from dustd.dustmap import State, Thresholds, after_cleaning, observe, reconcile
-from dustd.evidence import look, visible_from
-from dustd.frame import centred, from_centre
-from dustd.particle import View, predict
-from dustd.spot import Spot
+from dustd.dustmap.decide import State, Thresholds, after_cleaning, observe, reconcile
+from dustd.dustmap.evidence import look, visible_from
+from dustd.dustmap.particle import View, predict
+from dustd.raw.frame import centred, from_centre
+from dustd.spots.spot import Spot
 
 STEP = 16
 WIDTH, HEIGHT = 4800, 3200

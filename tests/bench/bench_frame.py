@@ -17,18 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from dustd import files, preview
+from dustd import files
 from dustd.config import OutputSettings
-from dustd.darkroom import Darkroom
-from dustd.dng import encode_dng
-from dustd.frame import Frame
-from dustd.metadata import SourceMetadata
-from dustd.model import load_detector
-from dustd.pipeline import Pipeline
-from dustd.scenes import SESSION
-from dustd.spot import Spot
-from dustd.store import Store
-from dustd.virtual import Lens, expose, frame_of, make_body
+from dustd.demo.scenes import SESSION
+from dustd.demo.virtual import Lens, expose, frame_of, make_body
+from dustd.detector.model import load_detector
+from dustd.dustmap.store import Store
+from dustd.output import preview
+from dustd.output.dng import encode_dng
+from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.pipeline.worker_client import WorkerClient
+from dustd.raw.frame import Frame
+from dustd.raw.metadata import SourceMetadata
+from dustd.spots.spot import Spot
 
 SPOTS = 60
 RUNS = 7  # the first one warms up
@@ -71,20 +72,20 @@ def bench_worker(source: Path) -> None:
     spots = pickle.loads(source.with_suffix(".spots").read_bytes())
     out = source.parent / "worker"
     out.mkdir()
-    with Darkroom() as darkroom:
-        camera = darkroom.read_camera(source)
+    with WorkerClient() as worker:
+        camera = worker.read_camera(source)
         ratios = []
         for run in range(RUNS):
-            marks = [_clocks(darkroom)]
+            marks = [_clocks(worker)]
             files.sha256_file(source)
-            frame = darkroom.decode(source, camera)
-            marks.append(_clocks(darkroom))
-            corrected = darkroom.correct(spots, {})
-            marks.append(_clocks(darkroom))
-            image = darkroom.encode(OutputSettings())
+            frame = worker.decode(source, camera)
+            marks.append(_clocks(worker))
+            corrected = worker.correct(spots, {})
+            marks.append(_clocks(worker))
+            image = worker.encode(OutputSettings())
             files.publish(out / f"{run}.dng", image, ours=frozenset())
             hashlib.sha256(image).hexdigest()
-            marks.append(_clocks(darkroom))
+            marks.append(_clocks(worker))
             steps = np.diff(marks, axis=0).T
             ratios.append((steps[0, 1] + steps[0, 2]) / steps[0, 0])
             for name, (read, correct, write) in zip(("wall", "CPU"), steps, strict=True):
@@ -92,7 +93,7 @@ def bench_worker(source: Path) -> None:
                     f"run {run + 1}: {name:4} read {read:6.2f} s  correct {correct:6.2f} s  write {write:6.2f} s  "
                     f"(correct + write) / read = {(correct + write) / read:.2f}"
                 )
-        peak = (_peak_mb(os.getpid()), _peak_mb(darkroom.pid))
+        peak = (_peak_mb(os.getpid()), _peak_mb(worker.pid))
     later = ratios[1:]
     print(f"wall, from run 2 on: median {np.median(later):.2f}, {min(later):.2f} to {max(later):.2f}")
     done = Counter(spot.action for spot in corrected)
@@ -100,9 +101,9 @@ def bench_worker(source: Path) -> None:
     print(f"memory at the peak: {peak[0]:.0f} MB here + {peak[1]:.0f} MB in the worker")
 
 
-def _clocks(darkroom: Darkroom) -> tuple[float, float]:
+def _clocks(worker: WorkerClient) -> tuple[float, float]:
     """Wall time, and the processor time of this process and the worker, in seconds."""
-    user, system = Path(f"/proc/{darkroom.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    user, system = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return time.perf_counter(), time.process_time() + (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
@@ -116,18 +117,18 @@ def bench_frame(source: Path) -> None:
     """Print the share of each step of the pipeline, detector included, and the peak of memory."""
     detector = load_detector()
     before_mb = _peak_mb(os.getpid())
-    with Store.open(":memory:") as store, Darkroom() as darkroom:
+    with Store.open(":memory:") as store, WorkerClient() as worker:
         out = source.parent / "out"
         out.mkdir()
         pipeline = Pipeline(
             detector=detector,
             store=store,
-            darkroom=darkroom,
+            worker=worker,
             output=OutputSettings(),
             sensitivity_of=lambda body, path: 50.0,
         )
         record = pipeline.process(source, out)
-        worker_mb = _peak_mb(darkroom.pid)
+        worker_mb = _peak_mb(worker.pid)
     total = record.timings_ms["total"]
     pixels = record.width * record.height / 1e6
     print(f"{record.width}×{record.height} ({pixels:.1f} MP), {record.detector.tiles} tiles, {len(record.spots)} spots")

@@ -24,14 +24,14 @@ import structlog
 from tqdm import tqdm
 
 from dustd.config import OutputSettings
-from dustd.darkroom import Darkroom
+from dustd.detector.model import load_detector
+from dustd.dustmap.store import Store
 from dustd.errors import DustdError, FrameError
-from dustd.integrity import holds_samples, require_whole
-from dustd.metadata import read_camera, read_source_metadata
-from dustd.model import load_detector
-from dustd.pipeline import Pipeline
-from dustd.sidecar import decode, encode
-from dustd.store import Store
+from dustd.output.sidecar import decode, encode
+from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.pipeline.worker_client import WorkerClient
+from dustd.raw.integrity import holds_samples, require_whole
+from dustd.raw.metadata import read_camera, read_source_metadata
 from tests.soak import mutations, seeds
 
 HERE = Path(__file__).resolve().parent
@@ -71,7 +71,10 @@ def campaign(inputs: Sequence[int], seed: int, files: dict[str, bytes], keep: Pa
     """Run the inputs whose numbers are given; keep those that show a bug, or end a worker, in *keep*."""
     tally, began = Tally(), time.monotonic()
     structlog.configure(processors=[_drop])
-    with tempfile.TemporaryDirectory(prefix="dustd-fuzz-", dir=_memory()) as folder, Darkroom(DECODE_LIMIT_S) as room:
+    with (
+        tempfile.TemporaryDirectory(prefix="dustd-fuzz-", dir=_memory()) as folder,
+        WorkerClient(DECODE_LIMIT_S) as room,
+    ):
         pipelines = _pipelines(room, Path(folder))
         for number in tqdm(inputs, unit="file", file=sys.stdout, disable=None, smoothing=0):
             name, data = damaged(number, seed, files)
@@ -90,7 +93,7 @@ def campaign(inputs: Sequence[int], seed: int, files: dict[str, bytes], keep: Pa
     return tally
 
 
-def _pipelines(room: Darkroom, folder: Path) -> Iterator[Pipeline]:
+def _pipelines(room: WorkerClient, folder: Path) -> Iterator[Pipeline]:
     """Give a pipeline per input, one output format after the other, and a new store now and then."""
     detector = load_detector(str(STAND_IN))
     while True:
@@ -98,11 +101,11 @@ def _pipelines(room: Darkroom, folder: Path) -> Iterator[Pipeline]:
             for number in range(NEW_STORE_AFTER):
                 output = OutputSettings(format=FORMATS[number % len(FORMATS)])
                 yield Pipeline(
-                    detector=detector, store=store, darkroom=room, output=output, sensitivity_of=lambda *_: 50.0
+                    detector=detector, store=store, worker=room, output=output, sensitivity_of=lambda *_: 50.0
                 )
 
 
-def _one(path: Path, room: Darkroom, pipeline: Pipeline | None, tally: Tally) -> tuple[Kind, str]:
+def _one(path: Path, room: WorkerClient, pipeline: Pipeline | None, tally: Tally) -> tuple[Kind, str]:
     try:
         with _timed(tally, "metadata"), _limit(READ_LIMIT_S):
             for read in (read_camera, read_source_metadata, holds_samples, require_whole):
