@@ -21,10 +21,11 @@ from typing import Protocol
 import structlog
 
 from dustd import files
+from dustd.config import AdviceRules
 from dustd.daemon.reminder_channels import Channel, Facts
 from dustd.dustmap.particle import DustMap
 from dustd.errors import DustdError
-from dustd.report.advice import Advice, Rules, advise, figures
+from dustd.report.advice import Advice, advise, figures
 from dustd.text import printable
 
 log = structlog.get_logger()
@@ -93,7 +94,7 @@ class Reminders:
     def __init__(
         self,
         maps: Maps,
-        rules: Rules,
+        rules: AdviceRules,
         channels: Mapping[str, Channel],
         state_file: Path,
         *,

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
+from dustd.config import AdviceRules
 from dustd.dustmap.particle import DustMap, Particle
 from dustd.report.advice import (
     FINEST_F_NUMBER,
@@ -19,7 +20,6 @@ from dustd.report.advice import (
     URGENCY,
     Advice,
     Figures,
-    Rules,
     advise,
     epoch_start,
     figures,
@@ -63,7 +63,7 @@ class Summary:
     """A body's report as values: confirmed particles with the worst first, suspected ones, growth by day, advice."""
 
     dust: DustMap
-    rules: Rules
+    rules: AdviceRules
     figures: Figures
     advice: Advice
     why: str
@@ -79,7 +79,7 @@ class Summary:
         return printable(self.dust.body_id)
 
 
-def summarise(dust: DustMap, rules: Rules) -> Summary:
+def summarise(dust: DustMap, rules: AdviceRules) -> Summary:
     """Sort out a map and judge it; *growth* is how many confirmed particles there were at the end of a day."""
     confirmed = tuple(
         sorted((p for p in dust.particles if p.confirmed), key=lambda p: (-p.attenuation_at(FINEST_F_NUMBER), p.id))
@@ -107,7 +107,7 @@ def summarise(dust: DustMap, rules: Rules) -> Summary:
     )
 
 
-def ranked(maps: Iterable[DustMap], rules: Rules) -> tuple[Summary, ...]:
+def ranked(maps: Iterable[DustMap], rules: AdviceRules) -> tuple[Summary, ...]:
     """Summarise all bodies, those that need the swab most first."""
     summaries = [summarise(dust, rules) for dust in maps]
     return tuple(sorted(summaries, key=lambda s: (URGENCY.index(s.advice), -s.figures.visible_at_f11, s.name)))
