@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from dustd.dustmap.decide import State, Thresholds, after_cleaning, observe, reconcile
+from dustd.dustmap.decide import Thresholds, reconcile
 from dustd.dustmap.evidence import look, visible_from
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import View, predict
+from dustd.dustmap.update import after_cleaning, observe
 from dustd.raw.frame import centred, from_centre
 from dustd.spots.spot import Spot
 

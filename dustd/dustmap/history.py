@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dustd.dustmap import evidence
-from dustd.dustmap.decide import State, after_cleaning, observe
 from dustd.dustmap.evidence import Evidence
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import View, view_of
 from dustd.dustmap.rejection import Rejection, against, refuted
+from dustd.dustmap.update import after_cleaning, observe
 from dustd.output.sidecar import Record
 from dustd.spots import shape
 from dustd.spots.spot import Spot

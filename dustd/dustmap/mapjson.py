@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dustd.dustmap.cleaning import Cleaning
-from dustd.dustmap.decide import State
 from dustd.dustmap.lenses import BodyOptics, LensScale
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import Particle, Place, Scene, Sighting, places_of
 from dustd.spots import shape
 

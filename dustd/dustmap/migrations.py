@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from dustd.dustmap import history, mapjson
-from dustd.dustmap.decide import State
+from dustd.dustmap.match import State
 from dustd.dustmap.schema import bodies, epochs, frames, metadata, scenes, states
 
 _V1_TABLES = ("bodies", "epochs", "frames", "particles", "scenes", "observations")

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dustd.dustmap import evidence
-from dustd.dustmap.decide import INDEPENDENT, LOG_ODDS_MIN, RETIRE, State
 from dustd.dustmap.evidence import Evidence, independence
 from dustd.dustmap.lenses import focal_bin_mm
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import Particle, View, whereabouts
+from dustd.dustmap.update import INDEPENDENT, LOG_ODDS_MIN, RETIRE
 from dustd.raw.frame import centred
 from dustd.spots import optics
 from dustd.spots.spot import Spot

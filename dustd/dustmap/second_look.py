@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from dustd.dustmap.decide import SPOTS_PER_PX2, UNBELIEVABLE, State, align, confirms, crowd_of
-from dustd.dustmap.lenses import BodyOptics
-from dustd.dustmap.particle import RADIUS_SIGMAS, Particle, Prediction, View, predict
+from dustd.dustmap.match import SPOTS_PER_PX2, UNBELIEVABLE, Expected, State, expect
+from dustd.dustmap.particle import RADIUS_SIGMAS, Particle, Prediction, View
+from dustd.dustmap.update import confirms
 from dustd.raw.frame import Frame
 from dustd.spots.measure import (
     DIAMETER_LIMITS_PX,
@@ -154,25 +154,27 @@ def _log_ratio(snrs: np.ndarray, wanted: float) -> float:
     return top + math.log(float(np.exp(ratios - top).mean()))
 
 
-def look_again(frame: Frame, spots: Sequence[Spot], state: State, view: View, limit: float) -> tuple[Spot, ...]:
+def look_again(
+    frame: Frame, spots: Sequence[Spot], state: State, view: View, limit: float, expected: Expected | None = None
+) -> tuple[Spot, ...]:
     """Look where particles may show but none of the *spots* is theirs; return what is there, as spots.
 
     The detector may well have missed them: the limits of what it could see are coarse, the light here says more.
     The map's confidence is the prior, less what the detector's silence says; the light is the evidence. A place
     counts from a probability of *limit* (the score that a lone spot needs) and from LEAST_SNR, below which there is
     nothing to give back whatever is believed; only confirmed dust is to be corrected, a suspicion just followed. The
-    spot's score is what the same light says without the map, at SPOTS_PER_PX2, as a detection's.
+    spot's score is what the same light says without the map, at SPOTS_PER_PX2, as a detection's. *expected* is
+    `match.expect` of these arguments.
     """
-    body = align(spots, state, view)
+    expected = expected or expect(spots, state, view)
     found = {spot.particle_id for spot in spots}
-    crowd = crowd_of(spots, view)
     circles = np.array([(s.x, s.y, s.diameter_px / 2 + s.edge_px) for s in spots], np.float32).reshape(-1, 3)
     first_id = max((spot.id for spot in spots), default=0) + 1
     seen_again: list[Spot] = []
     for particle in state.particles:
         if particle.id in found:
             continue
-        at = predict(particle, view, body)
+        at = expected.predictions[particle.id]
         if at.attenuation is None or at.p_visible <= 0:
             continue
         if at.p_visible < UNBELIEVABLE and at.radial_px > at.radius_px:  # busy ground and a lens not yet known
@@ -185,19 +187,24 @@ def look_again(frame: Frame, spots: Sequence[Spot], state: State, view: View, li
         if not 0 < seen.shadow.attenuation <= TOO_DEEP * at.attenuation + LEAST_SNR * seen.shadow.error:
             continue
         spot = _spot(first_id + len(seen_again), particle, at, seen)
-        seen_again.append(_decided(spot, particle, at, view, body, crowd))
+        seen_again.append(_decided(spot, particle, at, view, expected))
     return tuple(seen_again)
 
 
-def shadows(spots: Sequence[Spot], state: State, view: View) -> dict[int, KnownShadow]:
-    """Say what the map knows of the shadows of *spots* in this frame, by spot id; nothing of those it does not know."""
-    body = align(spots, state, view)
+def shadows(
+    spots: Sequence[Spot], state: State, view: View, expected: Expected | None = None
+) -> dict[int, KnownShadow]:
+    """Say what the map knows of the shadows of *spots* in this frame, by spot id; nothing of those it does not know.
+
+    *expected* is `match.expect` of these arguments.
+    """
+    expected = expected or expect(spots, state, view)
     particles = {particle.id: particle for particle in state.particles}
     found = {}
     for spot in spots:
         if (particle := particles.get(spot.particle_id or "")) is None:
             continue
-        at = predict(particle, view, body)
+        at = expected.predictions[particle.id]
         if at.attenuation is None:
             continue
         found[spot.id] = KnownShadow(
@@ -246,11 +253,11 @@ def _spot(spot_id: int, particle: Particle, at: Prediction, seen: Look) -> Spot:
     )
 
 
-def _decided(spot: Spot, particle: Particle, at: Prediction, view: View, body: BodyOptics, crowd: float) -> Spot:
+def _decided(spot: Spot, particle: Particle, at: Prediction, view: View, expected: Expected) -> Spot:
     """Want what is confirmed, or is by this."""
     if particle.confirmed:
         return replace(spot, wanted=True)
-    if confirms(particle, at, spot, view, body, crowd):
+    if confirms(particle, at, spot, view, expected.body, expected.crowd):
         return replace(spot, wanted=True, reason=f"{spot.reason}, which confirms it")
     return replace(spot, reason=f"{spot.reason}, not yet confirmed: left alone")
 

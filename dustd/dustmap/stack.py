@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 
 from dustd.dustmap import evidence
-from dustd.dustmap.decide import UNBELIEVABLE, State
 from dustd.dustmap.evidence import Evidence
 from dustd.dustmap.lenses import BodyOptics, focal_bin_mm
+from dustd.dustmap.match import UNBELIEVABLE, State
 from dustd.dustmap.particle import View, predict, visibility
 from dustd.raw.frame import centred, from_centre
 from dustd.spots import optics

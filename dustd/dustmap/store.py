@@ -21,8 +21,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from dustd import __version__
 from dustd.dustmap import declared_cleanings as declared
 from dustd.dustmap import evidence, history, mapjson, rejection
-from dustd.dustmap.decide import State
 from dustd.dustmap.history import BEGINNING, Counted, Step
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import TOUCHED_FROM, DustMap, Scene
 from dustd.dustmap.rejection import Rejection, rejections_of, same_place
 from dustd.dustmap.schema import (

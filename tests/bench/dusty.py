@@ -14,8 +14,10 @@ import numpy as np
 from dustd.demo import scenes, virtual
 from dustd.demo.virtual import BLACK, WHITE, Exposure, Grain, Lens, VirtualBody, expose, frame_of
 from dustd.dustmap import evidence
-from dustd.dustmap.decide import State, Thresholds, observe, reconcile
+from dustd.dustmap.decide import Thresholds, reconcile
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import View, view_of, visibility
+from dustd.dustmap.update import observe
 from dustd.raw.frame import Frame
 from dustd.raw.light import overview
 from dustd.spots.measure import measure

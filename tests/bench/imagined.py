@@ -19,8 +19,8 @@ from dustd.demo import scenes
 from dustd.demo.scenes import SESSION
 from dustd.demo.virtual import Grain, Lens, VirtualBody, dusted, make_body, place_px, shadow_of
 from dustd.dustmap import decide, evidence
-from dustd.dustmap.decide import State
 from dustd.dustmap.evidence import Evidence, visible_from
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import View
 from dustd.spots.spot import Spot
 

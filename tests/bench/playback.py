@@ -15,7 +15,7 @@ from dustd.demo.virtual import Lens, VirtualBody, frame_of, place_px
 from dustd.detector.detect import Seen
 from dustd.detector.model import find_model, load_detector
 from dustd.dustmap import evidence, stack_cache
-from dustd.dustmap.decide import State
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import Particle, View, predict, view_of
 from dustd.dustmap.store import Store
 from dustd.output.sidecar import Record, Source

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dustd.dustmap import decide
-from dustd.dustmap.decide import State, Thresholds, observe, reconcile
+from dustd.dustmap import match, update
+from dustd.dustmap.decide import Thresholds, reconcile
 from dustd.dustmap.evidence import independence, look, visible_from
 from dustd.dustmap.lenses import BodyOptics
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import View, is_told, predict
+from dustd.dustmap.update import observe
 from dustd.raw.frame import centred, from_centre
 from dustd.spots import optics
 from dustd.spots.shape import Outline
@@ -109,14 +111,14 @@ def test_thirty_sightings_of_one_scene_are_worth_one():
     assert particle.frames_seen == 30
     assert particle.independent_frames == 1
     assert not particle.confirmed
-    assert particle.log_odds <= decide.ONE_SCENE_MAX
+    assert particle.log_odds <= update.ONE_SCENE_MAX
 
 
 def test_surroundings_that_are_partly_new_add_up():
     """The camera stands still, but the light on the backdrop changes by a third, to either side."""
     views = [view(n, plain(0.3 * math.exp(change), 7)) for n, change in enumerate((0.0, 0.31, -0.31))]
     weights = [independence(views[n].evidence, views[0].evidence, 3000, 1500, 28) for n in (1, 2)]
-    assert all(decide.PARTLY_INDEPENDENT < weight < decide.INDEPENDENT for weight in weights)
+    assert all(update.PARTLY_INDEPENDENT < weight < update.INDEPENDENT for weight in weights)
     states = [fold([(each, [spot()]) for each in views[: n + 1]]) for n in range(3)]
     assert [state.particles[0].confirmed for state in states] == [False, False, True]
 
@@ -126,7 +128,7 @@ def test_the_same_partly_new_surroundings_again_and_again_add_up_to_nothing():
     (particle,) = fold([(view(n, light, noise=n), [spot()]) for n, light in enumerate(lights)]).particles
     assert (particle.frames_seen, particle.independent_frames) == (30, 2)
     assert not particle.confirmed
-    assert particle.log_odds <= decide.ONE_SCENE_MAX
+    assert particle.log_odds <= update.ONE_SCENE_MAX
 
 
 def test_wide_open_frames_prove_nothing():
@@ -226,7 +228,7 @@ def test_a_confirmed_particle_stays_in_the_map_however_often_it_is_missed():
     afterwards = fold_on(before, [(each, []) for each in scenes(18)])
     (after,) = afterwards.particles
     assert not after.confirmed
-    assert after.log_odds >= decide.LOG_ODDS_MIN
+    assert after.log_odds >= update.LOG_ODDS_MIN
     (back,) = observe(afterwards, view(50, plain(0.8, 77)), [spot()]).particles
     assert back.log_odds > after.log_odds
 
@@ -309,7 +311,7 @@ def test_the_farther_and_the_less_alike_the_less_a_sighting_says(near, farther, 
     def gain(away, depth):
         x, y = at.x + away * math.cos(way), at.y + away * math.sin(way)
         seen = spot(x=x, y=y, attenuation=0.2 * math.exp(sign * depth))
-        return decide._hit(before, at, seen, VIEWS[3], decide.SPOTS_PER_PX2)
+        return match.match_gain(before, at, seen, VIEWS[3], match.SPOTS_PER_PX2)
 
     assert gain(near, alike) >= gain(near + farther, alike) - 1e-9
     assert gain(near, alike) >= gain(near, alike + less) - 1e-9
@@ -376,7 +378,7 @@ def test_dust_that_cannot_show_at_this_aperture_does_not_lower_the_limit():
 def test_what_is_seen_where_known_dust_is_hard_to_see_is_taken_for_it():
     state = fold([(each, [spot()]) for each in scenes(4)])
     hard = view(9, busy())
-    assert 0 < predict(state.particles[0], hard, state.optics).p_visible < decide.PROVES_NOTHING
+    assert 0 < predict(state.particles[0], hard, state.optics).p_visible < match.PROVES_NOTHING
     spots = (spot(score=0.31), spot(x=3008, score=0.22, attenuation=0.95))
     as_foretold, deeper = (reconcile([each], state, hard, LIMITS)[0] for each in spots)
     assert (as_foretold.wanted, as_foretold.reason) == (
@@ -402,7 +404,7 @@ def busy(seed=1):
 def test_on_busy_ground_an_unknown_spot_needs_a_higher_score_and_says_so():
     on_busy = view(3, busy())
     (left,), (corrected,) = (reconcile([spot(score=score)], State(), on_busy, LIMITS) for score in (0.7, 0.95))
-    limit = decide.lone_limit(LIMITS.lone, on_busy, 3000, 1500)
+    limit = update.lone_limit(LIMITS.lone, on_busy, 3000, 1500)
     assert 0.7 < limit < 0.95
     assert (left.wanted, corrected.wanted) == (False, True)
     assert left.reason == f"score 0.70 below {limit:.2f} (busy ground: 0.63 is not enough) and not known: left alone"
@@ -418,9 +420,9 @@ def test_known_dust_needs_no_higher_score_on_busy_ground():
 @given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
 @settings(max_examples=50, deadline=None)
 def test_the_limit_on_busy_ground_follows_sensitivity(one, other):
-    at_one, at_other = (decide.lone_limit(limit, BUSY_VIEW, 3000, 1500) for limit in sorted((one, other)))
+    at_one, at_other = (update.lone_limit(limit, BUSY_VIEW, 3000, 1500) for limit in sorted((one, other)))
     assert min(one, other) <= at_one <= at_other < 1
-    assert decide.lone_limit(one, VIEWS[0], 3000, 1500) == pytest.approx(one)
+    assert update.lone_limit(one, VIEWS[0], 3000, 1500) == pytest.approx(one)
 
 
 def test_an_unknown_aperture_is_stated():
@@ -470,12 +472,12 @@ SEEN_TWICE = fold([(each, [spot()]) for each in scenes(2)])
 def test_whatever_is_seen_the_map_stays_sane(story):
     particles = fold(story).particles
     for particle in particles:
-        assert decide.LOG_ODDS_MIN <= particle.log_odds <= decide.LOG_ODDS_MAX
+        assert update.LOG_ODDS_MIN <= particle.log_odds <= update.LOG_ODDS_MAX
         assert particle.frames_seen <= particle.frames_eligible
         assert not particle.confirmed or particle.independent_frames >= 2
         assert particle.strength_px2 > 0
         assert 0 < particle.opacity <= 1
-        assert len(particle.sightings) <= decide.SCENES_KEPT
+        assert len(particle.sightings) <= update.SCENES_KEPT
     assert [particle.id for particle in particles] == sorted(particle.id for particle in particles)
 
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from dustd.dustmap import mapjson
 from dustd.dustmap.cleaning import Cleaning
-from dustd.dustmap.decide import State, observe
 from dustd.dustmap.evidence import look
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import Scene, View
+from dustd.dustmap.update import observe
 from dustd.spots.shape import Outline
 from dustd.spots.spot import Spot
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dustd.dustmap import evidence
-from dustd.dustmap.decide import State
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import Particle, Scene, Sighting, places_of, predict, view_of
 from dustd.dustmap.second_look import LEAST_SNR, SUREST, look, look_again, shadows
 from dustd.raw.frame import Camera, Frame, centred

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from dustd.dustmap import evidence, stack_cache
-from dustd.dustmap.decide import State, observe
 from dustd.dustmap.lenses import BodyOptics
+from dustd.dustmap.match import State
 from dustd.dustmap.particle import View
 from dustd.dustmap.stack import ONE_FRAME, Stack, add, decode, encode, reveal
 from dustd.dustmap.store import Store
+from dustd.dustmap.update import observe
 
 STEP, ROWS, COLUMNS = 8, 120, 180
 WIDTH, HEIGHT = COLUMNS * STEP, ROWS * STEP

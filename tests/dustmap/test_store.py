@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from dustd.dustmap import evidence, history, mapjson, schema
 from dustd.dustmap.cleaning import Cleaning
-from dustd.dustmap.decide import State
 from dustd.dustmap.history import wall_time
+from dustd.dustmap.match import State
 from dustd.dustmap.schema import PARTS, VERSION
 from dustd.dustmap.store import Store
 from dustd.errors import ConfigError, SurroundingsError, UsageError
