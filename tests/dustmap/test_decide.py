@@ -404,7 +404,7 @@ def busy(seed=1):
 def test_on_busy_ground_an_unknown_spot_needs_a_higher_score_and_says_so():
     on_busy = view(3, busy())
     (left,), (corrected,) = (reconcile([spot(score=score)], State(), on_busy, LIMITS) for score in (0.7, 0.95))
-    limit = update.lone_limit(LIMITS.lone, on_busy, 3000, 1500)
+    limit = match.lone_limit(LIMITS.lone, on_busy, 3000, 1500)
     assert 0.7 < limit < 0.95
     assert (left.wanted, corrected.wanted) == (False, True)
     assert left.reason == f"score 0.70 below {limit:.2f} (busy ground: 0.63 is not enough) and not known: left alone"
@@ -420,9 +420,9 @@ def test_known_dust_needs_no_higher_score_on_busy_ground():
 @given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
 @settings(max_examples=50, deadline=None)
 def test_the_limit_on_busy_ground_follows_sensitivity(one, other):
-    at_one, at_other = (update.lone_limit(limit, BUSY_VIEW, 3000, 1500) for limit in sorted((one, other)))
+    at_one, at_other = (match.lone_limit(limit, BUSY_VIEW, 3000, 1500) for limit in sorted((one, other)))
     assert min(one, other) <= at_one <= at_other < 1
-    assert update.lone_limit(one, VIEWS[0], 3000, 1500) == pytest.approx(one)
+    assert match.lone_limit(one, VIEWS[0], 3000, 1500) == pytest.approx(one)
 
 
 def test_an_unknown_aperture_is_stated():

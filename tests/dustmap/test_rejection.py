@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from dustd.dustmap import evidence, rejection
+from dustd.dustmap.folding import KEPT
 from dustd.dustmap.history import counted
 from dustd.dustmap.rejection import refuted, rejections_of, settled
-from dustd.dustmap.store import KEPT, Store
+from dustd.dustmap.store import Store
 from dustd.output import sidecar
 from dustd.output.sidecar import Record, Source
 from dustd.raw.frame import Camera

@@ -91,7 +91,18 @@ def learnt(records):
 
 
 def everything(store):
-    return store.bodies(), [store.observations(body.body_id, p.id) for body in store.bodies() for p in body.particles]
+    return store.bodies(), [observations(store, body.body_id, p.id) for body in store.bodies() for p in body.particles]
+
+
+def observations(store, body_id, particle_id):
+    """What each frame said about a particle, in capture order: (frame, "seen" or "missed", log-odds after it)."""
+    told = sorted(store.export(body_id)["frames"], key=lambda row: row["place"])
+    return [
+        (row["frame_id"], kind, row["observed"][kind][particle_id])
+        for row in told
+        for kind in ("seen", "missed")
+        if particle_id in row["observed"][kind]
+    ]
 
 
 def test_a_frame_is_counted_once(store):
@@ -268,10 +279,10 @@ def test_observations_tell_sightings_from_misses(store):
         store.observe(record(n))
     store.observe(record(3, spots=()))
     (particle,) = store.state(BODY).particles
-    told = store.observations(BODY, particle.id)
-    assert [each.seen for each in told] == [True, True, True, False]
-    assert [each.frame_id for each in told] == ["frame0", "frame1", "frame2", "frame3"]
-    assert told[-1].log_odds == pytest.approx(particle.log_odds, abs=0.001)
+    told = observations(store, BODY, particle.id)
+    assert [kind for _, kind, _ in told] == ["seen", "seen", "seen", "missed"]
+    assert [frame_id for frame_id, _, _ in told] == ["frame0", "frame1", "frame2", "frame3"]
+    assert told[-1][2] == pytest.approx(particle.log_odds, abs=0.001)
 
 
 def test_maps_survive_closing_and_opening(tmp_path):
@@ -296,7 +307,7 @@ def test_a_crash_in_the_middle_of_a_frame_loses_only_that_frame(tmp_path, monkey
         store.observe(record(0))
         before = everything(store)
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("dustd.dustmap.store._write", interrupt)
+            patch.setattr("dustd.dustmap.folding.write_state", interrupt)
             store.observe(record(1))
         assert everything(store) == before
         assert store.observe(record(1))
@@ -308,7 +319,7 @@ def test_a_failed_rebuild_changes_nothing(store, monkeypatch):
     store.observe(record(0))
     before = everything(store)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dustd.dustmap.store._write", interrupt)
+        patch.setattr("dustd.dustmap.folding.write_state", interrupt)
         store.rebuild([record(0), record(1)])
     assert everything(store) == before
 
@@ -406,7 +417,8 @@ def arithmetic(monkeypatch):
     """Frames of arithmetic, two kept states in a row, few frames that can be folded anew."""
     monkeypatch.setattr("dustd.dustmap.history.observe", chained)
     monkeypatch.setattr("dustd.dustmap.history.after_cleaning", chained_after_cleaning)
-    monkeypatch.setattr("dustd.dustmap.store.STRIDE", 3)
+    for module in ("folding", "queries"):
+        monkeypatch.setattr(f"dustd.dustmap.{module}.STRIDE", 3)
 
 
 def lines(store):
@@ -465,7 +477,7 @@ def test_a_rebuild_gives_the_map_learnt_live(arithmetic, order, told):
 @given(order=arrivals, kept=st.integers(2, 6))
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_frames_too_late_to_be_folded_where_they_belong_are_counted_all_the_same(arithmetic, monkeypatch, order, kept):
-    monkeypatch.setattr("dustd.dustmap.store.KEPT", kept)
+    monkeypatch.setattr("dustd.dustmap.folding.KEPT", kept)
     with Store.open(":memory:") as store:
         for n in order:
             assert store.observe(shot(n))
@@ -479,7 +491,7 @@ def test_frames_too_late_to_be_folded_where_they_belong_are_counted_all_the_same
 
 
 def test_frames_late_within_the_bound_change_nothing_and_what_lies_before_is_let_go(arithmetic, monkeypatch):
-    monkeypatch.setattr("dustd.dustmap.store.KEPT", 6)
+    monkeypatch.setattr("dustd.dustmap.folding.KEPT", 6)
     monkeypatch.setattr("dustd.dustmap.history.observe", lambda *frame: history.undecided(chained(*frame)))
     orders = [list(range(40)), [n for start in range(0, 40, 5) for n in range(start + 4, start - 1, -1)]]
     told = []
@@ -601,7 +613,7 @@ def test_a_rebuild_repeats_what_was_said_only_of_its_own_bodies(tmp_path):
 
 
 def test_an_undone_cleaning_older_than_what_can_be_folded_anew_keeps_the_older_map(arithmetic, monkeypatch):
-    monkeypatch.setattr("dustd.dustmap.store.KEPT", 4)
+    monkeypatch.setattr("dustd.dustmap.folding.KEPT", 4)
     monkeypatch.setattr(
         "dustd.dustmap.history.observe",
         lambda state, view, spots: chained(state, view, spots) if view.frame_id != "f1" else state,
@@ -680,7 +692,7 @@ def test_a_file_of_the_first_schema_keeps_its_maps(tmp_path):
             assert [p.confirmed for p in store.state(nikon, "2026-11-02").particles] == [True, False]
             assert store.body(nikon).cleanings == ("2026-11-10T09:00:00",)
             assert [(e.how, e.frames, e.before) for e in store.epochs(nikon)] == [("first", 3, 0), ("declared", 3, 1)]
-            assert len(store.observations(nikon, other.id)) == 2
+            assert len(observations(store, nikon, other.id)) == 2
     with Store.open(path) as store:
         late, next_ = (dataclasses.replace(record(n, body=nikon), width=960, height=640) for n in (1, 25))
         assert store.observe(late) and store.observe(next_)

@@ -1,0 +1,78 @@
+"""A body's map as JSON, to carry it to another store: laid out, checked and taken in, whole or not at all."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from dustd import __version__
+from dustd.dustmap.queries import decoded_state, inputs_after, verdicts_of
+from dustd.dustmap.schema import (
+    PARTS,
+    GarbledError,
+    bodies,
+    rejections,
+    states,
+)
+from dustd.errors import UsageError
+
+SCHEMA = "dustd.map"
+SCHEMA_VERSION = "1.1"
+
+
+IMPORT_REMEDY = "Name a file that dustd map export wrote"
+
+
+def checked(data: Any) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """Take an exported map apart: its body and the rows of each table. Raises UsageError if it is none."""
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise UsageError("it is no exported dust map", remedy=IMPORT_REMEDY)
+    major = str(data.get("schema_version")).partition(".")[0]
+    if major != SCHEMA_VERSION.partition(".")[0]:
+        problem = f"it is a dust map of version {data.get('schema_version')}; this dustd reads {SCHEMA_VERSION}"
+        raise UsageError(problem, remedy="Use the dustd that wrote it, or update this one")
+    data = {rejections.name: [], **data}  # versions before 1.1 had none
+    for table, rows in ((bodies, [data.get("body")]), *((part, data.get(part.name)) for part in PARTS)):
+        if not isinstance(rows, list) or not all(fits(row, table) for row in rows):
+            raise UsageError(f"it is no whole dust map ({table.name} are garbled)", remedy=IMPORT_REMEDY)
+    return data["body"], {part.name: data[part.name] for part in PARTS}
+
+
+def fits(row: Any, table: sa.Table) -> bool:
+    """Ask whether a row of an exported map has the columns of a table, with values that they can hold."""
+    columns = [column for column in table.columns if column.name != "body_id" or table is bodies]
+    if not isinstance(row, dict) or row.keys() != {column.name for column in columns}:
+        return False
+    kinds = {sa.Text: str, sa.Integer: int, sa.Float: (int, float)}
+    values = [(row[column.name], kinds.get(type(column.type), object)) for column in columns]
+    return all(value is None or isinstance(value, kind) for value, kind in values)
+
+
+def laid_out(db: sa.Connection, body_id: str) -> dict[str, Any] | None:
+    """Lay all that is known about a body out for JSON; None if nothing is."""
+    body = db.execute(sa.select(bodies).where(bodies.c.body_id == body_id)).mappings().first()
+    if body is None:
+        return None
+    parts = {}
+    for table in PARTS:
+        columns = [column for column in table.columns if column.name != "body_id"]
+        rows = db.execute(sa.select(*columns).where(table.c.body_id == body_id).order_by(*table.primary_key.columns))
+        parts[table.name] = [dict(row) for row in rows.mappings()]
+    head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "dustd_version": __version__}
+    return {**head, "body": dict(body), **parts}
+
+
+def take_in(db: sa.Connection, body: dict[str, Any], parts: dict[str, list[dict[str, Any]]]) -> None:
+    """Write what `checked` found into the tables, and read it back. Raises UsageError if it is no whole map."""
+    body_id = body["body_id"]
+    try:
+        with db.begin_nested():
+            db.execute(bodies.insert(), body)
+            for table in PARTS:
+                if parts[table.name]:
+                    db.execute(table.insert(), [{**row, "body_id": body_id} for row in parts[table.name]])
+            for place in db.scalars(sa.select(states.c.place).where(states.c.body_id == body_id)).all():
+                decoded_state(db, body_id, place)
+            list(inputs_after(db, body_id, body["horizon"]))
+            verdicts_of(db, body_id)
+    except (sa.exc.IntegrityError, sa.exc.StatementError, GarbledError) as exc:
+        raise UsageError(f"it is no whole dust map ({exc})", remedy=IMPORT_REMEDY) from exc
