@@ -14,13 +14,14 @@ from typing import Any, Literal, get_args
 from dustd import __version__
 from dustd.raw.frame import Camera
 from dustd.spots import shape
-from dustd.spots.spot import Spot
+from dustd.spots.spot import Candidate, Spot
 
 SCHEMA = "dustd.sidecar"
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"  # 1.1: candidates
 SUFFIX = ".dustd.json"
 
 Status = Literal["cleaned", "clean", "failed"]
+Evidence = dict[str, Any]  # what the map needs beyond the spots; JSON
 _STATUSES = get_args(Status)
 
 
@@ -90,7 +91,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Everything a sidecar says. *width* and *height* are 0 and *detector* None when the frame was never decoded."""
+    """Everything a sidecar says. *width* and *height* are 0 and *detector* None when the frame was never decoded.
+
+    *candidates* is what the network saw, best first; None in a sidecar that did not keep it.
+    """
 
     source: Source
     camera: Camera
@@ -98,12 +102,13 @@ class Record:
     height: int = 0
     detector: DetectorInfo | None = None
     spots: tuple[Spot, ...] = ()
+    candidates: tuple[Candidate, ...] | None = None
     outputs: tuple[Output, ...] = ()
     edits: tuple[Edit, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
     status: Status
     error: Problem | None = None
-    evidence: dict[str, Any] | None = None
+    evidence: Evidence | None = None
     dustd_version: str = __version__
 
 
@@ -138,6 +143,7 @@ def to_dict(record: Record) -> dict[str, Any]:
         },
         "detector": dataclasses.asdict(record.detector) if record.detector else None,
         "spots": spots,
+        "candidates": None if record.candidates is None else [_candidate_to_dict(each) for each in record.candidates],
         "outputs": [dataclasses.asdict(output) for output in record.outputs],
         "edits": [dataclasses.asdict(edit) for edit in record.edits],
         "timings_ms": record.timings_ms,
@@ -177,6 +183,7 @@ def from_dict(data: dict[str, Any]) -> Record:
             height=data["frame"]["height"],
             detector=_known(DetectorInfo, data["detector"]) if data["detector"] else None,
             spots=spots,
+            candidates=_candidates(data.get("candidates")),
             outputs=tuple(_known(Output, output) for output in data["outputs"]),
             edits=tuple(_known(Edit, edit) for edit in data.get("edits", ())),
             timings_ms=dict(data["timings_ms"]),
@@ -187,6 +194,21 @@ def from_dict(data: dict[str, Any]) -> Record:
         )
     except (KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"sidecar lacks or garbles a field: {exc}") from exc
+
+
+# Keys of the published object where a field has another name.
+_CANDIDATE_KEYS = {"width_px": "width", "height_px": "height", "diameter_px": "diameter", "edge_px": "edge"}
+
+
+def _candidate_to_dict(candidate: Candidate) -> dict[str, float]:
+    return {_CANDIDATE_KEYS.get(name, name): value for name, value in dataclasses.asdict(candidate).items()}
+
+
+def _candidates(data: Any) -> tuple[Candidate, ...] | None:
+    if data is None:
+        return None
+    names = [(field.name, _CANDIDATE_KEYS.get(field.name, field.name)) for field in dataclasses.fields(Candidate)]
+    return tuple(Candidate(**{name: float(each[key]) for name, key in names}) for each in data)
 
 
 def encode(record: Record) -> bytes:

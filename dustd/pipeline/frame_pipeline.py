@@ -1,73 +1,42 @@
-"""What happens to one frame, top to bottom: read, detect, reconcile, correct, write, observe.
+"""What happens to one frame, top to bottom: read, look, decide, correct, deliver.
 
-The order of writing is the crash guarantee: cleaned file, then sidecar (its presence means "done"), then the map, in
-one transaction keyed by the frame's identity. A note beside the sidecar (`files.claim`) lasts until the map knows, so
-that a restart finishes what a kill interrupted and counts nothing twice.
+Each act is a plain function with a value for the next (`look`, `decide`, `deliver`); here they are joined with the
+store, the worker process and the settings. What an earlier run left beside the frame is used as far as it still holds:
+a frame that is as it should be is only told to the map again, and one that the same weights have seen is not looked at
+again.
 """
 
-import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import structlog
 
 from dustd import files
 from dustd.config import OutputSettings
-from dustd.detector.detect import Detector, Seen, detect, threshold
+from dustd.detector.detect import Detector
 from dustd.dustmap import evidence, stack_cache
-from dustd.dustmap.decide import Thresholds, reconcile
-from dustd.dustmap.lenses import BodyOptics
-from dustd.dustmap.particle import View, is_told, view_of
-from dustd.dustmap.rejection import Rejection, rejections_of, settled
-from dustd.dustmap.second_look import look_again, shadows
-from dustd.dustmap.stack import Stack, add, reveal
+from dustd.dustmap.particle import View
+from dustd.dustmap.rejection import Rejection, rejections_of
+from dustd.dustmap.stack import Stack, add
 from dustd.dustmap.store import Store
 from dustd.errors import DustdError, FrameError, cannot_be_read, without_folders
 from dustd.output import edits, ledger, sidecar
-from dustd.output.sidecar import DetectorInfo, Output, Problem, Record, Source
+from dustd.output.sidecar import Problem, Record, Source
+from dustd.pipeline.decide import Decision, Scale, decide, view_in
+from dustd.pipeline.deliver import PICTURES, Results, appearance, deliver
 from dustd.pipeline.exhibit import Exhibit, in_order
+from dustd.pipeline.look import OVERVIEW_STEP_PX, Look, look, look_of
 from dustd.pipeline.worker_client import WorkerClient
-from dustd.raw.frame import Camera, Frame, frame_identity
+from dustd.raw.frame import Camera, Frame
 from dustd.raw.light import overview
-from dustd.spots.heal import Healing
-from dustd.spots.measure import KnownShadow, measure
-from dustd.spots.outline import outline_in
-from dustd.spots.revise import known_from_dict, known_to_dict
-from dustd.spots.spot import Spot
+from dustd.spots.revise import known_from_dict
 
 log = structlog.get_logger()
-
-SUFFIXES = {"dng": ".dng", "tiff": ".tif", "jpeg": ".jpg"}
-# Where a confirmed particle is predicted, a false detection would have to fall into that small place by chance; 50
-# points of sensitivity (25 times the false positives, design §5) are still far on the safe side there.
-KNOWN_BONUS = 50.0
-# Detections below this are not worth a line in the sidecar (false positives per megapixel of the model's scale).
-LISTED_FALSE_PER_MP = 0.5
-# False positives per megapixel from which a detection speaks to the map (facts §4).
-EVIDENCE_FALSE_PER_MP = 0.1
-# Blocks of the overview; a multiple of the 2 px and 6 px colour patterns.
-OVERVIEW_STEP_PX = {"bayer": 8, "xtrans": 6, "mono": 8, "linear": 8}
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What detector and map made of a frame: spots with their reasons, and the record's account of the looking.
-
-    *known* is what the map knows of their shadows, by spot id. *stack* is the body's average of frames with this one
-    in it, None where none is kept.
-    """
-
-    spots: tuple[Spot, ...]
-    known: Mapping[int, KnownShadow]
-    detector: DetectorInfo
-    evidence: dict
-    stack: Stack | None
 
 
 class Reviewer(Protocol):
@@ -110,23 +79,19 @@ class Pipeline:
     def process(self, source: Path, out_folder: Path) -> Record:
         """Clean the frame at *source* into *out_folder*, which exists; write image and sidecar, tell the map.
 
-        A frame that was already cleaned, as it is now and with these settings, is only reported to the map again.
         Raises FrameError if the frame is broken or its name is taken or too long, SurroundingsError if disk or folder
         is in the way.
         """
+        path = out_folder / sidecar.sidecar_name(source.name)
         with structlog.contextvars.bound_contextvars(frame=source.name):
-            files.refuse_long_name(out_folder / sidecar.sidecar_name(source.name), source)  # before all the work
+            files.refuse_long_name(path, source)  # before all the work
             camera = self.worker.read_camera(source)
             with structlog.contextvars.bound_contextvars(body=camera.body_id):
                 sensitivity = self.sensitivity_of(camera.body_id, source)
-                finished = self._finished(source, out_folder, sensitivity)
-                if finished is not None:
-                    self.store.observe(finished)
-                    files.release(out_folder / sidecar.sidecar_name(source.name))
-                    if self.reviewer is not None:
-                        self.reviewer.add(out_folder, finished, self._shown_again(finished, source, out_folder))
-                    return finished
-                record = self._clean(source, out_folder, camera, sensitivity)
+                earlier = _earlier(path)
+                if earlier is not None and self._stands(earlier, source, path, sensitivity):
+                    return self._tell_again(earlier, source, path)
+                record = self._clean(source, path, camera, sensitivity, earlier)
                 log.info(
                     "frame_" + record.status,
                     spots=len(record.spots),
@@ -153,136 +118,90 @@ class Pipeline:
             self.reviewer.add(out_folder, record, None)
         return record
 
-    def _camera_or_none(self, source: Path) -> Camera:
-        """Read the camera for a failed frame's sidecar, as far as the file still tells."""
-        try:
-            return self.worker.read_camera(source)
-        except (FrameError, RuntimeError):
-            return Camera()
-
-    def _clean(self, source: Path, out_folder: Path, camera: Camera, sensitivity: float) -> Record:
-        """Read, detect, reconcile, correct and write one frame."""
+    def _clean(self, source: Path, path: Path, camera: Camera, sensitivity: float, earlier: Record | None) -> Record:
+        """Take one frame through all acts; what *earlier* saw of it is not looked at again."""
         timer = Timer()
         with timer("read"):
             stamp = _stamp(source)
             frame = self.worker.decode(source, camera)
         try:
-            with timer("detect"):
-                seen = detect(frame, self.detector, between_batches=self.heartbeat)
+            seen = self._seen_before(earlier, stamp)
+            if seen is None:
+                with timer("detect"):
+                    seen = look(frame, self.detector, heartbeat=self.heartbeat)
             with timer("reconcile"):
-                judged = self._judge(frame, seen, sensitivity, out_folder / sidecar.sidecar_name(source.name))
+                decision, stack = self.decide(seen, sensitivity, frame, earlier)
             with timer("correct"):
-                spots = self.worker.correct(judged.spots, judged.known)
+                spots = self.worker.correct(decision.spots, decision.known)
             changed = any(spot.action != "left" for spot in spots)
             exhibit = None
             if self.reviewer is not None and spots:
                 with timer("review"):
-                    exhibit = self._shown(spots, judged.evidence)
+                    exhibit = self.worker.show(in_order(spots, seen.scene), self.reviewer.room_bytes)
             with timer("write"):
                 wanted = changed or self.output.when_clean == "write"
-                image = self.worker.encode(self.output) if wanted else None
-                healing = self.worker.healing(spots) if self.output.edits else None
+                results = Results(
+                    image=self.worker.encode(self.output) if wanted else None,
+                    settings=self.output,
+                    healing=self.worker.healing(spots) if self.output.edits else None,
+                    programs=self.output.edits,
+                )
         finally:
             self.worker.clear()
         if _stamp(source) != stamp:
             raise FrameError("it changed while it was read", remedy="dustd tries again when it rests", path=source)
         record = Record(
-            source=replace(stamp, folder=_way_to(source.parent, out_folder)),
+            source=replace(stamp, folder=_way_to(source.parent, path.parent)),
             camera=camera,
             width=frame.width,
             height=frame.height,
-            detector=judged.detector,
+            detector=decision.detector_info(seen),
             spots=spots,
+            candidates=seen.candidates,
             status="cleaned" if changed else "clean",
-            evidence=judged.evidence,
+            evidence=decision.evidence(seen),
         )
-        record = self._write(record, image, healing, source, out_folder, timer)
-        if self.stacks is not None and judged.stack is not None:
-            stack_cache.save(self.stacks, camera.body_id, judged.stack)
+        with timer("write"):
+            record, _ = deliver(
+                record, results, source=source, path=path, tell=self.store.observe, timings_ms=timer.timings_ms
+            )
+        if self.stacks is not None and stack is not None:
+            stack_cache.save(self.stacks, camera.body_id, stack)
         if self.reviewer is not None:
-            self.reviewer.add(out_folder, record, exhibit)
+            self.reviewer.add(path.parent, record, exhibit)
         return record
 
-    def _shown(self, spots: tuple[Spot, ...], proof: dict) -> Exhibit:
-        """Picture the corrected frame in the worker, the worst spots first."""
-        return self.worker.show(in_order(spots, evidence.from_dict(proof)), self.reviewer.room_bytes)
+    def decide(
+        self, seen: Look, sensitivity: float, frame: Frame | None = None, earlier: Record | None = None
+    ) -> tuple[Decision, Stack | None]:
+        """Decide on a frame with what the map and a person say now; *frame* is its light, *earlier* its last sidecar.
 
-    def _shown_again(self, record: Record, source: Path, out_folder: Path) -> Exhibit | None:
-        """Picture a frame that was cleaned earlier."""
-        if not record.spots or record.evidence is None:
-            return None
-        cleaned = next((out_folder / output.path for output in record.outputs if output.kind == "dng"), None)
-        self.worker.decode(source, record.camera)
-        try:
-            self.worker.recall(cleaned, record.spots, known_from_dict(record.evidence.get("known", {})))
-            return self._shown(record.spots, record.evidence)
-        finally:
-            self.worker.clear()
-
-    def _judge(self, frame: Frame, seen: Seen, sensitivity: float, sidecar_path: Path) -> Judgement:
-        """Measure what was detected and decide with the dust map, and with a person's verdicts, what to correct."""
-        scores = self.detector.false_positive_scores
-        limits = Thresholds(
-            lone=threshold(sensitivity, scores), known=threshold(min(100.0, sensitivity + KNOWN_BONUS), scores)
-        )
-        evidence_score = _score_at(EVIDENCE_FALSE_PER_MP, scores)
-        listed = min(limits.lone, limits.known, _score_at(LISTED_FALSE_PER_MP, scores))
-        calibration = self.detector.calibration
-        worthy = [d for d in seen.detections if d.score >= calibration.measured_from]
-        measured = ((measure(frame, detection, 0, calibration), detection) for detection in worthy)
-        likely = sorted((pair for pair in measured if pair[0].score >= listed), key=lambda pair: -pair[0].score)
-        spots = [replace(spot, id=number) for number, (spot, _) in enumerate(likely, start=1)]
-        boxes = {number: box for number, (_, box) in enumerate(likely, start=1)}
-        step = OVERVIEW_STEP_PX[frame.kind]
-        light = overview(frame, step)
-        proof = evidence.look(light, step)
-        frame_id = frame_identity(frame)
-        view = view_of(
-            frame.camera,
-            frame_id=frame_id,
-            width=frame.width,
-            height=frame.height,
-            evidence=proof,
-            score=evidence_score,
-        )
-        state = self.store.state(frame.camera.body_id, frame.camera.taken_at)
-        known = reconcile(spots, state, view, limits)
-        known += look_again(frame, known, state, view, limits.lone)
-        stack = self._stacked(light, step, view, state.optics, frame.camera.body_id)
-        if stack is not None:
-            known += reveal(stack, known, state, view, state.optics)
-        verdicts = self.store.rejections(frame.camera.body_id) + _rejected_before(sidecar_path, view)
-        known = settled(known, view, verdicts) if verdicts else known
-        named = {particle.id for particle in state.particles if is_told(particle, view)}
-        known = tuple(
-            replace(spot, outline=outline_in(frame, spot, boxes[spot.id]))
-            if spot.wanted and spot.id in boxes and spot.particle_id not in named
-            else spot
-            for spot in known
-        )
-        expected = shadows(known, state, view)
-        return Judgement(
-            spots=known,
-            known=expected,
+        Also returns the body's average of frames with this one in it, None where none is kept.
+        """
+        body_id = seen.camera.body_id
+        scale = Scale(calibration=self.detector.calibration, false_positive_scores=self.detector.false_positive_scores)
+        state = self.store.state(body_id, seen.camera.taken_at)
+        view = view_in(seen, scale)
+        stack = self._stacked(frame, view, body_id) if frame is not None else None
+        decision = decide(
+            seen,
+            state,
+            scale=scale,
+            sensitivity=sensitivity,
+            verdicts=(*self.store.rejections(body_id), *_rejected_before(earlier, view)),
+            frame=frame,
             stack=stack,
-            detector=DetectorInfo(
-                model_id=self.detector.model_id,
-                sha256=self.detector.sha256,
-                device=self.detector.device,
-                sensitivity=sensitivity,
-                threshold=limits.lone,
-                tiles=seen.tiles,
-                skipped_tiles=seen.skipped_tiles,
-            ),
-            evidence={
-                "frame_id": frame_id,
-                "evidence_score": evidence_score,
-                "known": known_to_dict(expected, known),
-                **evidence.to_dict(proof),
-            },
         )
+        return decision, stack
 
-    def _stacked(self, light: np.ndarray, step: int, view: View, body: BodyOptics, body_id: str) -> Stack | None:
+    def _seen_before(self, earlier: Record | None, stamp: Source) -> Look | None:
+        """Give the look that an earlier run kept, if it was of this very file and by these very weights."""
+        if earlier is None or earlier.source.sha256 != stamp.sha256:
+            return None
+        seen = look_of(earlier)
+        return seen if seen is not None and seen.sha256 == self.detector.sha256 else None
+
+    def _stacked(self, frame: Frame, view: View, body_id: str) -> Stack | None:
         """Average this frame into those of its body since the last cleaning; None if it is older than that."""
         if self.stacks is None:
             return None
@@ -290,71 +209,52 @@ class Pipeline:
         if view.taken_at is not None and self.store.epoch(body_id, view.taken_at) != epoch:
             return None
         kept = stack_cache.load(self.stacks, body_id)
-        return add(kept if kept.epoch == epoch else Stack(epoch=epoch), light, step, view, body)
+        kept = kept if kept.epoch == epoch else Stack(epoch=epoch)
+        step = OVERVIEW_STEP_PX[frame.kind]
+        return add(kept, overview(frame, step), step, view, self.store.state(body_id, view.taken_at).optics)
 
-    def _write(
-        self,
-        record: Record,
-        image: bytes | None,
-        healing: Healing | None,
-        source: Path,
-        out_folder: Path,
-        timer: "Timer",
-    ) -> Record:
-        """Publish image, edits and sidecar and tell the map, under a claim that ends when the map knows."""
-        path = out_folder / sidecar.sidecar_name(source.name)
-        drafts = edits.draft(source, healing, self.output.edits) if healing is not None else ()
-        with files.claim(path, image or b"", *(each.data for each in drafts if each.data)) as claimed:
-            ours = ledger.vouched(path) | claimed
-            outputs: tuple[Output, ...] = ()
-            with timer("write"):
-                if image is not None:
-                    target = self._target(source, out_folder, ours)
-                    files.publish(target, image, ours=ours)
-                    digest = hashlib.sha256(image).hexdigest()
-                    kind, profile, quality = _look(self.output)
-                    outputs = (Output(kind=kind, path=target.name, sha256=digest, profile=profile, quality=quality),)
-                edited, own = edits.publish(drafts, healing, self.output, out_folder, ours)
-            record = replace(record, outputs=outputs + own, edits=edited, timings_ms=timer.timings_ms())
-            files.publish(path, sidecar.encode(record), ours=ours)
-            self.store.observe(record)
-        return record
-
-    def _target(self, source: Path, out_folder: Path, ours: frozenset[str]) -> Path:
-        """Name the cleaned file: <stem>.dng, or <source name>.dng where another file has that name already."""
-        suffix = SUFFIXES[self.output.format]
-        short = out_folder / (source.stem + suffix)
-        if short.exists() and files.sha256_file(short) not in ours:
-            return out_folder / (source.name + suffix)
-        return short
-
-    def _finished(self, source: Path, out_folder: Path, sensitivity: float) -> Record | None:
-        """Give the record of an earlier run, if it is of this very file and these very settings."""
-        path = out_folder / sidecar.sidecar_name(source.name)
-        if not ledger.is_done(source, path):
-            return None
-        try:
-            record = sidecar.decode(path.read_bytes())
-        except (OSError, ValueError):
-            return None
+    def _stands(self, record: Record, source: Path, path: Path, sensitivity: float) -> bool:
+        """Tell whether an earlier run did for this very file what these very settings ask for."""
         info = record.detector
-        if record.status == "failed" or info is None:
-            return None
+        if not ledger.is_done(source, path) or record.status == "failed" or info is None:
+            return False
         same = (info.sha256, info.sensitivity) == (self.detector.sha256, sensitivity)
-        whole = all((out_folder / output.path).exists() for output in record.outputs)
+        whole = all((path.parent / output.path).exists() for output in record.outputs)
         if whole and files.is_claimed(path):  # `dustd reject` may have been killed between cleaned file and sidecar
-            whole = all(files.sha256_file(out_folder / output.path) == output.sha256 for output in record.outputs)
-        pictures = [(each.kind, each.profile, each.quality) for each in record.outputs if each.kind in SUFFIXES]
-        right = pictures == [_look(self.output)] or (
+            whole = all(files.sha256_file(path.parent / output.path) == output.sha256 for output in record.outputs)
+        pictures = [(each.kind, each.profile, each.quality) for each in record.outputs if each.kind in PICTURES]
+        right = pictures == [appearance(self.output)] or (
             not pictures and record.status == "clean" and self.output.when_clean == "skip"
         )
-        return record if same and whole and right and edits.are_done(record.edits, self.output) else None
+        return same and whole and right and edits.are_done(record.edits, self.output)
 
+    def _tell_again(self, record: Record, source: Path, path: Path) -> Record:
+        """Report a frame that is done to the map, which may not know it, and to the reviewer."""
+        self.store.observe(record)
+        files.release(path)
+        if self.reviewer is not None:
+            self.reviewer.add(path.parent, record, self._shown_again(record, source, path.parent))
+        return record
 
-def _look(output: OutputSettings) -> tuple[str, str | None, int | None]:
-    """Say which settings show in a cleaned file: its kind, the colour space unless it is raw, the quality of a JPEG."""
-    profile = None if output.format == "dng" else output.profile
-    return output.format, profile, output.jpeg_quality if output.format == "jpeg" else None
+    def _shown_again(self, record: Record, source: Path, out_folder: Path) -> Exhibit | None:
+        """Picture a frame that was cleaned earlier."""
+        if self.reviewer is None or not record.spots or record.evidence is None:
+            return None
+        cleaned = next((out_folder / output.path for output in record.outputs if output.kind == "dng"), None)
+        self.worker.decode(source, record.camera)
+        try:
+            self.worker.recall(cleaned, record.spots, known_from_dict(record.evidence.get("known", {})))
+            in_turn = in_order(record.spots, evidence.from_dict(record.evidence))
+            return self.worker.show(in_turn, self.reviewer.room_bytes)
+        finally:
+            self.worker.clear()
+
+    def _camera_or_none(self, source: Path) -> Camera:
+        """Read the camera for a failed frame's sidecar, as far as the file still tells."""
+        try:
+            return self.worker.read_camera(source)
+        except (FrameError, RuntimeError):
+            return Camera()
 
 
 class Timer:
@@ -363,18 +263,41 @@ class Timer:
     def __init__(self) -> None:
         self._began = time.perf_counter()
         self._ms: dict[str, float] = {}
+        self._running: tuple[str, float] | None = None
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
         """Count the time that the block takes towards *step*."""
         began = time.perf_counter()
+        self._running = (step, began)
         yield
+        self._running = None
         self._ms[step] = self._ms.get(step, 0.0) + (time.perf_counter() - began) * 1000
 
     def timings_ms(self) -> dict[str, float]:
-        """All steps so far and the total."""
-        total = (time.perf_counter() - self._began) * 1000
-        return {step: round(ms, 1) for step, ms in self._ms.items()} | {"total": round(total, 1)}
+        """All steps so far, a running one as far as it has come, and the total."""
+        now = time.perf_counter()
+        steps = dict(self._ms)
+        if self._running is not None:
+            step, began = self._running
+            steps[step] = steps.get(step, 0.0) + (now - began) * 1000
+        total = (now - self._began) * 1000
+        return {step: round(ms, 1) for step, ms in steps.items()} | {"total": round(total, 1)}
+
+
+def _earlier(path: Path) -> Record | None:
+    """Read the sidecar of an earlier run; None if there is none that can be read."""
+    try:
+        return sidecar.decode(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _rejected_before(earlier: Record | None, view: View) -> tuple[Rejection, ...]:
+    """Give a person's verdicts about this frame from an earlier sidecar: the map may have been forgotten since."""
+    if earlier is None or (earlier.evidence or {}).get("frame_id") != view.frame_id:
+        return ()
+    return rejections_of(earlier.spots, view, earlier.source.name)
 
 
 def _way_to(folder: Path, start: Path) -> str | None:
@@ -382,22 +305,6 @@ def _way_to(folder: Path, start: Path) -> str | None:
     folder, start = folder.absolute(), start.absolute()
     shared = Path(os.path.commonpath((folder, start)))
     return None if shared in (Path(shared.anchor), *Path.home().parents) else os.path.relpath(folder, start)
-
-
-def _rejected_before(path: Path, view: View) -> tuple[Rejection, ...]:
-    """Read a person's verdicts about this frame from an earlier sidecar: the map may have been forgotten since."""
-    try:
-        record = sidecar.decode(path.read_bytes())
-    except (OSError, ValueError):
-        return ()
-    if (record.evidence or {}).get("frame_id") != view.frame_id:
-        return ()
-    return rejections_of(record.spots, view, record.source.name)
-
-
-def _score_at(false_per_mp: float, scores) -> float:
-    """Score threshold at a rate of false positives per megapixel, nearest calibrated rate."""
-    return scores[min(scores, key=lambda rate: abs(rate - false_per_mp))]
 
 
 def _stamp(source: Path) -> Source:

@@ -6,7 +6,6 @@ after a kill the same command finishes what it began. A cut-out of the frame wit
 this computer only (`dustd.pipeline.training_example`).
 """
 
-import hashlib
 import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
@@ -16,14 +15,14 @@ from dustd import files
 from dustd.config import Config, OutputSettings
 from dustd.dustmap.store import Store
 from dustd.errors import FrameError, UsageError
-from dustd.output import edits, ledger, sidecar
+from dustd.output import ledger, sidecar
 from dustd.output.sidecar import Output, Record
 from dustd.pipeline import training_example
+from dustd.pipeline.deliver import PICTURES, Results, deliver
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.spots.revise import known_from_dict
 from dustd.spots.spot import Spot
 
-PICTURES = ("dng", "tiff", "jpeg")
 _REJECTED, _BEFORE = "rejected by a person", " (before: "
 
 
@@ -170,21 +169,14 @@ def _rewrite(
     image = worker.encode(_settings_of(picture, output)) if picture is not None else None
     programs = tuple(each.program for each in record.edits if each.result == "written")
     healing = worker.healing(spots) if programs else None
-    drafts = edits.draft(original, healing, programs) if healing is not None else ()
-    with files.claim(path, image or b"", *(each.data for each in drafts if each.data)) as claimed:
-        ours = ledger.vouched(path) | claimed
-        if image is not None and picture is not None:
-            files.publish(path.parent / picture.path, image, ours=ours)
-            new = replace(picture, sha256=hashlib.sha256(image).hexdigest())
-            record = replace(record, outputs=tuple(new if each == picture else each for each in record.outputs))
-        if healing is not None:
-            edited, own = edits.publish(drafts, healing, output, path.parent, ours)
-            others = tuple(each for each in record.outputs if each.kind not in programs)
-            kept = tuple(each for each in record.edits if each.program not in programs)
-            record = replace(record, outputs=others + own, edits=kept + edited)
-        files.publish(path, sidecar.encode(record), ours=ours)
-        counted = store.judge(record)
-    return record, counted
+    results = Results(
+        image=image,
+        settings=_settings_of(picture, output) if picture is not None else output,
+        healing=healing,
+        programs=programs,
+        place=path.parent / picture.path if picture is not None else None,
+    )
+    return deliver(record, results, source=original, path=path, tell=store.judge)
 
 
 def _settings_of(picture: Output, output: OutputSettings) -> OutputSettings:

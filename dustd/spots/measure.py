@@ -18,7 +18,7 @@ import numpy as np
 
 from dustd.raw.frame import Frame
 from dustd.spots.calibration import Calibration
-from dustd.spots.spot import Detection, Spot
+from dustd.spots.spot import Candidate, Detection, Spot
 from dustd.spots.surroundings import Patch, cut, fill
 
 DIAMETER_LIMITS_PX = (3.0, 160.0)
@@ -78,22 +78,44 @@ class KnownShadow:
     depth_error: float
 
 
-def measure(frame: Frame, detection: Detection, spot_id: int, calibration: Calibration = AS_IT_IS) -> Spot:
-    """Measure the spot inside a detector's box: centre, width at half depth, 10-90 % edge, attenuation.
+def candidate_in(frame: Frame, detection: Detection) -> Candidate:
+    """Measure the light inside a detector's box: centre, width at half depth, 10-90 % edge, attenuation, gain.
 
-    Its score is the probability that *calibration* makes of the detection's score and of how much better a shadow
-    explains the light than texture does; by default the detection's score as it is.
+    Numbers have six digits, more than network or light know, so that a sidecar keeps them as they are.
     """
     shadow = shadow_in(frame, detection)
+    numbers = {
+        "x": detection.x,
+        "y": detection.y,
+        "width_px": detection.width_px,
+        "height_px": detection.height_px,
+        "score": detection.score,
+        "shadow_x": shadow.x,
+        "shadow_y": shadow.y,
+        "diameter_px": shadow.diameter_px,
+        "edge_px": EDGE_SHARE * shadow.ramp_px,
+        "attenuation": shadow.attenuation,
+        "gain": shadow.gain,
+    }
+    return Candidate(**{name: float(f"{number:.6g}") for name, number in numbers.items()})
+
+
+def as_spot(candidate: Candidate, spot_id: int, calibration: Calibration) -> Spot:
+    """Make a spot of a candidate, scored by the probability that *calibration* makes of what network and light say."""
     return Spot(
         id=spot_id,
-        x=float(shadow.x),
-        y=float(shadow.y),
-        diameter_px=float(shadow.diameter_px),
-        edge_px=float(EDGE_SHARE * shadow.ramp_px),
-        attenuation=float(shadow.attenuation),
-        score=calibration.probability(detection.score, shadow.gain),
+        x=candidate.shadow_x,
+        y=candidate.shadow_y,
+        diameter_px=candidate.diameter_px,
+        edge_px=candidate.edge_px,
+        attenuation=candidate.attenuation,
+        score=calibration.probability(candidate.score, candidate.gain),
     )
+
+
+def measure(frame: Frame, detection: Detection, spot_id: int, calibration: Calibration = AS_IT_IS) -> Spot:
+    """Measure the spot inside a detector's box; by default its score is the detection's as it is."""
+    return as_spot(candidate_in(frame, detection), spot_id, calibration)
 
 
 def shadow_in(frame: Frame, detection: Detection) -> Shadow:

@@ -1,4 +1,4 @@
-"""The values that travel from detector to sidecar: detection, measured spot, decided spot.
+"""The values that travel from detector to sidecar: detection, candidate, spot.
 
 Positions and sizes are in the frame coordinates of `dustd.raw.frame`; attenuation is the share of light lost at the
 spot's centre, 0 to 1, in linear light.
@@ -21,6 +21,32 @@ class Detection:
     width_px: float
     height_px: float
     score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What the network saw at one place, and the shadow that was measured there: enough to decide again without it.
+
+    Centre and size of the network's box and its score; centre, width at half depth, soft edge (10 to 90 %) and
+    attenuation of the shadow; *gain* says by how much the light is likelier with it than without (natural log).
+    """
+
+    x: float
+    y: float
+    width_px: float
+    height_px: float
+    score: float
+    shadow_x: float
+    shadow_y: float
+    diameter_px: float
+    edge_px: float
+    attenuation: float
+    gain: float
+
+    @property
+    def box(self) -> Detection:
+        """The network's box."""
+        return Detection(x=self.x, y=self.y, width_px=self.width_px, height_px=self.height_px, score=self.score)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

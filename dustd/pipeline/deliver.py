@@ -1,0 +1,88 @@
+"""The third act: deliver. What was made for a frame goes to disk and into the map, in the order that loses nothing.
+
+Cleaned file, edits, then sidecar (its presence means "done"), then the map, in one transaction keyed by the frame's
+identity. A note beside the sidecar (`files.claim`) lasts until the map knows, so that a restart finishes what a kill
+interrupted and counts nothing twice. The daemon, `dustd clean` and `dustd reject` all deliver here.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dustd import files
+from dustd.config import EditProgram, OutputSettings
+from dustd.output import edits, ledger, sidecar
+from dustd.output.sidecar import Output, Record
+from dustd.spots.heal import Healing
+
+SUFFIXES = {"dng": ".dng", "tiff": ".tif", "jpeg": ".jpg"}
+PICTURES = tuple(SUFFIXES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What was made for a frame and is not on disk yet: the cleaned file's bytes, and heals for *programs*.
+
+    *image* None: no cleaned file is to be written. *settings* are those the image was made with. *place* is the cleaned
+    file to replace, None to choose a name.
+    """
+
+    image: bytes | None
+    settings: OutputSettings
+    healing: Healing | None
+    programs: tuple[EditProgram, ...]
+    place: Path | None = None
+
+
+def deliver(
+    record: Record,
+    results: Results,
+    *,
+    source: Path,
+    path: Path,
+    tell: Callable[[Record], bool],
+    timings_ms: Callable[[], dict[str, float]] | None = None,
+) -> tuple[Record, bool]:
+    """Write cleaned file, edits and the sidecar *path* of the frame at *source*, then *tell* the map.
+
+    Outputs and edits that *record* lists already stay listed, except those replaced. *timings_ms* is asked when all but
+    the sidecar is written. Returns the record as written, and what *tell* answered. Raises FrameError if a name is
+    taken, SurroundingsError if disk or folder is in the way.
+    """
+    image, healing, programs = results.image, results.healing, results.programs
+    drafts = edits.draft(source, healing, programs) if healing is not None else ()
+    with files.claim(path, image or b"", *(each.data for each in drafts if each.data)) as claimed:
+        ours = ledger.vouched(path) | claimed
+        outputs, edited = record.outputs, record.edits
+        if image is not None:
+            target = results.place or _target(source, path.parent, SUFFIXES[results.settings.format], ours)
+            files.publish(target, image, ours=ours)
+            kind, profile, quality = appearance(results.settings)
+            digest = hashlib.sha256(image).hexdigest()
+            new = Output(kind=kind, path=target.name, sha256=digest, profile=profile, quality=quality)
+            outputs = (new, *(each for each in outputs if each.kind not in PICTURES))
+        if healing is not None:
+            written, own = edits.publish(drafts, healing, results.settings, path.parent, ours)
+            outputs = (*(each for each in outputs if each.kind not in programs), *own)
+            edited = (*(each for each in edited if each.program not in programs), *written)
+        record = replace(record, outputs=outputs, edits=edited)
+        if timings_ms is not None:
+            record = replace(record, timings_ms=timings_ms())
+        files.publish(path, sidecar.encode(record), ours=ours)
+        told = tell(record)
+    return record, told
+
+
+def appearance(output: OutputSettings) -> tuple[str, str | None, int | None]:
+    """Say which settings show in a cleaned file: its kind, the colour space unless it is raw, the quality of a JPEG."""
+    profile = None if output.format == "dng" else output.profile
+    return output.format, profile, output.jpeg_quality if output.format == "jpeg" else None
+
+
+def _target(source: Path, out_folder: Path, suffix: str, ours: frozenset[str]) -> Path:
+    """Name the cleaned file: <stem>.dng, or <source name>.dng where another file has that name already."""
+    short = out_folder / (source.stem + suffix)
+    if short.exists() and files.sha256_file(short) not in ours:
+        return out_folder / (source.name + suffix)
+    return short

@@ -1,0 +1,91 @@
+"""The first act: look. The network goes over the frame, and the light of what it saw is measured.
+
+It is the only act that needs the network, and the slow one, so what it gives is kept in the sidecar: `look_of` reads it
+back, and no frame is looked at twice with the same weights.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dustd.detector.detect import Detector, detect
+from dustd.dustmap import evidence
+from dustd.dustmap.evidence import Evidence
+from dustd.output.sidecar import Record
+from dustd.raw.frame import Camera, Frame, frame_identity
+from dustd.raw.light import overview
+from dustd.spots.measure import candidate_in
+from dustd.spots.spot import Candidate
+
+# A sidecar holds no more candidates, and a fabric full of dots holds nobody up. Real bodies show 5 to 15 per megapixel
+# at worst, most of which no network sees.
+MOST_CANDIDATES = 400
+# Blocks of the overview; a multiple of the 2 px and 6 px colour patterns.
+OVERVIEW_STEP_PX = {"bayer": 8, "xtrans": 6, "mono": 8, "linear": 8}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What was seen in one frame: *candidates* best first, and what the scene proves besides (*scene*).
+
+    *frame_id* names the exposure by its samples (`raw.frame.frame_identity`); *width* and *height* are px of the
+    visible area. *tiles* were run by the model with the weights *sha256* on *device*, *skipped_tiles* could show no
+    dust.
+    """
+
+    camera: Camera
+    frame_id: str
+    width: int
+    height: int
+    candidates: tuple[Candidate, ...]
+    scene: Evidence
+    model_id: str
+    sha256: str
+    device: str
+    tiles: int
+    skipped_tiles: int
+
+
+def look(frame: Frame, detector: Detector, *, heartbeat: Callable[[], None] = lambda: None) -> Look:
+    """Let *detector* look at *frame* and measure what it saw. *heartbeat* is called while that takes time."""
+    seen = detect(frame, detector, between_batches=heartbeat)
+    calibration = detector.calibration
+    worthy = [each for each in seen.detections if each.score >= calibration.measured_from][:MOST_CANDIDATES]
+    candidates = [candidate_in(frame, each) for each in worthy]
+    step = OVERVIEW_STEP_PX[frame.kind]
+    return Look(
+        camera=frame.camera,
+        frame_id=frame_identity(frame),
+        width=frame.width,
+        height=frame.height,
+        candidates=tuple(sorted(candidates, key=lambda each: -calibration.probability(each.score, each.gain))),
+        scene=evidence.look(overview(frame, step), step),
+        model_id=detector.model_id,
+        sha256=detector.sha256,
+        device=detector.device,
+        tiles=seen.tiles,
+        skipped_tiles=seen.skipped_tiles,
+    )
+
+
+def look_of(record: Record) -> Look | None:
+    """Read the look back that a sidecar kept; None if it holds none, as those of dustd before 0.2 do."""
+    if record.candidates is None or record.detector is None or record.evidence is None:
+        return None
+    try:
+        scene = evidence.from_dict(record.evidence)
+        frame_id = str(record.evidence["frame_id"])
+    except (ValueError, KeyError):
+        return None
+    return Look(
+        camera=record.camera,
+        frame_id=frame_id,
+        width=record.width,
+        height=record.height,
+        candidates=record.candidates,
+        scene=scene,
+        model_id=record.detector.model_id,
+        sha256=record.detector.sha256,
+        device=record.detector.device,
+        tiles=record.detector.tiles,
+        skipped_tiles=record.detector.skipped_tiles,
+    )
