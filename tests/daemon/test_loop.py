@@ -98,15 +98,15 @@ class Daemon:
         self.heard = []
         threading.Thread(target=self.listen, daemon=True).start()
         self.log = tmp_path / "log"
-        code = "import sys; sys.path.insert(0, sys.argv[1]); import test_daemon; test_daemon.main(*sys.argv[2:])"
+        code = "import sys; sys.path.insert(0, sys.argv[1]); import test_loop; test_loop.main(*sys.argv[2:])"
         here = Path(__file__)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", code, here.parent, *roots],
                 stdout=log,
                 stderr=log,
-                cwd=here.parents[1],
-                env={**os.environ, "NOTIFY_SOCKET": str(address), "PYTHONPATH": str(here.parents[1])},
+                cwd=here.parents[2],
+                env={**os.environ, "NOTIFY_SOCKET": str(address), "PYTHONPATH": str(here.parents[2])},
             )
         self.hear(b"READY=1")
 
