@@ -384,7 +384,7 @@ def test_a_frame_that_changed_while_it_was_read_is_read_again(tmp_path, shoot):
 
 def test_what_is_asked_between_frames_stands_in_the_status(tmp_path, shoot, monkeypatch):
     said = []
-    monkeypatch.setattr(daemon_module.notify, "status", said.append)
+    monkeypatch.setattr(daemon_module.systemd, "status", said.append)
 
     def clean(path, folder):
         os.kill(os.getpid(), signal.SIGTERM)

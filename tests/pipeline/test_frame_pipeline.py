@@ -158,6 +158,78 @@ def test_another_sensitivity_cleans_anew_over_its_own_output(make, shot):
     assert sorted(p.name for p in out.iterdir()) == ["SHOT.DNG.dustd.json", "SHOT.dng"]
 
 
+class Counted:
+    """The shipped model, counting the tiles it is asked about."""
+
+    def __init__(self, detector) -> None:
+        self._detector = detector
+        self.tiles = 0
+
+    def __getattr__(self, name):
+        return getattr(self._detector, name)
+
+    def __call__(self, tiles):
+        self.tiles += len(tiles)
+        return self._detector(tiles)
+
+
+@pytest.fixture
+def counted(make, detector):
+    """Build pipelines whose detectors count in one place."""
+    counting = Counted(detector)
+
+    def build(**settings) -> Pipeline:
+        pipeline = make(**settings)
+        pipeline.detector = counting
+        return pipeline
+
+    return build, counting
+
+
+def test_no_frame_is_looked_at_twice_with_the_same_weights(counted, shot):
+    build, counting = counted
+    path, out = shot
+    first = build(sensitivity=0).process(path, out)
+    looked = counting.tiles
+    assert looked > 0 and first.candidates
+    more = build(sensitivity=100).process(path, out)
+    build(sensitivity=100, format="tiff").process(path, out)
+    again = build(sensitivity=0).process(path, out)
+    assert counting.tiles == looked
+    assert (first.status, more.status, again.status) == ("clean", "cleaned", "clean")
+    assert more.candidates == first.candidates == again.candidates
+    assert [(s.x, s.y, s.score) for s in again.spots] == [(s.x, s.y, s.score) for s in first.spots]
+    assert "detect" not in again.timings_ms
+
+
+def test_other_weights_and_another_exposure_are_looked_at(counted, shot):
+    build, counting = counted
+    path, out = shot
+    build().process(path, out)
+    looked = counting.tiles
+    pipeline = build()
+    counting.sha256 = "0" * 64
+    pipeline.process(path, out)
+    assert counting.tiles == 2 * looked
+    path.write_bytes(path.read_bytes() + b"another ending")
+    pipeline.process(path, out)
+    assert counting.tiles == 3 * looked
+
+
+def test_a_sidecar_without_candidates_is_read_and_the_frame_looked_at_again(counted, shot):
+    build, counting = counted
+    path, out = shot
+    build(sensitivity=0).process(path, out)
+    looked = counting.tiles
+    old = out / "SHOT.DNG.dustd.json"
+    data = json.loads(old.read_text())
+    del data["candidates"]
+    old.write_text(json.dumps(data | {"schema_version": "1.0"}))
+    assert sidecar.decode(old.read_bytes()).candidates is None
+    record = build(sensitivity=100).process(path, out)
+    assert counting.tiles == 2 * looked and record.candidates
+
+
 def test_a_file_that_would_look_otherwise_now_is_written_anew_and_no_other(make, shot):
     path, out = shot
     cleaned, written = out / "SHOT.jpg", []
