@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dustd.cli import main, verbs
+from dustd.cli import common, main
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -69,4 +69,4 @@ def test_the_unit_file_starts_a_command_that_exists(path):
     command = shlex.split(unit["Service"]["ExecStart"])
     assert Path(command[0]).name == "dustd"
     assert main.build_parser().parse_args(command[1:])
-    assert unit["Service"]["RestartPreventExitStatus"].split()[0] == str(verbs.CONFIG)
+    assert unit["Service"]["RestartPreventExitStatus"].split()[0] == str(common.CONFIG)

@@ -1,8 +1,9 @@
 """`dustd check`: is everything there that a shoot needs, and if not, what to do about it.
 
-Looks, and changes nothing. Findings are values; the command line prints them.
+Looks, and changes nothing. `check` gives findings as values, `run` prints them.
 """
 
+import argparse
 import contextlib
 import errno
 import importlib.metadata
@@ -18,6 +19,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from dustd import __version__, config
+from dustd.cli.common import CONFIG, FINE, SOME_FAILED
 from dustd.config import Config, FolderSettings, ReminderSettings
 from dustd.config_reader import Url
 from dustd.daemon import scan
@@ -216,3 +218,20 @@ def _write_problem(folder: Path) -> tuple[str, str] | None:
         remedy = "Free some space" if exc.errno == errno.ENOSPC else "Give the user that runs dustd write permission"
         return f"cannot be written to ({exc.strerror})", remedy
     return None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tell what would get in the way of a shoot."""
+    path = args.config or config.default_path()
+    findings = check(path)
+    for finding in findings:
+        print(f"{_MARKS[finding.level]}  {finding.about}: {finding.detail}")
+        if finding.remedy:
+            print(f"      -> {finding.remedy}")
+    failed = [finding for finding in findings if finding.level == "fail"]
+    if any(finding.about == "configuration" for finding in failed):
+        return CONFIG
+    return SOME_FAILED if failed else FINE
+
+
+_MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}

@@ -1,11 +1,12 @@
 """The command line: parse, dispatch, turn errors into messages and exit codes. What a verb does is in
-`dustd.cli.verbs`.
+`dustd.cli.common`.
 
 Exit codes: 0 fine, 1 some frames failed (or the surroundings were in the way), 2 wrong usage, 78 wrong configuration
 or model, 130 interrupted.
 """
 
 import argparse
+import importlib
 import io
 import os
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dustd import __version__
-from dustd.cli import verbs
+from dustd.cli.common import CONFIG, FINE, INTERRUPTED, SOME_FAILED, USAGE
 from dustd.errors import ConfigError, DustdError, ModelError, UsageError
 
 Verb = Callable[[argparse.Namespace], int]
@@ -28,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         if argv and argv[0] in ("train", "evaluate"):  # they parse for themselves, options and all
-            return verbs.train_or_evaluate(argv[0], argv[1:])
+            module = {"train": "trainer", "evaluate": "evaluate"}[argv[0]]
+            return importlib.import_module(f"dustd.train.{module}").main(argv[1:])
         args = build_parser().parse_args(argv)
         exit_code = args.verb(args)
         sys.stdout.flush()
@@ -36,14 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(error)
         return _exit_code(error)
     except KeyboardInterrupt:
-        return verbs.INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:  # the reader has seen enough, as in: dustd map list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return verbs.FINE
+        return FINE
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
         print(f"dustd: {where}{exc.strerror or exc}", file=sys.stderr)
-        return verbs.SOME_FAILED
+        return SOME_FAILED
     return exit_code
 
 
@@ -56,11 +58,32 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dustd {__version__}")
     commands = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_config(_verb(commands, "run", _in("run"), "watch folders and clean what lands, until told to stop"))
+    _add_clean(commands)
+    _add_reject(commands)
+    _add_map(commands)
+    _add_report(commands)
+    text = "look at configuration, folders, model, device, limits; say what to fix"
+    _add_config(_verb(commands, "check", _in("check"), text))
+    demo = _verb(commands, "demo", _in("demo"), "clean a simulated tethered session and judge the result")
+    demo.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=Path("demo-out"), help="default: demo-out")
+    status = _verb(commands, "status", _in("status"), "say how the daemon does: backlog, last frames, what failed")
+    status.add_argument("--json", action="store_true", help="print JSON for programs")
+    _add_config(status)
+    _add_service(commands)
+    retry = _verb(commands, "retry", _in("retry"), "have failed frames tried again, once their cause is put right")
+    retry.add_argument(
+        "paths", metavar="PATH", nargs="*", type=Path, help="RAW file, or folder of them; default: all that failed"
+    )
+    _add_config(retry)
+    # Listed here for the help only; see `main`.
+    _verb(commands, "train", None, "train a detector (needs training data; see train --help)")
+    _verb(commands, "evaluate", None, "judge a detector against frames with known dust (see evaluate --help)")
+    return parser
 
-    run = _verb(commands, "run", verbs.run, "watch folders and clean what lands, until told to stop")
-    _add_config(run)
 
-    clean = _verb(commands, "clean", verbs.clean, "clean files or folders once")
+def _add_clean(commands: Any) -> None:
+    clean = _verb(commands, "clean", _in("clean"), "clean files or folders once")
     clean.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="RAW file, or folder to search for them")
     clean.add_argument("-o", dest="output", metavar="DIR", type=Path, required=True, help="folder for cleaned files")
     clean.add_argument("--sensitivity", metavar="N", type=_sensitivity, help="0 to 100; default: as configured, or 50")
@@ -77,7 +100,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_store(clean)
     _add_config(clean)
 
-    reject = _verb(commands, "reject", verbs.reject, "take corrections back that removed something real")
+
+def _add_reject(commands: Any) -> None:
+    reject = _verb(commands, "reject", _in("reject"), "take corrections back that removed something real")
     reject.add_argument("frame", metavar="FRAME", type=Path, help="cleaned file, its sidecar, or the original")
     reject.add_argument("spots", metavar="SPOT", nargs="+", type=int, help="number of a spot, as in review or sidecar")
     reject.add_argument("--undo", action="store_true", help="correct them after all")
@@ -85,18 +110,20 @@ def build_parser() -> argparse.ArgumentParser:
     _add_store(reject)
     _add_config(reject)
 
+
+def _add_map(commands: Any) -> None:
     maps = _verb(commands, "map", None, "look at the dust maps of your bodies and tell them about cleanings")
     map_verbs = maps.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for name, verb, text in (
-        ("list", verbs.map_list, "list the bodies that have a map"),
-        ("show", verbs.map_show, "draw a body's sensor and list the particles on it"),
-        ("cleaned", verbs.map_cleaned, "note that the sensor was cleaned just now; the old map is kept as history"),
-        ("forget", verbs.map_forget, "delete all that is known about a body; rebuild brings it back"),
-        ("rebuild", verbs.map_rebuild, "learn the maps again from the sidecars below a folder"),
-        ("export", verbs.map_export, "write a body's map with its history into a file, for another computer"),
-        ("import", verbs.map_import, "take in a map that export wrote"),
+    for name, function, text in (
+        ("list", "list_bodies", "list the bodies that have a map"),
+        ("show", "show", "draw a body's sensor and list the particles on it"),
+        ("cleaned", "cleaned", "note that the sensor was cleaned just now; the old map is kept as history"),
+        ("forget", "forget", "delete all that is known about a body; rebuild brings it back"),
+        ("rebuild", "rebuild", "learn the maps again from the sidecars below a folder"),
+        ("export", "export", "write a body's map with its history into a file, for another computer"),
+        ("import", "import_", "take in a map that export wrote"),
     ):
-        sub = _verb(map_verbs, name, verb, text)
+        sub = _verb(map_verbs, name, _in("maps", function), text)
         if name == "rebuild":
             sub.add_argument("folder", metavar="FOLDER", type=Path, help="output folder with sidecars")
         elif name == "import":
@@ -113,8 +140,10 @@ def build_parser() -> argparse.ArgumentParser:
         _add_store(sub)
         _add_config(sub)
 
+
+def _add_report(commands: Any) -> None:
     report = _verb(
-        commands, "report", verbs.report, "say how dusty each sensor is, since when, and whether to clean it"
+        commands, "report", _in("report"), "say how dusty each sensor is, since when, and whether to clean it"
     )
     report.add_argument("body", metavar="BODY", nargs="?", help="this body only; default: all")
     report.add_argument("--html", metavar="FILE", type=Path, help="write a page with pictures of the dust")
@@ -129,43 +158,32 @@ def build_parser() -> argparse.ArgumentParser:
     _add_store(report)
     _add_config(report)
 
-    check = _verb(
-        commands, "check", verbs.check, "look at configuration, folders, model, device, limits; say what to fix"
-    )
-    _add_config(check)
 
-    demo = _verb(commands, "demo", verbs.demo, "clean a simulated tethered session and judge the result")
-    demo.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=Path("demo-out"), help="default: demo-out")
-
-    status = _verb(commands, "status", verbs.status, "say how the daemon does: backlog, last frames, what failed")
-    status.add_argument("--json", action="store_true", help="print JSON for programs")
-    _add_config(status)
-
+def _add_service(commands: Any) -> None:
     service = _verb(commands, "service", None, "have systemd or launchd start dustd, now and always")
     service_verbs = service.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for name, verb, text in (
-        ("install", verbs.service_install, "write the unit with this installation's path, enable and start it"),
-        ("uninstall", verbs.service_uninstall, "stop it and remove the unit; configuration, maps and outputs stay"),
-        ("status", verbs.service_status, "say how the service manager sees it, then what dustd status says"),
+    for name, text in (
+        ("install", "write the unit with this installation's path, enable and start it"),
+        ("uninstall", "stop it and remove the unit; configuration, maps and outputs stay"),
+        ("status", "say how the service manager sees it, then what dustd status says"),
     ):
-        sub = _verb(service_verbs, name, verb, text)
+        sub = _verb(service_verbs, name, _in("service", f"run_{name}"), text)
         sub.add_argument("--system", action="store_true", help="for the whole machine, from boot on; needs sudo")
         if name == "install":
             sub.add_argument("--user", metavar="NAME", help="with --system: who it runs as; default: who calls sudo")
         if name != "uninstall":
             _add_config(sub)
-    sub.set_defaults(json=False)  # status
+        if name == "status":
+            sub.set_defaults(json=False)
 
-    retry = _verb(commands, "retry", verbs.retry, "have failed frames tried again, once their cause is put right")
-    retry.add_argument(
-        "paths", metavar="PATH", nargs="*", type=Path, help="RAW file, or folder of them; default: all that failed"
-    )
-    _add_config(retry)
 
-    # Listed here for the help only; see `main`.
-    _verb(commands, "train", None, "train a detector (needs training data; see train --help)")
-    _verb(commands, "evaluate", None, "judge a detector against frames with known dust (see evaluate --help)")
-    return parser
+def _in(module: str, function: str = "run") -> Verb:
+    """Give a verb that lives in a module of this package and is imported when it is said."""
+
+    def verb(args: argparse.Namespace) -> int:
+        return getattr(importlib.import_module(f"dustd.cli.{module}"), function)(args)
+
+    return verb
 
 
 def _verb(commands: Any, name: str, verb: Verb | None, text: str) -> argparse.ArgumentParser:
@@ -201,5 +219,5 @@ def _complain(error: DustdError) -> None:
 
 def _exit_code(error: DustdError) -> int:
     if isinstance(error, ConfigError | ModelError):
-        return verbs.CONFIG
-    return verbs.USAGE if isinstance(error, UsageError) else verbs.SOME_FAILED
+        return CONFIG
+    return USAGE if isinstance(error, UsageError) else SOME_FAILED

@@ -1,9 +1,14 @@
-"""Failed frames that are to be tried again: a frame is looked at again when its sidecar is gone."""
+"""`dustd retry`: failed frames are tried again; a frame is looked at again when its sidecar is gone."""
 
+import argparse
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dustd import config
+from dustd.cli.common import FINE
+from dustd.daemon import application, lock
 from dustd.daemon.watch import WatchedFolder
 from dustd.errors import UsageError
 from dustd.output import ledger
@@ -30,3 +35,24 @@ def failed(folders: Sequence[WatchedFolder], wanted: Sequence[Path] = ()) -> Ite
                     continue
                 if os.path.lexists(source) and ledger.failure(sidecar):
                     yield source, sidecar
+
+
+def run(args: argparse.Namespace) -> int:
+    """Have failed frames tried again, and what waits for disk or share at once."""
+    settings = config.load(args.config or config.default_path())
+    frames = 0
+    for _, sidecar in failed(application.plan_of(settings).folders, args.paths):
+        sidecar.unlink(missing_ok=True)
+        frames += 1
+    pid = lock.holder(settings.map.state_folder)
+    when = "now" if pid and _hang_up(pid) else f"within {settings.watch.rescan_s:g} s" if pid else "when dustd runs"
+    print(f"{frames} failed {'frame is' if frames == 1 else 'frames are'} tried again {when}.")
+    return FINE
+
+
+def _hang_up(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except OSError:  # another user's
+        return False
+    return True

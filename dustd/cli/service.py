@@ -4,6 +4,7 @@ Whatever a person has changed stays: a unit is replaced or removed only while it
 maps and outputs are never touched. What the service managers are told is made in `dustd.cli.units`.
 """
 
+import argparse
 import hashlib
 import os
 import pwd
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dustd import config, files
-from dustd.cli import units
+from dustd.cli import status, units
 from dustd.daemon import lock
 from dustd.errors import DustdError, SurroundingsError, UsageError
 
@@ -296,3 +297,19 @@ def _read(path: Path) -> bytes | None:
         raise SurroundingsError(
             f"cannot be read ({exc.strerror})", remedy="With --system, use sudo", path=path
         ) from exc
+
+
+def run_install(args: argparse.Namespace) -> int:
+    """Make dustd start by itself."""
+    return install(place(system=args.system), args.config, args.user)
+
+
+def run_uninstall(args: argparse.Namespace) -> int:
+    """Take that back."""
+    return uninstall(place(system=args.system))
+
+
+def run_status(args: argparse.Namespace) -> int:
+    """Say how the service manager sees dustd, then how dustd does."""
+    print(describe(place(system=args.system)))
+    return status.run(args)

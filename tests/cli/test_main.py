@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from dustd import files
-from dustd.cli import main, verbs
+from dustd.cli import check, clean, main
 from dustd.dustmap import evidence
 from dustd.dustmap.store import Store
 from dustd.errors import FrameError, ModelError, SurroundingsError, UnreadableError
@@ -91,7 +91,7 @@ def pipelines(monkeypatch):
         made.append(FakePipeline(sensitivity_of, settings.output))
         return made[-1]
 
-    monkeypatch.setattr(verbs, "_pipeline", make)
+    monkeypatch.setattr(clean, "make_pipeline", make)
     return made
 
 
@@ -153,7 +153,7 @@ def test_an_error_is_one_line_with_its_remedy(monkeypatch, capsys, error, code):
     def fail(args):
         raise error
 
-    monkeypatch.setattr(verbs, "check", fail)
+    monkeypatch.setattr(check, "run", fail)
     assert dustd("check") == code
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith("dustd: ") and captured.err.count("\n") == 1
@@ -164,7 +164,7 @@ def test_an_interruption_is_quiet_and_ends_with_130(monkeypatch, capsys):
     def interrupted(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verbs, "check", interrupted)
+    monkeypatch.setattr(check, "run", interrupted)
     assert dustd("check") == 130
     assert capsys.readouterr() == ("", "")
 
@@ -193,8 +193,11 @@ def test_every_problem_of_the_configuration_is_printed(tmp_path, capsys):
 
 
 def test_training_gets_all_its_words_untouched(monkeypatch):
+    from dustd.train import evaluate, trainer
+
     said = []
-    monkeypatch.setattr(verbs, "train_or_evaluate", lambda verb, argv: said.append((verb, argv)) or 0)
+    for verb, module in (("train", trainer), ("evaluate", evaluate)):
+        monkeypatch.setattr(module, "main", lambda argv, verb=verb: said.append((verb, argv)) or 0)
     assert dustd("train", "--photos", "x", "--help") == 0
     assert dustd("evaluate") == 0
     assert said == [("train", ["--photos", "x", "--help"]), ("evaluate", [])]

@@ -1,0 +1,88 @@
+"""`dustd clean`: clean files and folders once, with a progress bar."""
+
+import argparse
+import collections
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dustd import log
+from dustd.cli import batch
+from dustd.cli.common import FINE, SOME_FAILED, make_pipeline, publish, settings_of
+from dustd.config import Config
+from dustd.dustmap.store import Store
+from dustd.errors import UsageError
+from dustd.output.sidecar import Record
+from dustd.pipeline.worker_client import WorkerClient
+from dustd.report import review_page
+from dustd.report.review_book import Book
+
+
+def run(args: argparse.Namespace) -> int:
+    """Clean files and folders once."""
+    if args.review and args.review.suffix.lower() not in (".html", ".htm"):
+        raise UsageError("the page's name must end in .html", remedy="Name another file", path=args.review)
+    settings = _overridden(settings_of(args), args)
+    on_terminal = sys.stderr.isatty()
+    log.setup(settings.log.format, "error" if on_terminal else settings.log.level)  # the bar speaks for the rest
+    jobs = batch.in_capture_order(batch.collect(args.paths, args.output))
+    if not jobs:
+        print("There are no RAW files to clean.")
+        return FINE
+    sensitivity_of = settings.sensitivity_of if args.sensitivity is None else lambda *_: args.sensitivity
+    records: list[Record] = []
+    book = Book(args.output, len(jobs)) if args.review else None
+    with Store.open(args.store or settings.map.store) as store, WorkerClient() as worker:
+        pipeline = make_pipeline(settings, store, worker, sensitivity_of)
+        pipeline.reviewer = book
+        results = batch.clean_all(jobs, pipeline, args.output)
+        try:
+            for record in tqdm(results, total=len(jobs), unit="frame", disable=not on_terminal):
+                records.append(dataclasses.replace(record, evidence=None))  # noqa: PERF401 - kept if interrupted
+        finally:
+            _print_summary(records, len(jobs), args.output)
+            if book is not None:
+                publish(args.review, book.text().encode(), ours=review_page.is_page)
+                print(f"Spot by spot, worst first: {args.review}")
+    return SOME_FAILED if any(record.status == "failed" for record in records) else FINE
+
+
+def _print_summary(records: Sequence[Record], total: int, output: Path) -> None:
+    counts = collections.Counter(record.status for record in records)
+    spots = sum(spot.action != "left" for record in records for spot in record.spots)
+    left = sum(spot.action == "left" for record in records for spot in record.spots)
+    stopped = f", {total - len(records)} not begun" if len(records) < total else ""
+    print(
+        f"{counts['cleaned']} cleaned, {counts['clean']} without dust, {counts['failed']} failed{stopped}: in {output}"
+    )
+    print(f"{spots} spots corrected, {left} left alone; the sidecars say why.")
+    edits = collections.Counter((edit.program, edit.result) for record in records for edit in record.edits)
+    for (program, result), count in sorted(edits.items()):
+        print(f"Edits for {program}: {count} {_EDIT_WORDS[result]}.")
+    for record in records:
+        if record.status == "failed" and record.error:
+            print(f"  {record.source.name}: {record.error.problem}. {record.error.remedy}.")
+
+
+_EDIT_WORDS = {
+    "written": "written beside the originals",
+    "merged": "added to sidecars that were there",
+    "kept": "not written, for there are sidecars already",
+    "none": "not needed",
+    "failed": "failed; the sidecars say why",
+}
+
+
+def _overridden(settings: Config, args: argparse.Namespace) -> Config:
+    """Put what the command line says in place of what the configuration says."""
+    output, model = settings.output, settings.model
+    return dataclasses.replace(
+        settings,
+        output=dataclasses.replace(
+            output, format=args.format or output.format, edits=tuple(args.edits or output.edits)
+        ),
+        model=dataclasses.replace(model, id=args.model or model.id, device=args.device or model.device),
+    )

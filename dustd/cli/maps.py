@@ -1,0 +1,161 @@
+"""`dustd map`: look at the dust maps of bodies, tell them about cleanings, carry them between computers."""
+
+import argparse
+import datetime
+import json
+import sys
+from collections.abc import Sequence
+
+import cv2
+
+from dustd.cli.common import FINE, SOME_FAILED, find_body, open_store, publish
+from dustd.errors import UsageError
+from dustd.output import sidecar
+from dustd.report import sensor_picture
+
+
+def list_bodies(args: argparse.Namespace) -> int:
+    """List the bodies."""
+    with open_store(args) as store:
+        rows = [
+            (
+                each.body_id,
+                str(sum(particle.confirmed for particle in each.particles)),
+                str(sum(not (particle.confirmed or particle.remembered) for particle in each.particles)),
+                str(each.frames),
+                _day(each.last_frame_at),
+                _day(each.cleanings[-1] if each.cleanings else None),
+            )
+            for each in store.bodies()
+        ]
+    _print_table(("body", "confirmed", "suspected", "frames", "last frame", "cleaned"), rows)
+    return FINE
+
+
+def show(args: argparse.Namespace) -> int:
+    """Draw a body's sensor and list its particles."""
+    if args.png and args.png.suffix.lower() != ".png":
+        raise UsageError("the picture's name must end in .png", remedy="Name another file", path=args.png)
+    with open_store(args) as store:
+        dust_map = store.body(find_body(store, args.body))
+    assert dust_map is not None
+    dust = (dust_map.particles, dust_map.width, dust_map.height)
+    if args.png:
+        _, png = cv2.imencode(".png", sensor_picture.sensor_picture(*dust))
+        publish(args.png, png.tobytes(), ours=_is_png)
+        print(f"{dust_map.body_id}: an even grey frame at f/16 would show {args.png}.")
+        return FINE
+    period = f"{_day(dust_map.first_frame_at)} to {_day(dust_map.last_frame_at)}"
+    print(f"{dust_map.body_id}: {dust_map.frames} frames, {period}")
+    print(sensor_picture.braille_picture(*dust))
+    print("The dots are confirmed particles, as in the upright picture.")
+    print("x and y count from the middle of the sensor, in pixels; diameter and light lost are those at f/11.")
+    by_confidence = sorted(dust_map.particles, key=lambda particle: -particle.confidence)
+    rows = [
+        (
+            particle.id,
+            f"{particle.mx:.0f}",
+            f"{particle.my:.0f}",
+            f"{particle.diameter_px_at(11):.0f}",
+            f"{particle.attenuation_at(11):.1%}",
+            f"{particle.confidence:.0%}",
+            particle.shape or "-",
+            "confirmed" if particle.confirmed else "remembered" if particle.remembered else "suspected",
+            f"{particle.frames_seen}/{particle.frames_eligible}",
+            _day(particle.last_seen),
+        )
+        for particle in by_confidence
+    ]
+    heads = ("particle", "x", "y", "diameter", "light", "confidence", "shape", "state", "seen", "last seen")
+    _print_table(heads, rows)
+    return FINE
+
+
+def cleaned(args: argparse.Namespace) -> int:
+    """Begin a new epoch now, or take the last one back."""
+    if args.undo:
+        with open_store(args) as store:
+            body_id = find_body(store, args.body)
+            last = store.epochs(body_id)[-1]
+            if not store.undo_cleaning(body_id):
+                raise UsageError(f"{body_id} has no cleaning to undo", remedy="dustd map list shows the last cleanings")
+        print(
+            f"{body_id}: the cleaning of {_day(last.started_at)}, {last.how}, is undone. The map goes on as before it."
+        )
+        return FINE
+    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    with open_store(args) as store:
+        body_id = find_body(store, args.body)
+        store.cleaned(body_id, now)
+    print(f"{body_id}: cleaned {now}. Its map starts afresh; the old one is kept.")
+    return FINE
+
+
+def forget(args: argparse.Namespace) -> int:
+    """Delete a body's map."""
+    with open_store(args) as store:
+        body_id = find_body(store, args.body)
+        store.forget(body_id)
+    print(f"{body_id}: forgotten. The sidecars still know; dustd map rebuild learns from them.")
+    return FINE
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write a body's map into a file."""
+    with open_store(args) as store:
+        body_id = find_body(store, args.body)
+        data = store.export(body_id)
+    publish(args.output, json.dumps(data).encode() + b"\n", ours=_is_map)
+    print(f"{body_id}: its map, with history and cleanings, is in {args.output}.")
+    return FINE
+
+
+def import_(args: argparse.Namespace) -> int:
+    """Take in a body's map from a file."""
+    try:
+        data = json.loads(args.file.read_bytes())
+    except OSError as exc:
+        raise UsageError(f"cannot be read ({exc.strerror})", remedy="Name another file", path=args.file) from exc
+    except (ValueError, RecursionError) as exc:
+        remedy = "Name a file that dustd map export wrote"
+        raise UsageError("it is no exported dust map", remedy=remedy, path=args.file) from exc
+    with open_store(args) as store:
+        body_id = store.import_(data, replace=args.replace)
+    print(f"{body_id}: its map was taken in.")
+    return FINE
+
+
+def rebuild(args: argparse.Namespace) -> int:
+    """Learn the maps again from sidecars."""
+    if not args.folder.is_dir():
+        raise UsageError("it is not a folder", remedy="Name the folder that holds the sidecars", path=args.folder)
+    records, unreadable = [], 0
+    for path in sorted(args.folder.rglob("*" + sidecar.SUFFIX)):
+        try:
+            records.append(sidecar.decode(path.read_bytes()))
+        except (OSError, ValueError) as exc:
+            unreadable += 1
+            print(f"dustd: {path}: this sidecar cannot be read ({exc}). It was left out", file=sys.stderr)
+    with open_store(args) as store:
+        counted = store.rebuild(records)
+    bodies = len({record.camera.body_id for record in records})
+    print(f"The maps of {bodies} bodies were learnt again from {counted} of {len(records) + unreadable} sidecars.")
+    return SOME_FAILED if unreadable else FINE
+
+
+def _is_png(data: bytes) -> bool:
+    return data.startswith(b"\x89PNG")
+
+
+def _is_map(data: bytes) -> bool:
+    return data.startswith(b'{"schema": "dustd.map"')
+
+
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _day(at: str | None) -> str:
+    return at[:10] if at else "-"

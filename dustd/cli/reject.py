@@ -1,0 +1,35 @@
+"""`dustd reject`: take corrections back, or that back."""
+
+import argparse
+
+from dustd import log
+from dustd.cli.common import FINE, settings_of
+from dustd.dustmap.store import Store
+from dustd.pipeline.reject import reject
+from dustd.pipeline.worker_client import WorkerClient
+
+
+def run(args: argparse.Namespace) -> int:
+    """Take corrections back, or that back."""
+    settings = settings_of(args)
+    log.setup(settings.log.format, "error")
+    with Store.open(args.store or settings.map.store) as store, WorkerClient() as worker:
+        folder = store.path.parent if store.path else settings.map.state_folder
+        told = reject(
+            args.frame,
+            set(args.spots),
+            worker=worker,
+            store=store,
+            settings=settings,
+            labelled=folder / "labelled",
+            source=args.source,
+            undo=args.undo,
+        )
+    name = told.record.source.name
+    for spot in told.record.spots:
+        if spot.id in args.spots:
+            already = "" if spot.id in told.changed else "already "
+            print(f"{name}, spot {spot.id}: {already}{spot.action}; {spot.reason}.")
+    if not told.counted:
+        print("The dust map does not know this frame; dustd map rebuild learns it, and the verdict, from the sidecar.")
+    return FINE

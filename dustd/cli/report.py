@@ -1,0 +1,26 @@
+"""`dustd report`: how dusty the sensors are, in words, JSON or HTML."""
+
+import argparse
+import json
+
+from dustd.cli.common import FINE, find_body, open_store, publish, settings_of
+from dustd.errors import UsageError
+from dustd.report import crops, report, report_page, report_text
+
+
+def run(args: argparse.Namespace) -> int:
+    """Say how dusty the sensors are, in words, JSON or HTML."""
+    if args.html and args.html.suffix.lower() not in (".html", ".htm"):
+        raise UsageError("the page's name must end in .html", remedy="Name another file", path=args.html)
+    settings = settings_of(args)
+    with open_store(args) as store:
+        maps = [store.body(find_body(store, args.body))] if args.body else store.bodies()
+    summaries = report.ranked(maps, settings.report)
+    if args.html:
+        cut = crops.cut(summaries, args.frames or [folder.path for folder in settings.folders])
+        publish(args.html, report_page.html_report(summaries, cut).encode(), ours=report_page.is_page)
+    if args.json:
+        print(json.dumps([report.to_dict(each) for each in summaries], indent=2))
+    elif not args.html:
+        print(report_text.text_report(summaries), end="")
+    return FINE
