@@ -67,7 +67,7 @@ def dusty_shot():
     from dustd.demo.scenes import SESSION
     from dustd.demo.virtual import Lens, expose, frame_of, make_body
     from dustd.output.dng import encode_dng
-    from dustd.raw.metadata import SourceMetadata
+    from dustd.raw.copied_tags import SourceMetadata
 
     body = make_body("V6-TEST", seed=11, width=1000, height=720)
     scene = next(scene for scene in SESSION if scene.__name__ not in ("sky_over_hills", "clouds_over_sea"))

@@ -19,7 +19,7 @@ from dustd.output import ledger, sidecar
 from dustd.output.dng import encode_dng
 from dustd.pipeline.frame_pipeline import Pipeline
 from dustd.pipeline.worker_client import WorkerClient
-from dustd.raw.metadata import SourceMetadata
+from dustd.raw.copied_tags import SourceMetadata
 
 FRAMES, KILLS = 12, 10
 TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)

@@ -27,9 +27,10 @@ from dustd.output import sidecar
 from dustd.output.dng import encode_dng
 from dustd.output.sidecar import Record
 from dustd.output.tiffwrite import rational, short
+from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.frame import from_centre
 from dustd.raw.libraw import open_raw
-from dustd.raw.metadata import SourceMetadata, read_camera
+from dustd.raw.metadata import read_camera
 from dustd.raw.tiff import Entry
 
 WIDE = Lens(name="Virtual 28mm F2.8", focal_length_mm=28, exit_pupil_mm=52)

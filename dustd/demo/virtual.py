@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from dustd.raw.body_id import body_id
 from dustd.raw.frame import Camera, Frame
-from dustd.raw.metadata import body_id
 
 MAKE, MODEL = "dustd", "Virtual 6"
 CFA = ((0, 1), (1, 2))

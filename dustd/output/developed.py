@@ -14,7 +14,7 @@ from dustd.raw.frame import Camera
 from dustd.raw.tiff import Entry
 
 if TYPE_CHECKING:
-    from dustd.raw.metadata import SourceMetadata
+    from dustd.raw.copied_tags import SourceMetadata
 
 _STRIP_ROWS = 64
 _JPEG_ENTRY_BYTES = 8192  # a JPEG holds 64 KiB of Exif; anything longer than this is a note or a thumbnail

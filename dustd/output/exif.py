@@ -12,7 +12,7 @@ from dustd.raw.frame import Camera
 from dustd.raw.tiff import Entry, text_entry
 
 if TYPE_CHECKING:
-    from dustd.raw.metadata import SourceMetadata
+    from dustd.raw.copied_tags import SourceMetadata
 
 SOFTWARE = f"dustd {__version__}"
 _EXIF_POINTER, _GPS_POINTER = 34665, 34853

@@ -31,10 +31,11 @@ from dustd.output.dng import compress, encode_dng
 from dustd.pipeline.exhibit import Exhibit, show
 from dustd.pipeline.training_example import cut_out
 from dustd.pipeline.worker_protocol import Failure, receive, send
+from dustd.raw.copied_tags import read_source_metadata
 from dustd.raw.frame import Camera, Frame
 from dustd.raw.integrity import require_whole
 from dustd.raw.libraw import OpenRaw, open_raw
-from dustd.raw.metadata import read_camera, read_source_metadata
+from dustd.raw.metadata import read_camera
 from dustd.spots.correct import correct
 from dustd.spots.heal import Healing, healing
 from dustd.spots.measure import KnownShadow

@@ -33,6 +33,8 @@ HUBER = 2.0  # in standard deviations of the whitened surroundings
 OVERSURE = 1.4
 NUDGE = np.array([0.1, 0.1, 0.1, 0.02, 0.002])  # of x, y, diameter, relative ramp, attenuation, to find slopes with
 EDGE_ERROR = 0.1  # of the edge's width as a share of the diameter, where its size is known: grains are irregular
+# What each number of a vector of parameters is; the ramp is a share of the diameter.
+X, Y, DIAMETER, RAMP, ATTENUATION = range(5)
 AS_IT_IS = Calibration()
 
 
@@ -230,16 +232,18 @@ def fit(
     p = np.array([start.x, start.y, start.diameter_px, start.ramp_px / start.diameter_px, start.attenuation])
     p = np.clip(p, low, high)
     if search:
-        sizes = np.clip(p[2] * np.array([0.6, 0.8, 1.0, 1.25, 1.5]), *DIAMETER_LIMITS_PX)
+        sizes = np.clip(p[DIAMETER] * np.array([0.6, 0.8, 1.0, 1.25, 1.5]), *DIAMETER_LIMITS_PX)
         tries = [_with_gain(patch, p, size, data, weights, trusted) for size in sizes]
         p = np.clip(min(tries, key=lambda q: _cost(residual(q), trusted)), low, high)
     mean, firm = _expectation(start) if known is None else _knowledge(known)
     p, normal = descend(residual, p, NUDGE, low, high, trusted, (mean, firm))
-    error = float(np.sqrt(max(np.linalg.pinv(normal)[4, 4], 0)))
+    depth = ATTENUATION
+    error = float(np.sqrt(max(np.linalg.pinv(normal)[depth, depth], 0)))
     # Here both pull alike: what is expected pulls back by firm * (p - mean).
-    pull = float(firm[4] * (p[4] - mean[4]) / max(normal[4, 4] - firm[4], 1e-9) ** 0.5)
+    pull = float(firm[depth] * (p[depth] - mean[depth]) / max(normal[depth, depth] - firm[depth], 1e-9) ** 0.5)
     gain = _cost(data, trusted) - _cost(residual(p), trusted)
-    if not np.isfinite(gain) or (known is None and (gain <= 0 or p[4] <= 1.01 * low[4])):
+    dark = gain > 0 and p[ATTENUATION] > 1.01 * low[ATTENUATION]
+    if not np.isfinite(gain) or (known is None and not dark):
         return None
     return _shadow(p, error=error, gain=float(gain), pull=pull)
 
@@ -253,10 +257,10 @@ def _with_gain(
     patch: Patch, p: np.ndarray, diameter: float, data: np.ndarray, weights: np.ndarray, trusted: np.ndarray
 ) -> np.ndarray:
     """Return *p* with another diameter and the attenuation that suits it best (least squares)."""
-    p = np.array([p[0], p[1], diameter, p[3], p[4]])
+    p = np.array([p[X], p[Y], diameter, p[RAMP], p[ATTENUATION]])
     template = filtered(-_shadow(p).depth(patch.xs, patch.ys), weights)
     slope = (trusted * template * data).sum() / max(1e-9, (trusted * template**2).sum())
-    p[4] = 1 - np.exp(-max(0.002, slope))
+    p[ATTENUATION] = 1 - np.exp(-max(0.002, slope))
     return p
 
 

@@ -11,12 +11,17 @@ import numpy as np
 
 from dustd.raw.frame import Frame
 from dustd.spots.measure import (
+    ATTENUATION,
+    DIAMETER,
     DIAMETER_LIMITS_PX,
     EDGE_SHARE,
     MARGIN_PX,
     NUDGE,
     OVERSURE,
+    RAMP,
     Shadow,
+    X,
+    Y,
     descend,
     filtered,
     hole,
@@ -37,6 +42,9 @@ DARKEST = 0.98  # of a middle deeper than its rim
 AROUND = 2.5  # how far to look, in halves of the box; nearer, clumps on plain ground were taken for fibres
 LONGEST = 1.3  # bound of the stretch: 13 times as long as wide
 STEPS = np.append(NUDGE, (0.02, 0.02, 0.02))
+# The stretch along x and along the bisector of x and y, and the share of depth that the middle lacks; the parameters
+# before them are those of `measure`.
+STRETCH, ASLANT, HOLLOW = 5, 6, 7
 
 
 def outline_in(frame: Frame, spot: Spot, box: Detection) -> Outline | None:
@@ -77,8 +85,8 @@ def _fit(
     def residual(p: np.ndarray) -> np.ndarray:
         return data - filtered(_drawn(patch, p), weights)
 
-    mean = np.array([p[0], p[1], p[2], 0.5, 0.0, 0.0, 0.0, 0.0])
-    errors = np.array([0.3 * p[2], 0.3 * p[2], 0.4 * p[2], 0.3, np.inf, 1.0, 1.0, 0.5])
+    mean = np.array([p[X], p[Y], p[DIAMETER], 0.5, 0.0, 0.0, 0.0, 0.0])
+    errors = np.array([0.3 * p[DIAMETER], 0.3 * p[DIAMETER], 0.4 * p[DIAMETER], 0.3, np.inf, 1.0, 1.0, 0.5])
     p, normal = descend(residual, p, STEPS, low, high, patch.known.astype(np.float32), (mean, errors**-2))
     return p, np.linalg.pinv(normal)
 
@@ -91,16 +99,18 @@ def _start(patch: Patch, data: np.ndarray, weights: np.ndarray, p: np.ndarray, b
     turns = np.arange(THREADS) * 2 * np.pi / THREADS
     tries = np.tile(p, (THREADS + 1, 1))
     length_px = 0.8 * max(box.width_px, box.height_px)
-    tries[1:, :4] = box.x, box.y, length_px * math.exp(-THREAD), 0.8
-    tries[1:, 5], tries[1:, 6] = THREAD * np.cos(turns), THREAD * np.sin(turns)
-    tries[:, 4] = FAINT
+    tries[1:, :ATTENUATION] = box.x, box.y, length_px * math.exp(-THREAD), 0.8
+    tries[1:, STRETCH], tries[1:, ASLANT] = THREAD * np.cos(turns), THREAD * np.sin(turns)
+    tries[:, ATTENUATION] = FAINT
     shadows = filtered(_drawn(patch, tries), weights) * patch.known
     power = (shadows**2).sum((1, 2))
     times = np.maximum((shadows * data).sum((1, 2)) / power, 0)  # as deep as FAINT, by least squares
     best = int(np.argmax(times**2 * power))
     if best == 0:
         return p
-    return np.concatenate([tries[best, :4], [1 - (1 - FAINT) ** times[best]], tries[best, 5:]])
+    chosen = tries[best]
+    chosen[ATTENUATION] = 1 - (1 - FAINT) ** times[best]
+    return chosen
 
 
 def _drawn(patch: Patch, p: np.ndarray) -> np.ndarray:
@@ -120,22 +130,23 @@ def _said(p: np.ndarray, covariance: np.ndarray) -> Outline:
     said = _slenderness(p)
     slopes = np.stack([(_slenderness(p + step) - said) / step.sum() for step in np.diag(STEPS)], axis=1)
     area, moment = _moments(p)
-    across = moment / area * math.exp(-2 * math.hypot(p[5], p[6]))  # the pupil's variance is no more than this
+    # The pupil's variance is no more than this.
+    across = moment / area * math.exp(-2 * math.hypot(p[STRETCH], p[ASLANT]))
     return Outline(
         slenderness=float(np.hypot(*said)),
         angle_deg=math.degrees(math.atan2(said[1], said[0])) / 2 % 180,
         error=OVERSURE * math.sqrt(np.trace(slopes @ covariance @ slopes.T) / 2),
-        feigned=float(12 * PUPIL_STRETCH * across / (p[4] * area)),
-        hollow=float(p[7]),
-        hollow_error=OVERSURE * math.sqrt(covariance[7, 7]),
+        feigned=float(12 * PUPIL_STRETCH * across / (p[ATTENUATION] * area)),
+        hollow=float(p[HOLLOW]),
+        hollow_error=OVERSURE * math.sqrt(covariance[HOLLOW, HOLLOW]),
     )
 
 
 def _slenderness(p: np.ndarray) -> np.ndarray:
     """Give 12·D/E along x rather than y, and along their bisector rather than across it: (2,)."""
     area, moment = _moments(p)
-    stretch = max(math.hypot(p[5], p[6]), 1e-9)
-    return 24 * math.sinh(2 * stretch) * moment / (p[4] * area**2) * p[5:7] / stretch
+    stretch = max(math.hypot(p[STRETCH], p[ASLANT]), 1e-9)
+    return 24 * math.sinh(2 * stretch) * moment / (p[ATTENUATION] * area**2) * p[STRETCH:HOLLOW] / stretch
 
 
 def _moments(p: np.ndarray) -> tuple[float, float]:
@@ -150,6 +161,6 @@ def _moments(p: np.ndarray) -> tuple[float, float]:
         fourth = size**4 / 16 + 1.5 * size**2 * variance + 15 / 7 * variance**2
         return np.array([math.pi * (size**2 / 4 + variance), math.pi / 4 * fourth])
 
-    middle = MIDDLE * p[2]
-    area, moment = disc(p[2], p[3] * p[2]) - p[7] * disc(middle, middle)
+    middle = MIDDLE * p[DIAMETER]
+    area, moment = disc(p[DIAMETER], p[RAMP] * p[DIAMETER]) - p[HOLLOW] * disc(middle, middle)
     return float(area), float(moment)

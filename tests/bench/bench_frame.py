@@ -27,8 +27,8 @@ from dustd.output import preview
 from dustd.output.dng import encode_dng
 from dustd.pipeline.frame_pipeline import Pipeline
 from dustd.pipeline.worker_client import WorkerClient
+from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.frame import Frame
-from dustd.raw.metadata import SourceMetadata
 from dustd.spots.spot import Spot
 
 SPOTS = 60

@@ -17,8 +17,9 @@ from dustd.output.exif import exif_time
 from dustd.output.tiffwrite import rational, raw_bytes, short
 from dustd.pipeline.worker import Bench
 from dustd.raw.colour import SRGB_TO_XYZ
+from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.frame import Camera, Frame
-from dustd.raw.metadata import SourceMetadata, read_camera
+from dustd.raw.metadata import read_camera
 from dustd.raw.tiff import text_entry
 
 NOTHING = SourceMetadata()

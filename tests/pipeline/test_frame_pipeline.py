@@ -15,9 +15,10 @@ from dustd.errors import FrameError
 from dustd.output import sidecar
 from dustd.output.dng import encode_dng
 from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.libraw import open_raw
-from dustd.raw.metadata import SourceMetadata, read_camera
+from dustd.raw.metadata import read_camera
 
 SCHEMA = Path(sidecar.__file__).with_name("sidecar.schema.json")
 

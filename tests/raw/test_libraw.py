@@ -10,9 +10,9 @@ from dustd.demo.virtual import frame_of
 from dustd.errors import FrameError
 from dustd.output.dng import encode_dng
 from dustd.output.preview import develop
+from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.frame import Camera
 from dustd.raw.libraw import fill_dead, open_raw
-from dustd.raw.metadata import SourceMetadata
 
 
 def test_a_frame_keeps_its_borders_and_knows_what_is_visible(shared_data):

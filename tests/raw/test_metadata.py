@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from dustd.errors import FrameError
 from dustd.raw import metadata
 from dustd.raw.containers import Note, read_contents
+from dustd.raw.copied_tags import MakerNote, SourceMetadata, read_source_metadata
 from dustd.raw.frame import Camera
 from dustd.raw.makernotes import lens_name, read_note
-from dustd.raw.metadata import MakerNote, SourceMetadata, read_camera, read_source_metadata
+from dustd.raw.metadata import read_camera
 from dustd.raw.tiff import MAX_READ_BYTES, Source, number, text
 
 BODY = "Exif.Photo.BodySerialNumber"
@@ -231,7 +232,7 @@ def comparable(serial) -> str:
 @pytest.mark.parametrize("name", KNOWN)
 def test_little_of_a_file_is_read(shared_data, name):
     stream = Counting(real(shared_data, name).read_bytes())
-    metadata._camera(read_contents(Source(stream)))
+    metadata.camera_in(read_contents(Source(stream)))
     assert stream.bytes_read < 64 << 10
 
 

@@ -30,8 +30,9 @@ from dustd.errors import DustdError, FrameError
 from dustd.output.sidecar import decode, encode
 from dustd.pipeline.frame_pipeline import Pipeline
 from dustd.pipeline.worker_client import WorkerClient
+from dustd.raw.copied_tags import read_source_metadata
 from dustd.raw.integrity import holds_samples, require_whole
-from dustd.raw.metadata import read_camera, read_source_metadata
+from dustd.raw.metadata import read_camera
 from tests.soak import mutations, seeds
 
 HERE = Path(__file__).resolve().parent

@@ -12,8 +12,8 @@ from dustd.demo.virtual import BLACK, WHITE, XYZ_TO_CAMERA, Lens, expose, frame_
 from dustd.output.dng import encode_dng
 from dustd.output.exif import exif_time
 from dustd.output.tiffwrite import Directory, encode, long, rational, raw_bytes, short
+from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.frame import Frame, frame_identity
-from dustd.raw.metadata import SourceMetadata
 from dustd.raw.tiff import text_entry
 
 WIDTH, HEIGHT = 96, 72

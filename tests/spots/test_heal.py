@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from dustd.output import adobe_xmp, darktable_xmp, rawtherapee_pp3, xmpedit
 from dustd.output.developed import orient
 from dustd.output.dng import encode_dng
+from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.frame import Camera, Frame, upright
-from dustd.raw.metadata import SourceMetadata
 from dustd.spots.heal import EDGE_PX, Healing, healing, not_at
 from dustd.spots.measure import EDGE_SHARE, Shadow
 from dustd.spots.spot import Spot
