@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dustd.errors import FrameError
-from dustd.raw import metadata
+from dustd.raw import copied_tags, metadata
 from dustd.raw.containers import Note, read_contents
 from dustd.raw.copied_tags import MakerNote, SourceMetadata, read_source_metadata
 from dustd.raw.frame import Camera
