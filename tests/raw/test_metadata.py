@@ -515,7 +515,7 @@ class Counting(io.BytesIO):
 
 def examine(data: bytes) -> None:
     """Read everything from *data* as a user would, and check that the work was bounded."""
-    for extract in (metadata._camera, metadata._source_metadata):
+    for extract in (metadata.camera_in, copied_tags.tags_in):
         stream = Counting(data)
         extract(read_contents(Source(stream)))
         assert stream.bytes_read <= MAX_READ_BYTES
