@@ -1,28 +1,31 @@
-"""The shipped detector: reads `models/<id>/`, builds RF-DETR, keeps it warm, answers for tiles.
+"""The shipped detector: reads `models/<id>/`, loads its network into an engine, keeps it warm, answers for tiles.
 
-With `dustd.detector.network` and `dustd.detector.encoding` the only modules outside `dustd.train` that know torch.
+Two engines run the same network: OpenVINO on CPUs, from the exported file beside the weights, and torch on CUDA, MPS
+or where it is asked for. Only `torch_engine`, `network`, `encoding_torch` and `dustd.train` know torch, only
+`openvino_engine` and `train.export` know OpenVINO.
 """
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import yaml
 
 from dustd.detector import standin
-from dustd.detector.tiles import merge
+from dustd.detector.encoding import CONTEXT_PX, ENCODING, encode
 from dustd.errors import ModelError
 from dustd.spots.calibration import Calibration
-from dustd.spots.spot import Detection
 
-# Below this score a proposal is never dust, whatever else is known.
-FLOOR_SCORE = 0.02
+# Below this a proposal is never dust, whatever else is known: a score of .02.
+FLOOR_LOGIT = -3.89
 DEFAULT_MODEL = "dust-small"
+# So many tiles are handed to an engine at once.
+BATCH_TILES = 16
 CALIBRATION = ("slope", "light", "intercept", "measured_from")  # keys of `calibration.probability` on a card
 
 
@@ -34,6 +37,8 @@ class ModelCard:
     id: str
     weights: Path
     sha256: str
+    exported: Path | None
+    exported_sha256: str
     encoding: str
     tile_px: int
     max_spot_px: int
@@ -51,8 +56,8 @@ def find_model(name: str) -> ModelCard:
     """
     if name == "default":
         name = DEFAULT_MODEL
-    package = Path(__file__).resolve().parents[1]
-    places = [Path(name).expanduser(), package / "models" / name, package.parent / "models" / name]
+    here = Path(__file__).resolve().parent
+    places = [Path(name).expanduser(), here / "models" / name, here.parent / "models" / name]
     folder = next((p for p in places if (p / "model.yaml").is_file()), None)
     if folder is None:
         known = sorted({p.parent.name for base in places[1:] for p in base.parent.glob("*/model.yaml")})
@@ -67,6 +72,8 @@ def find_model(name: str) -> ModelCard:
             id=card["id"],
             weights=folder / card["weights"],
             sha256=card["sha256"],
+            exported=folder / card["openvino"]["file"] if "openvino" in card else None,
+            exported_sha256=card["openvino"]["sha256"] if "openvino" in card else "",
             encoding=card["encoding"],
             tile_px=card["tile_px"],
             max_spot_px=card["max_spot_px"],
@@ -85,90 +92,129 @@ def find_model(name: str) -> ModelCard:
 
 
 def verify(card: ModelCard) -> None:
-    """Check the weights against the card's sha256. Raises ModelError if they are missing or changed."""
-    try:
-        digest = hashlib.sha256(card.weights.read_bytes()).hexdigest()
-    except OSError as exc:
+    """Check weights and exported network against the card. Raises ModelError if they are missing or changed."""
+    files = [(card.weights, card.sha256)]
+    if card.exported is not None:
+        files.append((card.exported.with_suffix(".bin"), card.exported_sha256))
+    for path, sha256 in files:
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as exc:
+            raise ModelError(
+                f"the weights cannot be read ({exc.strerror})", remedy="Install dustd again", path=path
+            ) from exc
+        if digest != sha256:
+            raise ModelError(
+                "the weights are not the ones model.yaml describes", remedy="Install dustd again", path=path
+            )
+
+
+def choose_engine(wanted_engine: str, wanted_device: str, card: ModelCard) -> tuple[Literal["openvino", "torch"], str]:
+    """Turn "auto" into the best engine and device there are; check that wanted ones exist.
+
+    CUDA and MPS run torch, a CPU runs OpenVINO. Raises ModelError if what is wanted is not there.
+    """
+    has_torch = find_spec("torch") is not None
+    if wanted_engine == "torch" and not has_torch:
+        raise ModelError("the engine torch is not installed", remedy="Install dustd[gpu], or set model.engine to auto")
+    device = wanted_device
+    if device == "auto":
+        device = _best_device() if has_torch and wanted_engine != "openvino" else "cpu"
+    elif device != "cpu" and not has_torch:
         raise ModelError(
-            f"the weights cannot be read ({exc.strerror})", remedy="Install dustd again", path=card.weights
-        ) from exc
-    if digest != card.sha256:
-        raise ModelError(
-            "the weights are not the ones model.yaml describes", remedy="Install dustd again", path=card.weights
+            f"the device {device} needs the engine torch", remedy="Install dustd[gpu], or set model.device to auto"
         )
+    elif device != "cpu":
+        device = choose_device(device)
+    if device != "cpu" and wanted_engine == "openvino":
+        raise ModelError(
+            f"the engine openvino runs on CPUs, not on {device}", remedy="Set model.device or model.engine to auto"
+        )
+    if device != "cpu" or wanted_engine == "torch":
+        return "torch", device
+    if card.exported is None:
+        if wanted_engine == "openvino" or not has_torch:
+            raise ModelError(
+                "the model has no exported network for the engine openvino",
+                remedy="Choose another model, or install dustd[gpu] and set model.engine to torch",
+                path=card.folder,
+            )
+        return "torch", device
+    return "openvino", device
+
+
+def _best_device() -> str:
+    import torch
+
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return next((name for name, there in available.items() if there), "cpu")
 
 
 def choose_device(wanted: str) -> str:
-    """Turn "auto" into the best device there is; check that a wanted one exists. Raises ModelError if not."""
+    """Turn "auto" into the best device torch has; check that a wanted one exists. Raises ModelError if not."""
     import torch
 
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+        return _best_device()
     if not available.get(wanted, False):
         raise ModelError(f"this machine has no {wanted} device for the model", remedy="Set model.device to auto")
     return wanted
 
 
 def load_detector(
-    model: str = "default", *, device: str = "auto", batch_tiles: int | None = None, threads: int | None = None
+    model: str = "default",
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    batch_tiles: int | None = None,
+    threads: int | None = None,
 ) -> "RfDetrDetector | standin.DarkestPlace":
-    """Load a model onto a device and warm it up.
+    """Load a model into an engine ("auto", "openvino" or "torch") on a device and warm it up.
 
-    On a CPU *threads* tiles (by default as many as there are cores) are looked at side by side, each by one thread.
-    Letting torch share one tile between threads is no faster, and beside another busy program ten times slower
-    (3.6 s against 0.37 s a tile on two cores), as its threads spin while they wait for each other. Elsewhere
-    *batch_tiles* go through the network at once, by default 16. Raises ModelError if model or device cannot be used.
+    *threads* is how many of a CPU's cores it may use, by default all. Raises ModelError if model, engine or device
+    cannot be used.
     """
     card = find_model(model)
     verify(card)
     if card.output == standin.OUTPUT:
         return standin.DarkestPlace(card)
-
-    import torch
-
-    from dustd.detector.encoding import ENCODING
-    from dustd.detector.network import OUTPUTS, Architecture, build, is_part, set_crop
-
     if card.encoding != ENCODING:
         raise ModelError(
             f"it was trained on the encoding {card.encoding}, this dustd makes {ENCODING}",
             remedy="Install the dustd version that came with the model",
             path=card.folder,
         )
-    if card.output not in OUTPUTS:
-        raise ModelError(
-            f"its model.yaml asks for the output {card.output!r}, this dustd knows {', '.join(OUTPUTS)}",
-            remedy="Install the dustd version that came with the model",
-            path=card.folder,
-        )
-    device = choose_device(device)
+    name, device = choose_engine(engine, device, card)
     threads = threads or os.cpu_count() or 1
-    if device == "cpu":
-        torch.set_num_threads(1)
-        batch_tiles = batch_tiles or threads
-    shape = {k: tuple(v) if isinstance(v, list) else v for k, v in card.architecture.items()}
-    network = build(Architecture(**shape))
-    weights = torch.load(card.weights, map_location="cpu", weights_only=True)
-    try:
-        missing, unexpected = network.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)
-    except RuntimeError:  # torch's, for tensors of another shape
-        missing, unexpected = [], ["?"]
-    if unexpected or any(is_part(name, card.output) for name in missing):
-        raise ModelError("the weights do not fit the network", remedy="Install dustd again", path=card.weights)
-    set_crop(network, card.tile_px)
-    network.eval().requires_grad_(False).to(device)
-    detector = RfDetrDetector(card, network, device, batch_tiles or 16, threads)
+    if name == "openvino":
+        from dustd.detector.openvino_engine import load_network
+
+        network, encode_there = load_network(card, threads), encode
+    else:
+        from dustd.detector.torch_engine import load_network, make_encoder
+
+        network, encode_there = load_network(card, device, threads), make_encoder(device)
+    detector = RfDetrDetector(card, network, encode_there, f"{device} ({name})", batch_tiles or BATCH_TILES)
     detector.warm_up()
     return detector
+
+
+# Encoded tiles (n, C, side, side) to logits (n, k) and boxes (n, k, 4), centre and size in px from the tile's corner.
+Network = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class RfDetrDetector:
     """A loaded model; follows `dustd.detector.detect.Detector`. To be called from one thread."""
 
-    def __init__(self, card: ModelCard, network: Any, device: str, batch_tiles: int, threads: int) -> None:
-        from dustd.detector.encoding import CONTEXT_PX
-
+    def __init__(
+        self,
+        card: ModelCard,
+        network: Network,
+        encode_there: Callable[[np.ndarray], np.ndarray],
+        device: str,
+        batch_tiles: int,
+    ) -> None:
         self.model_id = card.id
         self.sha256 = card.sha256
         self.preview = card.preview
@@ -179,50 +225,26 @@ class RfDetrDetector:
         self.batch_tiles = batch_tiles
         self.false_positive_scores = card.false_positive_scores
         self.calibration = card.calibration
+        self.encode = encode_there
         self._network = network
-        self._side_px = card.tile_px  # what the network is set to
-        self._output = card.output
-        self._pool = ThreadPoolExecutor(threads) if device == "cpu" and threads > 1 else None
 
     def warm_up(self) -> None:
-        """Run one batch of nothing, so that the first frame does not pay for allocation and compilation."""
-        side = self.tile_px + 2 * self.context_px
-        self(np.full((self.batch_tiles, side, side, 3), 0.2, np.float32))
+        """Look at one tile of nothing, so that the first frame does not pay for allocation and compilation."""
+        self(self.encode(np.full((self.tile_px, self.tile_px, 3), 0.2, np.float32))[None])
 
-    def __call__(self, tiles: np.ndarray) -> Sequence[Sequence[Detection]]:
-        """Detect in a batch of tiles; see `dustd.detector.detect.Detector`."""
-        from dustd.detector.network import set_crop
-
-        side_px = tiles.shape[1] - 2 * self.context_px
-        if side_px != self._side_px:
-            set_crop(self._network, side_px)
-            self._side_px = side_px
-        if self._pool is None:
-            return self._detect(tiles)
-        return [boxes for answers in self._pool.map(self._detect, tiles[:, None]) for boxes in answers]
-
-    def _detect(self, tiles: np.ndarray) -> Sequence[Sequence[Detection]]:
-        import torch
-
-        from dustd.detector.encoding import encode
-        from dustd.detector.network import OUTPUTS
-
-        context = self.context_px
-        with torch.inference_mode():
-            light = torch.from_numpy(tiles).permute(0, 3, 1, 2).to(self.device)
-            image = encode(light)[..., context:-context, context:-context].contiguous()
-            logits, boxes = OUTPUTS[self._output](self._network, image)
-            return [to_detections(logits[i].cpu(), boxes[i].cpu()) for i in range(len(tiles))]
+    def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
+        """Detect in encoded tiles; see `dustd.detector.detect.Detector`."""
+        logits, boxes = self._network(images)
+        return [to_boxes(one, places) for one, places in zip(logits, boxes, strict=True)]
 
 
-def to_detections(logits: Any, boxes: Any) -> tuple[Detection, ...]:
-    """Turn one tile's answers, logits (n,) and boxes (n, 4) px as centre and size, into merged detections.
+def to_boxes(logits: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Turn one tile's answers, logits (n,) and boxes (n, 4) px as centre and size, into boxes with scores (k, 5).
 
     Token coordinates count from the tile's corner; detections count pixel centres from zero, half a pixel less.
     """
-    scores = logits.sigmoid()
-    keep = scores > FLOOR_SCORE
-    return merge(
-        Detection(x=x - 0.5, y=y - 0.5, width_px=w, height_px=h, score=s)
-        for (x, y, w, h), s in zip(boxes[keep].tolist(), scores[keep].tolist(), strict=True)
-    )
+    keep = logits > FLOOR_LOGIT
+    scores = 1 / (1 + np.exp(-logits[keep].astype(np.float32)))
+    found = np.concatenate([boxes[keep].astype(np.float32), scores[:, None]], 1)
+    found[:, :2] -= 0.5
+    return found

@@ -1,14 +1,17 @@
 """Where the detector looks, and how what it saw in many tiles becomes one list.
 
 Tiles are square windows of a frame, overlapping by at least the largest spot, the last ones clamped inward. A detection
-that touches an inner tile edge is left to the neighbour that sees the spot whole. Nothing here knows arrays or models.
+that touches an inner tile edge is left to the neighbour that sees the spot whole. Nothing here knows models.
 """
 
 import math
-from collections.abc import Iterable
+
+import numpy as np
 
 from dustd.raw.light import Window
-from dustd.spots.spot import Detection
+
+# Centres nearer than this are one spot, however small the boxes.
+LEAST_APART_PX = 4.0
 
 
 def windows(width: int, height: int, *, side_px: int, overlap_px: int) -> tuple[Window, ...]:
@@ -31,61 +34,44 @@ def _starts(length: int, side_px: int, overlap_px: int) -> tuple[int, ...]:
     return tuple(round(i * (length - side_px) / (count - 1)) for i in range(count))
 
 
-def sees_whole(box: Detection, window: Window, width: int, height: int, *, margin_px: float = 1.0) -> bool:
-    """Tell whether *box* (in window coordinates) keeps clear of the window's inner edges.
+def keep_whole(boxes: np.ndarray, window: Window, width: int, height: int, *, margin_px: float = 1.0) -> np.ndarray:
+    """Keep the *boxes* (n, 5) of a window (x, y, width, height, score) that stay clear of the window's inner edges.
 
     Edges of the frame itself (*width* × *height*) are not inner: what is cut there is cut for everybody.
     """
-    left, right = box.x - box.width_px / 2, box.x + box.width_px / 2
-    top, bottom = box.y - box.height_px / 2, box.y + box.height_px / 2
-    return not (
-        (left < margin_px and window.left > 0)
-        or (top < margin_px and window.top > 0)
-        or (right > window.side_px - margin_px and window.left + window.side_px < width)
-        or (bottom > window.side_px - margin_px and window.top + window.side_px < height)
-    )
+    low, high = boxes[:, :2] - boxes[:, 2:4] / 2, boxes[:, :2] + boxes[:, 2:4] / 2
+    inner_low = np.array([window.left > 0, window.top > 0])
+    inner_high = np.array([window.left + window.side_px < width, window.top + window.side_px < height])
+    cut = (low < margin_px) & inner_low | (high > window.side_px - margin_px) & inner_high
+    return boxes[~cut.any(1)]
 
 
-def to_frame(box: Detection, window: Window, scale: int) -> Detection:
-    """Carry *box* from a window of the frame shrunk *scale* times to frame coordinates.
+def to_frame(boxes: np.ndarray, window: Window, scale: int) -> np.ndarray:
+    """Carry *boxes* (n, 5) from a window of the frame shrunk *scale* times to frame coordinates.
 
     Pixel centres are integers: pixel i of the shrunk frame covers frame pixels i·scale to (i+1)·scale − 1.
     """
-    return Detection(
-        x=(box.x + window.left) * scale + (scale - 1) / 2,
-        y=(box.y + window.top) * scale + (scale - 1) / 2,
-        width_px=box.width_px * scale,
-        height_px=box.height_px * scale,
-        score=box.score,
-    )
+    moved = boxes.copy()
+    moved[:, :2] = (boxes[:, :2] + (window.left, window.top)) * scale + (scale - 1) / 2
+    moved[:, 2:4] *= scale
+    return moved
 
 
-def merge(detections: Iterable[Detection]) -> tuple[Detection, ...]:
-    """Keep the best of detections that mean the same spot: centres nearer than half the larger box's side.
+def merge(boxes: np.ndarray) -> np.ndarray:
+    """Keep the best of *boxes* (n, 5) that mean the same spot: centres nearer than half the larger box's side.
 
-    Returns them best first. Boxes of very unlike size (one over three times the other) are still one spot when the
-    centres agree, since a token often answers with a part of the spot.
+    Returns them (k, 5), best first. Boxes of very unlike size (one over three times the other) are still one spot when
+    the centres agree, since a token often answers with a part of the spot.
     """
-    kept: list[Detection] = []
-    cells: dict[tuple[int, int], list[Detection]] = {}
-    cell_px = 32.0
-    for candidate in sorted(detections, key=lambda d: (-d.score, -d.width_px, -d.height_px, d.y, d.x)):
-        side = max(candidate.width_px, candidate.height_px)
-        reach = max(1, math.ceil(max(side, 160.0) / 2 / cell_px))
-        cx, cy = int(candidate.x // cell_px), int(candidate.y // cell_px)
-        near = (
-            other
-            for gx in range(cx - reach, cx + reach + 1)
-            for gy in range(cy - reach, cy + reach + 1)
-            for other in cells.get((gx, gy), ())
-        )
-        if any(_same(candidate, other) for other in near):
-            continue
-        kept.append(candidate)
-        cells.setdefault((cx, cy), []).append(candidate)
-    return tuple(kept)
-
-
-def _same(a: Detection, b: Detection) -> bool:
-    side = max(a.width_px, a.height_px, b.width_px, b.height_px)
-    return math.hypot(a.x - b.x, a.y - b.y) < max(side / 2, 4.0)
+    order = np.lexsort((boxes[:, 0], boxes[:, 1], -boxes[:, 3], -boxes[:, 2], -boxes[:, 4]))
+    left = boxes[order]
+    sides = left[:, 2:4].max(1)
+    kept = []
+    while len(left):
+        best, side = left[0], sides[0]
+        kept.append(best)
+        away = np.hypot(left[:, 0] - best[0], left[:, 1] - best[1])
+        others = away >= np.maximum(np.maximum(sides, side) / 2, LEAST_APART_PX)
+        others[0] = False
+        left, sides = left[others], sides[others]
+    return np.array(kept, boxes.dtype).reshape(-1, 5)

@@ -12,6 +12,10 @@ import math
 STACK_UM = 1800.0
 # Pixel pitch of a 45-megapixel full-frame sensor (§1.2), for files that do not say. 1800 / 4.4 = 409 px·f-number.
 PITCH_UM = 4.4
+# The thinnest stack of any camera (§1.5), and the widest pixels that a camera without a known pitch may have.
+THINNEST_STACK_UM, WIDEST_PITCH_UM = 600.0, 8.5
+# Where a body's own distance is known, a shadow may still be this much narrower than its blur: measured widths scatter.
+LEAST_OF_BLUR = 0.7
 # Thinnest stack over largest pixels and thickest over smallest, relative to the prior: (.8/6.5, 3.5/3.2) / (1.8/4.4).
 STACK_RANGE = (0.3, 2.7)
 
@@ -47,9 +51,19 @@ def observed_opacity(attenuation: float, diameter_px: float, f_number: float, pr
     return attenuation if diameter_px > STACK_RANGE[1] * blur_px(f_number, prior) else 1.0
 
 
-def wide_enough(diameter_px: float, f_number: float, prior: float) -> bool:
-    """Ask whether dust could throw so narrow a shadow: at least the blur of the thinnest stack."""
-    return diameter_px >= STACK_RANGE[0] * blur_px(f_number, prior)
+def narrowest_px(
+    f_number: float | None, pixel_pitch_um: float | None, blur_constant: float | None = None
+) -> float | None:
+    """Give the width of the narrowest shadow that dust can throw, full-resolution px, None without an f-number.
+
+    It is the blur of the thinnest stack there is, or that of the body's own distance where *blur_constant* (px·f-number)
+    has been learnt (§1.5).
+    """
+    if not f_number:
+        return None
+    if blur_constant is not None:
+        return LEAST_OF_BLUR * blur_px(f_number, blur_constant)
+    return THINNEST_STACK_UM / ((pixel_pitch_um or WIDEST_PITCH_UM) * f_number)
 
 
 def predict_attenuation(strength: float, blur: float, opacity: float = 1.0) -> float:

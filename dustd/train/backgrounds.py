@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dustd.detector.encoding import blur
+from dustd.detector.encoding_torch import blur
 from dustd.errors import DustdError, FrameError
 from dustd.train.fields import draw_field
 from dustd.train.froc import Truth
@@ -33,7 +33,7 @@ LEAST_SIDE_PX = 900
 FULL_SIZE_PX = 16e6
 # All pictures together: 8-bit photographs take 3 bytes per pixel, RAW files at half size 1.5 bytes per photosite.
 MEMORY_BYTES = 8 << 30
-LOOKALIKE_SHARE = 0.15
+LOOKALIKE_SHARE = 0.25
 # A crop is cut at most so far from the middle of its cell: 256 px with their context, at half scale.
 REACH_PX = 320 + CELL_PX // 2
 
@@ -52,7 +52,7 @@ class Backgrounds:
         self,
         paths: Iterable[Path],
         *,
-        photo_share: float = 0.7,
+        photo_share: float = 0.65,
         hardness: Tensor | None = None,
         dust: Mapping[str, Sequence[Truth]] = MappingProxyType({}),
         memory_bytes: int = MEMORY_BYTES,

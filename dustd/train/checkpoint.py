@@ -76,6 +76,24 @@ def resume(
     return saved["state"]
 
 
+def begin_from(weights: Path, model: nn.Module, ema: nn.Module) -> None:
+    """Start the dense stage from *weights*: shipped ones, or a checkpoint's averaged ones. Fills both in place.
+
+    Tensors of another shape (a stem that looks at other channels) stay random. Raises ModelError if the file cannot be
+    read or none of it fits.
+    """
+    saved = _read(weights, "cpu")
+    tensors = saved.get("ema", saved)
+    own = model.state_dict()
+    fitting = {k: v.float() for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+    if not fitting:
+        raise ModelError(
+            "none of its weights fit this network", remedy="Choose the --model that it belongs to", path=weights
+        )
+    model.load_state_dict(fitting, strict=False)
+    ema.load_state_dict(model.state_dict())
+
+
 def begin_set(
     run: Path, architecture: Architecture, device: str, model: nn.Module, ema: nn.Module, hardness: Tensor
 ) -> dict[str, float]:
@@ -102,12 +120,7 @@ def begin_set(
 
 def load(path: Path, architecture: Architecture, device: str) -> dict[str, Any]:
     """Read a checkpoint and check whose it is. Raises ModelError if it cannot be used for *architecture*."""
-    try:
-        saved = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as exc:
-        raise ModelError(
-            "it cannot be read as a checkpoint", remedy="Delete it, or give --run another folder", path=path
-        ) from exc
+    saved = _read(path, device)
     # The first runs noted neither; all of them were of the default architecture.
     found = saved.get("architecture", asdict(Architecture()))
     if found != asdict(architecture):
@@ -125,6 +138,15 @@ def load(path: Path, architecture: Architecture, device: str) -> dict[str, Any]:
             path=path,
         )
     return saved
+
+
+def _read(path: Path, device: str) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as exc:
+        raise ModelError(
+            "it cannot be read as a checkpoint", remedy="Delete it, or give --run another folder", path=path
+        ) from exc
 
 
 def _save(path: Path, architecture: Architecture, data: dict[str, Any]) -> None:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from dustd.detector.encoding import CONTEXT_PX, encode
+from dustd.detector import encoding, encoding_torch
+from dustd.detector.encoding import CONTEXT_PX, LUMA
+from dustd.detector.encoding_torch import bounded, differences, log_luma
 from dustd.train.backgrounds import Backgrounds
 from dustd.train.exposure import expose
 from dustd.train.froc import Truth
@@ -19,7 +21,7 @@ from dustd.train.synth import Dust, draw_dust
 
 # A spot that stands out of its surroundings by less than this many texture deviations at every scale is beyond
 # anyone's eye: asking the network for it teaches it to guess.
-VISIBLE_DEVIATIONS = 2.0
+VISIBLE_DEVIATIONS = 1.5
 # Share of crops that reach the detector as a camera's JPEG; the rest come straight off the sensor.
 FINISHED_SHARE = 0.2
 
@@ -67,10 +69,12 @@ def develop(light: Tensor, cells: Tensor, real: list[Tensor | None], generator: 
     """
     size = light.shape[-1]
     crop_px = size - 2 * CONTEXT_PX
+    inner = slice(CONTEXT_PX, CONTEXT_PX + crop_px)
     dust = _leave_real(draw_dust(len(light), size, generator), real)
-    image = encode(_finish_some(expose(light, dust.transmission, generator), generator))
-    image = image[..., CONTEXT_PX:-CONTEXT_PX, CONTEXT_PX:-CONTEXT_PX].contiguous()
-    boxes, depths, whole, clear = [], [], [], []
+    seen = _finish_some(expose(light, dust.transmission, generator, dust.scale), generator)
+    image = _encode(seen)[..., inner, inner].contiguous()
+    with_dust, without = (one[..., inner, inner].cpu() for one in _with_and_without(seen, dust.transmission))
+    boxes, depths, visible = [], [], []
     for index, (found, depth) in enumerate(zip(dust.boxes, dust.attenuations, strict=True)):
         found = found.cpu() - torch.tensor([CONTEXT_PX, CONTEXT_PX, 0, 0])
         inside, kept = cut(found, crop_px)
@@ -78,11 +82,36 @@ def develop(light: Tensor, cells: Tensor, real: list[Tensor | None], generator: 
         depths.append(depth.cpu()[kept])
         centres = found[kept, :2]
         # What is centred outside is for the neighbouring tile to report.
-        whole.append(((centres >= 0) & (centres <= crop_px)).all(1))
-        clear.append(stands_out(image[index], inside))
-    clear = torch.cat(clear).cpu().split([len(b) for b in boxes])  # one wait for the device, not one per crop
-    visible = tuple(w & (c | d.isnan()) for w, c, d in zip(whole, clear, depths, strict=True))
-    return Batch(image=image, boxes=tuple(boxes), attenuations=tuple(depths), visible=visible, cells=cells)
+        whole = ((centres >= 0) & (centres <= crop_px)).all(1)
+        visible.append(whole & (stands_out(with_dust[index], without[index], inside) | depths[-1].isnan()))
+    return Batch(image=image, boxes=tuple(boxes), attenuations=tuple(depths), visible=tuple(visible), cells=cells)
+
+
+def _encode(light: Tensor) -> Tensor:
+    """Encode crops as inference does on their device: (B, 3, S, S) to (B, 8, S, S)."""
+    if light.device.type != "cpu":
+        return encoding_torch.encode(light)
+    crops = light.permute(0, 2, 3, 1).contiguous().numpy()
+    return torch.stack([torch.from_numpy(encoding.encode(crop)) for crop in crops])
+
+
+def _level(log: Tensor) -> Tensor:
+    """Local level of log light (B, 1, S, S), as the encoding has it."""
+    if log.device.type != "cpu":
+        return encoding_torch.local_median(log)
+    return torch.stack([torch.from_numpy(encoding.local_median(one)) for one in log[:, 0].numpy()])[:, None]
+
+
+def _with_and_without(seen: Tensor, transmission: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the band-wise differences (B, bands, S, S) of crops as photographed, and less their dust's share.
+
+    In log light dust is a sum: what was seen less the log of the transmission is the scene with all its noise.
+    """
+    log = log_luma(seen)
+    level = _level(log)
+    lost = transmission.mul(torch.tensor(LUMA, device=seen.device).view(3, 1, 1)).sum(1, keepdim=True)
+    both = torch.cat([bounded(log, level), bounded(log - lost.clamp_min(1e-3).log(), level)], 1)
+    return differences(both[:, :1]), differences(both[:, 1:])
 
 
 def _finish_some(light: Tensor, generator: torch.Generator) -> Tensor:
@@ -110,17 +139,30 @@ def cut(boxes: Tensor, crop_px: int) -> tuple[Tensor, Tensor]:
     return torch.cat([(low + high) / 2, high - low], 1)[kept], kept
 
 
-def stands_out(image: Tensor, boxes: Tensor) -> Tensor:
-    """Tell for each box (n, 4) whether some difference-of-Gaussians dips there by VISIBLE_DEVIATIONS.
+def stands_out(with_dust: Tensor, without: Tensor, boxes: Tensor) -> Tensor:
+    """Tell for each box (n, 4) px whether dust changes the light there by VISIBLE_DEVIATIONS of what the scene does.
 
-    *image* is (8, S, S); 9 × 9 places in the box's middle are looked at. Returns (n,) bool on the image's device.
+    *with_dust* and *without* are `encoding.differences` of one crop as photographed and less its dust, (bands, S, S),
+    with all its noise. In each band what the dust adds (mean over the middle of the box) is held against the scene's
+    own root mean square in the same band over the box and half its width around: an edge far away does not hide dust,
+    and texture finer or coarser than the dust does not either. Returns (n,) bool.
     """
-    dips = (-2 * image[:5]).amax(0)  # the encoding halves deviations
-    reach = (boxes[:, 2:] / 4).clamp_min(1)
-    places = boxes[:, :2, None] + reach[:, :, None] * torch.linspace(-1, 1, 9)
-    columns, rows = places.long().clamp(0, image.shape[-1] - 1).to(image.device).unbind(1)
-    seen = dips[rows[:, :, None], columns[:, None, :]].flatten(1)
-    return seen.sort(1).values[:, 60] > VISIBLE_DEVIATIONS  # the upper quartile of 81
+    added = without - with_dust  # dust darkens
+    side = with_dust.shape[-1]
+    seen = []
+    for x, y, w, h in boxes.tolist():
+        middle = _part(x, y, 0.25 * w, 0.25 * h, side)
+        around = _part(x, y, w, h, side)
+        signal = added[:, *middle].mean((1, 2))
+        scene = without[:, *around].square().mean((1, 2)).sqrt()
+        seen.append(bool((signal > VISIBLE_DEVIATIONS * scene).any()))
+    return torch.tensor(seen, dtype=torch.bool)
+
+
+def _part(x: float, y: float, reach_x: float, reach_y: float, side: int) -> tuple[slice, slice]:
+    """Give rows and columns within *reach* of a place, one pixel at least, inside a crop of *side*."""
+    top, left = (min(max(round(at - reach), 0), side - 1) for at, reach in ((y, reach_y), (x, reach_x)))
+    return slice(top, max(round(y + reach_y), top + 1)), slice(left, max(round(x + reach_x), left + 1))
 
 
 class Crops(IterableDataset):

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from dustd.detector.detect import Detector, detect, threshold
 from dustd.detector.model import load_detector
+from dustd.spots import optics
 from dustd.spots.measure import shadow_in
 from dustd.train import baseline, testset
 from dustd.train.backgrounds import is_validation
@@ -98,7 +99,8 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
     for folder in arguments.dusty:
         for name, frame, labels in tqdm(labelled_frames(folder), desc=f"real frames in {folder.name}", unit="frame"):
             megapixels = frame.width * frame.height / 1e6
-            worthy = (d for d in detect(frame, detector).detections if d.score >= least)
+            narrowest_px = optics.narrowest_px(frame.camera.f_number, frame.camera.pixel_pitch_um)
+            worthy = (d for d in detect(frame, detector, narrowest_px=narrowest_px).detections if d.score >= least)
             ours = judge(
                 [replace(d, score=calibration.probability(d.score, shadow_in(frame, d).gain)) for d in worthy],
                 labels,

@@ -29,9 +29,14 @@ _SCREENS = (
 )
 
 
+# What a studio photographs most, and where dust is hardest to tell [J].
+PRODUCT_SHARE = 0.35
+
+
 def draw_field(rng: np.random.Generator, side: int) -> np.ndarray:
     """Draw one ground of any kind, (3, side, side) float32 linear light, 0..1."""
-    return np.clip(KINDS[rng.integers(len(KINDS))](rng, side), 0, 1).astype(np.float32, copy=False)
+    kind = product if rng.random() < PRODUCT_SHARE else KINDS[rng.integers(len(KINDS))]
+    return np.clip(kind(rng, side), 0, 1).astype(np.float32, copy=False)
 
 
 def flat(rng: np.random.Generator, side: int) -> np.ndarray:
@@ -159,6 +164,56 @@ def edges(rng: np.random.Generator, side: int) -> np.ndarray:
         taken = 1 - rng.uniform(0.3, 1.0) * colour(rng, 1.0)
         light *= 1 - _tinted(1 - cover, taken)
     return light
+
+
+def product(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Things on a plain backdrop, from a tenth to ten times its light: what stands in a studio, outlines sharp to soft.
+
+    Dust shows on the backdrop right beside them, and is hardest to tell there.
+    """
+    ys, xs = _grid(side)
+    light = backdrop(rng, side) if rng.random() < 0.5 else gradient(rng, side)
+    level = float(light.mean())
+    for _ in range(rng.integers(1, 4)):
+        shape = _outline(rng, xs, ys) * np.float32(side / 2)
+        width = _log_uniform(rng, 0.8, 6.0) if rng.random() < 0.8 else _log_uniform(rng, 6.0, 30.0)
+        cover = _step(-shape, -width / 2, width)
+        tone = min(level * _log_uniform(rng, 0.08, 10.0), 1.0)
+        look = rng.random()
+        if look < 0.45:
+            body = _tinted(np.ones((side, side), np.float32), colour(rng, tone))
+        elif look < 0.7:  # round things darken towards their outline
+            fall = (1 + shape / np.float32(side * rng.uniform(0.1, 0.8))).clip(0.2, 1)
+            body = _tinted(fall, colour(rng, tone))
+        else:
+            body = KINDS[rng.integers(len(KINDS))](rng, side) * np.float32(tone)
+        if rng.random() < 0.4:  # it stands before the backdrop and shades it
+            reach = np.float32(side * rng.uniform(0.02, 0.2))
+            light = light * (1 - np.float32(rng.uniform(0.1, 0.6)) * np.exp(-(shape.clip(0) / reach)))
+        light = light + (body - light) * cover
+    return light
+
+
+def _outline(rng: np.random.Generator, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Signed distance, about, to the outline of a large thing, negative inside; half the ground's side is 1."""
+    turn, cx, cy = rng.uniform(0, 2 * math.pi), *rng.uniform(-1.1, 1.1, 2)
+    cos, sin = np.float32(math.cos(turn)), np.float32(math.sin(turn))
+    across, along = (
+        (xs - np.float32(cx)) * cos + (ys - np.float32(cy)) * sin,
+        (ys - np.float32(cy)) * cos - (xs - np.float32(cx)) * sin,
+    )
+    wide, high = np.float32(_log_uniform(rng, 0.15, 1.2)), np.float32(_log_uniform(rng, 0.15, 1.2))
+    kind = rng.integers(3)
+    if kind == 0:  # round
+        return (np.hypot(across / wide, along / high) - 1) * min(wide, high)
+    if kind == 1:  # boxes, some with round corners
+        corner = np.float32(rng.uniform(0, 0.8)) * min(wide, high)
+        dx, dy = np.abs(across) - wide + corner, np.abs(along) - high + corner
+        return np.hypot(dx.clip(0), dy.clip(0)) + np.minimum(np.maximum(dx, dy), 0) - corner
+    # wavy, as cloth, hair or leaves are
+    angle = np.arctan2(along, across)
+    lobes, swing = int(rng.integers(2, 9)), np.float32(rng.uniform(0.05, 0.35))
+    return np.hypot(across, along) - wide * (1 + swing * np.sin(lobes * angle + np.float32(rng.uniform(0, 6))))
 
 
 def halftone(rng: np.random.Generator, side: int) -> np.ndarray:

@@ -21,8 +21,17 @@ Lookalike = Callable[[np.random.Generator, np.ndarray], None]
 _LETTERS = np.array(list("ABCDEFGHIKLMNOPRSTUVXYZabdeghknopqrsooo0123456789.,:;*-"))
 
 
+EQUALS_SHARE = 0.35
+
+
 def add_lookalikes(rng: np.random.Generator, light: np.ndarray) -> None:
-    """Draw 1 to 6 things into *light*, (3, H, W) float32, in place; they may touch and may be cut by the border."""
+    """Draw 1 to 6 things into *light*, (3, H, W) float32, in place; they may touch and may be cut by the border.
+
+    In EQUALS_SHARE of the calls it is one company of `equals` instead.
+    """
+    if rng.random() < EQUALS_SHARE:
+        equals(rng, light)
+        return
     for _ in range(rng.integers(1, 7)):
         KINDS[rng.integers(len(KINDS))](rng, light)
 
@@ -189,6 +198,44 @@ def lint(rng: np.random.Generator, light: np.ndarray) -> None:
     away = (0.5 * width + 0.8) * _direction(rng)
     patch.darken(_planes(rng.uniform(0.1, 0.5) * _stroke(patch, curve + away, width), (1, 1, 1)))
     patch.paint(_stroke(patch, curve, width), patch.level * (_tint(rng, 0.5) * rng.uniform(1.15, 2.0))[:, None, None])
+
+
+def equals(rng: np.random.Generator, light: np.ndarray) -> None:
+    """Many small things alike in size and depth, in rows, a grid or strewn: dots, beads, buttons, seeds, snow, holes.
+
+    One alone may look like dust; together they cannot be: grains of one sensor share the pupil's blur and no depth.
+    """
+    radius = _log_uniform(rng, 2.0, 18.0)
+    deep = rng.uniform(0.04, 0.7)
+    tint = _tint(rng, 0.5) if rng.random() < 0.4 else np.ones(3, np.float32)
+    is_bright = rng.random() < 0.3
+    # A shallow shadow of a grain has edges of b·√A at least; these are sharper, or in great company.
+    edge = rng.uniform(0.8, 1.5) if rng.random() < 0.6 else rng.uniform(1.5, 0.8 * radius + 1.5)
+    uneven = rng.uniform(0, 0.08)
+    for place in _company(rng, light, radius):
+        patch = _Patch(rng, light, 1.2 * radius + edge + 3, place)
+        distance = patch.radii if rng.random() < 0.7 else patch.stretched(rng)
+        cover = _inside(distance - radius * (1 + uneven * rng.standard_normal()), edge)
+        depth = deep * (1 + uneven * rng.standard_normal())
+        if is_bright:
+            patch.add(_planes(depth * cover, tint) * patch.level)
+        else:
+            patch.darken(_planes(np.clip(depth, 0, 0.98) * cover, tint))
+
+
+def _company(rng: np.random.Generator, light: np.ndarray, radius: float) -> np.ndarray:
+    """Place 12 to 80 things of *radius*: on a lattice, perhaps shaken, or strewn over a part; (n, 2) x and y."""
+    height, width = light.shape[1:]
+    step = radius * rng.uniform(2.6, 7.0)
+    count = int(rng.integers(12, 81))
+    middle = rng.uniform(0, (width, height))
+    if rng.random() < 0.3:
+        return middle + rng.standard_normal((count, 2)) * step * math.sqrt(count) / 3
+    (cos, sin), side = _direction(rng), math.isqrt(count)
+    rows, columns = np.divmod(np.arange(count), side)
+    grid = np.stack([columns + (rows % 2) * rng.integers(2) / 2, rows * rng.uniform(0.8, 1.2)], 1) - side / 2
+    shaken = grid + rng.uniform(0, 0.25) * rng.standard_normal(grid.shape)
+    return middle + shaken * step @ np.array([(cos, sin), (-sin, cos)])
 
 
 KINDS: tuple[Lookalike, ...] = (

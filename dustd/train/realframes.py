@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dustd.errors import UsageError
+from dustd.errors import FrameError, UsageError
 from dustd.raw.frame import Camera, Frame
 from dustd.raw.libraw import open_raw
 from dustd.raw.metadata import read_camera
@@ -55,8 +55,15 @@ def read_frame(path: Path) -> Frame:
         white=65535,
         wb=(1.0, 1.0, 1.0),
         xyz_to_camera=None,
-        camera=Camera(),
+        camera=_camera(path),
     )
+
+
+def _camera(path: Path) -> Camera:
+    try:
+        return read_camera(path)
+    except FrameError:  # a picture without Exif
+        return Camera()
 
 
 def _labels(path: Path) -> dict[str, list[Truth]]:

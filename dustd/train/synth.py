@@ -11,11 +11,14 @@ generator's device; there one seed gives the same dust again.
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Generator, Tensor
+
+from dustd.detector.detect import MOST_SHRUNK, NARROWEST_PX
+from dustd.spots.optics import THINNEST_STACK_UM
 
 KINDS = ("speck", "clump", "short fibre", "long fibre", "droplet ring")
 SPECK, CLUMP, SHORT_FIBRE, LONG_FIBRE, RING = range(5)
@@ -35,6 +38,10 @@ FULL_SIZE_MAX_PX = 60.0
 # Widths in the tile, log-uniform: what a 512-px tile with its overlap can show. Longer fibres are not drawn.
 WIDTHS_PX, FIBRE_WIDTHS_PX, RING_WIDTHS_PX = (5.5, 62.0), (16.0, 92.0), (12.0, 62.0)
 RING_DEPTHS = (0.03, 0.20)  # §7
+# What is blurred wider than this at one scale is found at half of it.
+WIDEST_BLUR_PX = 44.0
+# Crops in which each spot has a lens of its own, as if nothing were known of the frame's.
+MIXED_SHARE = 0.4
 WAVE_SHARE = 0.25  # §7
 # Blue, green and red take three wavelengths each of 440, 475 ... 650 nm; neighbours share one, as the dyes of a Bayer
 # filter overlap [J]. §1.1 averages three per channel.
@@ -51,11 +58,34 @@ _CHUNK = 16  # shadows worked on together on a CPU: they stay in its cache
 class Dust:
     """Dust for a batch of B crops: *transmission* (B, 3, H, W) float32, share of linear light that arrives, above 0
     and hardly above 1; per crop the spots' *boxes* (n, 4) as centre and size in px from its corner, and
-    *attenuations* (n,), the greatest share of green light lost."""
+    *attenuations* (n,), the greatest share of green light lost. *scale* (B,) int64: how many of the sensor's pixels
+    each way make one of the crop's."""
 
     transmission: Tensor
     boxes: tuple[Tensor, ...]
     attenuations: tuple[Tensor, ...]
+    scale: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lenses:
+    """n cameras as they stood when a frame was taken, and the scale that the detector looks at it with: tensors (n,)
+    float32 unless said. All spots of a frame share them, the pupil's polygon, too (facts §1.5)."""
+
+    pitch_um: Tensor  # of a tile's pixel: the sensor's times the scale
+    stack_um: Tensor
+    f_number: Tensor
+    pupil: Tensor  # (n, 512)
+    scale: Tensor  # int64
+
+    @property
+    def blur_px(self) -> Tensor:
+        """Diameter of the pupil's image, tile px."""
+        return self.stack_um / self.f_number / self.pitch_um
+
+    def of(self, index: Tensor) -> "Lenses":
+        """Give the lenses at *index*, one for each of a frame's spots."""
+        return Lenses(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +135,23 @@ def draw_dust(batch: int, size_px: int, generator: Generator, *, empty_share: fl
     Places are uniform, so spots overlap and are cut by the border as it happens. Shadows multiply, in linear light. A
     box is where the green shadow is deeper than 30 % of its peak, cut at the border; a spot without any such place in
     the crop has no label.
+
+    In MIXED_SHARE of the crops each spot has a lens of its own, at full or half size: frames whose f-number is unknown
+    are looked at so, whatever is in them. In the others one lens made all spots.
     """
     device = generator.device
+    lenses = draw_lenses(batch, generator)
+    mixed = _uniform(generator, 0, 1, batch) < MIXED_SHARE
+    scale = torch.where(mixed, 1 + (_uniform(generator, 0, 1, batch) < 0.5).long(), lenses.scale)
     counts = 1 + torch.poisson(torch.full((batch,), SPOTS_MEAN, device=device), generator=generator).long()
     counts[_uniform(generator, 0, 1, batch) < empty_share] = 0
     crop = torch.repeat_interleave(torch.arange(batch, device=device), counts)
     centre = _uniform(generator, 0, size_px, len(crop), 2).long()
-    spots = draw_spots(len(crop), generator, shares=TRAINING_SHARES)
+    spots = _joined(
+        mixed[crop],
+        lambda n: draw_spots(n, generator, shares=TRAINING_SHARES),
+        lambda own: draw_spots_through(lenses.of(crop[own]), generator),
+    )
     transmission = torch.ones(batch, 3, size_px, size_px, device=device)
     boxes = torch.zeros(len(crop), 4, device=device)
     attenuations = torch.zeros(len(crop), device=device)
@@ -131,7 +171,15 @@ def draw_dust(batch: int, size_px: int, generator: Generator, *, empty_share: fl
         transmission=transmission,
         boxes=boxes[seen].split(numbers),
         attenuations=attenuations[seen].split(numbers),
+        scale=scale,
     )
+
+
+def _joined(first: Tensor, draw_first: Callable[[int], Spots], draw_rest: Callable[[Tensor], Spots]) -> Spots:
+    """Draw spots in two ways, *first* (n,) bool telling which where, and lay them in one row."""
+    ones, others = draw_first(int(first.sum())), draw_rest(~first)
+    order = torch.cat([torch.nonzero(first).flatten(), torch.nonzero(~first).flatten()]).argsort()
+    return Spots(**{f.name: torch.cat([getattr(ones, f.name), getattr(others, f.name)])[order] for f in fields(Spots)})
 
 
 def draw_shadows(count: int, generator: Generator) -> Tensor:
@@ -185,7 +233,16 @@ def draw_spots(
         kinds = torch.bucketize(uniform(0, 1), bounds[:-1], right=True)
     else:
         kinds = torch.full((count,), kind, device=generator.device)
-    physics = _pick(kinds, generator)
+    return _dressed(kinds, _pick(kinds, generator), generator)
+
+
+def _dressed(kinds: Tensor, physics: dict[str, Tensor], generator: Generator, *, pupil: Tensor | None = None) -> Spots:
+    """Give grains whose *physics* is decided everything else: outlines, colours, shading, the lens's *pupil*."""
+    count = len(kinds)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return _uniform(generator, low, high, count, *shape)
+
     size_um, f_number = physics.pop("size_um"), physics["f_number"]
     outline_um = _outlines(kinds, size_um, generator) * ~_is_fibre(kinds)[:, None]
     # §7: A_R = A_G(1 + N(.01, .04)), A_B = A_G(1 + N(-.01, .06)), within 15 %, or 30 % if d < 2λN. Width ±2 %.
@@ -198,7 +255,7 @@ def draw_spots(
         outline_um=outline_um,
         **physics,
         gain=uniform(0, 0.10),  # §7
-        pupil=_pupils(f_number, generator),
+        pupil=_pupils(f_number, generator) if pupil is None else pupil,
         wave=torch.zeros_like(kinds, dtype=torch.bool),
         rim=uniform(0, 0.4) * (kinds != RING),  # §7
         halo=uniform(0, 0.03),  # §7
@@ -212,6 +269,79 @@ def draw_spots(
     # Waves where they show: a wide blur smears them out. Three quarters of all spots are small.
     small = spots.room_px <= WAVE_SIDES_PX[-1]
     return replace(spots, wave=small & (kinds != RING) & (uniform(0, 1) < WAVE_SHARE / 0.75))
+
+
+def draw_lenses(count: int, generator: Generator) -> Lenses:
+    """Draw *count* cameras at an aperture each, and one of the two scales that each is looked at with (`optics`).
+
+    Distances from grain to photodiodes as facts §1.5 found them, every second one log-uniform so that thin and thick
+    stacks are learnt alike. Where the pupil's image is narrower than NARROWEST_PX or wider than WIDEST_BLUR_PX at one
+    scale, the other one is taken, as that is the look which finds such dust.
+    """
+    device = generator.device
+    stack_um = _spanned(generator, 2400.0, 0.45, 600.0, 4800.0, count)
+    stack_um = stack_um[torch.randperm(count, generator=generator, device=device)]
+    f_number = _f_numbers(count, generator)
+    sensor_um = _uniform(generator, 3.2, 8.5, count)
+    shrunk = (THINNEST_STACK_UM / (f_number * sensor_um * NARROWEST_PX)).clamp(max=MOST_SHRUNK)
+    first = (2 * (shrunk / 2).floor()).clamp_min(1)  # `detect.scales_for`
+    blur_px = stack_um / f_number / sensor_um / first
+    half = (_uniform(generator, 0, 1, count) < 0.4) & (blur_px >= 2 * NARROWEST_PX) | (blur_px > WIDEST_BLUR_PX)
+    scale = torch.where(half, 2 * first, first)
+    return Lenses(
+        pitch_um=sensor_um * scale,
+        stack_um=stack_um,
+        f_number=f_number,
+        pupil=_pupils(f_number, generator),
+        scale=scale.long(),
+    )
+
+
+def draw_spots_through(lenses: Lenses, generator: Generator) -> Spots:
+    """Draw one grain for each of *lenses* (those of one frame repeat): its depth is wished, and its size follows.
+
+    Kinds in TRAINING_SHARES; a fibre shorter than its blur, or a droplet too blurred to show a middle, is a speck.
+    """
+    count = len(lenses.scale)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return _uniform(generator, low, high, count, *shape)
+
+    bounds = torch.tensor(TRAINING_SHARES, device=generator.device).cumsum(0)
+    kinds = torch.bucketize(uniform(0, 1), bounds[:-1], right=True)
+    blur_um = lenses.stack_um / lenses.f_number
+    room_um = (PATCH_PX - 8) * lenses.pitch_um - 1.2 * blur_um
+    opacity = _opacities(count, generator)
+    depth = _wish_depths(count, generator)
+    # A = κ·min(1, (d/b)²) (§1.1), a little deeper as waves, rims and shading have it; what is to be deeper than κ is
+    # wider than its blur.
+    share = depth / (1 + DEEPENING * (1 - depth)) / opacity
+    size_um = blur_um * torch.where(share < 1, share.sqrt(), uniform(1.0, 1.6))
+    size_um = size_um.clamp(min=6.0, max=250.0).minimum(room_um / 1.7)
+    length_um = torch.where(
+        kinds == LONG_FIBRE, _log_uniform(generator, 420.0, 1760.0, count), _log_uniform(generator, 85.0, 620.0, count)
+    )
+    path_um = _paths(length_um, generator)
+    extent_um = (path_um.amax(1) - path_um.amin(1)).amax(1)
+    droplet_um = _log_uniform(generator, 60.0, 250.0, count)
+    misfit = _is_fibre(kinds) & ((extent_um < blur_um) | (extent_um > room_um - 25.0))
+    misfit |= (kinds == RING) & ((blur_um > 0.5 * droplet_um) | (1.3 * droplet_um > room_um))
+    kinds = torch.where(misfit, SPECK, kinds)
+    fibre, ring = _is_fibre(kinds), kinds == RING
+    path_um *= fibre[:, None, None]
+    size_um = torch.where(fibre, extent_um / 1.6, torch.where(ring, droplet_um, size_um))
+    thickness_um = torch.where(ring, droplet_um * uniform(0.16, 0.33), uniform(8.0, 25.0)) * (fibre | ring)
+    opacity = torch.where(ring, _log_uniform(generator, *RING_DEPTHS, count), opacity)
+    physics = {
+        "pitch_um": lenses.pitch_um,
+        "stack_um": lenses.stack_um,
+        "f_number": lenses.f_number,
+        "size_um": size_um,
+        "path_um": path_um,
+        "thickness_um": thickness_um,
+        "opacity": opacity,
+    }
+    return _dressed(kinds, physics, generator, pupil=lenses.pupil)
 
 
 def _pick(kinds: Tensor, generator: Generator) -> dict[str, Tensor]:
@@ -302,11 +432,15 @@ def _offer_droplets(count: int, generator: Generator) -> Offer:
 def _offer_lenses(count: int, generator: Generator) -> tuple[dict[str, Tensor], Tensor]:
     """Offer pixel pitches, filter distances and f-numbers (§7), and with them the blur t/N in µm."""
     stack_um = _spanned(generator, 1800.0, 0.35, 800.0, 3500.0, count)
-    # {2.8 … 32}, 75 % in the four stops f/5.6 to f/22, the rest in the other three.
-    inner, outer = _uniform(generator, 2, 6, count), torch.remainder(_uniform(generator, 6, 9, count), 7)
-    f_number = 2.8 * torch.exp2(torch.where(_uniform(generator, 0, 1, count) < 0.75, inner, outer) / 2)
+    f_number = _f_numbers(count, generator)
     offered = {"pitch_um": _uniform(generator, 3.2, 6.5, count), "stack_um": stack_um, "f_number": f_number}
     return offered, stack_um / f_number
+
+
+def _f_numbers(count: int, generator: Generator) -> Tensor:
+    """Draw {2.8 … 32}, 75 % in the four stops f/5.6 to f/22, the rest in the other three (§7)."""
+    inner, outer = _uniform(generator, 2, 6, count), torch.remainder(_uniform(generator, 6, 9, count), 7)
+    return 2.8 * torch.exp2(torch.where(_uniform(generator, 0, 1, count) < 0.75, inner, outer) / 2)
 
 
 def _opacities(count: int, generator: Generator) -> Tensor:

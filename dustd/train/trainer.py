@@ -28,7 +28,7 @@ from dustd.detector.network import ARCHITECTURES, TILE_PX, build, decode, featur
 from dustd.errors import UsageError
 from dustd.train import setloss
 from dustd.train.backgrounds import LEAST_SIDE_PX, is_validation, photo_paths
-from dustd.train.checkpoint import LAST, begin_set, resume, save_best, save_last
+from dustd.train.checkpoint import LAST, begin_from, begin_set, resume, save_best, save_last
 from dustd.train.curves import draw_curves, log_row
 from dustd.train.data import Batch, Crops, develop
 from dustd.train.dense import dense_loss
@@ -58,6 +58,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--labelled", type=Path, metavar="FOLDER", help="real dusty pictures with COCO labels")
     parser.add_argument("--model", choices=sorted(ARCHITECTURES), default="dust-small", help="the network's shape")
     parser.add_argument("--stage", choices=["dense", "set"], default="dense", help="set continues a dense run")
+    parser.add_argument("--from", dest="start", type=Path, metavar="WEIGHTS", help="begin with these, not at random")
     parser.add_argument("--run", type=Path, help="folder for checkpoints and curves; default: runs/MODEL")
     parser.add_argument("--hours", type=float, default=2.0, help="training time; the learning rate ends at zero then")
     parser.add_argument("--device", default="cuda" if cuda else "cpu")
@@ -121,7 +122,10 @@ def train(options: argparse.Namespace) -> None:
     criterion = setloss.build_criterion(architecture).to(device) if is_set else None
     optimizer = make_optimizer(model, options.rate, everything=is_set)
     hardness = new_hardness()
-    if is_set and not (folder / LAST).exists():
+    begun_before = (folder / LAST).exists()
+    if options.start and not begun_before and not is_set:
+        begin_from(options.start, model, ema)
+    if is_set and not begun_before:
         state = begin_set(options.run, architecture, device, model, ema, hardness)
     else:
         state = resume(folder, architecture, device, model, ema, optimizer, hardness)

@@ -9,8 +9,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from dustd.detector.model import to_detections
+from dustd.detector.detect import as_detections
+from dustd.detector.model import to_boxes
 from dustd.detector.network import OUTPUTS, TILE_PX
+from dustd.detector.tiles import merge
 from dustd.train.backgrounds import Backgrounds
 from dustd.train.data import Batch, draw_batch
 from dustd.train.froc import Judged, Truth, judge, mean_froc, recall, threshold_for
@@ -70,8 +72,8 @@ def judge_batch(logits: Tensor, boxes: Tensor, batch: Batch) -> list[Judged]:
         labels, side_px = tiles(batch), TILE_PX
     megapixels = side_px * side_px / 1e6
     return [
-        judge(to_detections(logits[index], boxes[index]), _truths(*label), megapixels)
-        for index, label in enumerate(labels)
+        judge(as_detections(merge(to_boxes(logit, places))), _truths(*label), megapixels)
+        for logit, places, label in zip(logits.numpy(), boxes.numpy(), labels, strict=True)
     ]
 
 

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dustd.detector.detect import BLACK_LIGHT, FEW_TILES, MOST_AGAIN, detect, threshold
+from dustd.detector import detect as detecting
+from dustd.detector.detect import BLACK_LIGHT, NARROWEST_PX, detect, scales_for, threshold
 from dustd.raw.frame import Camera, Frame
 from dustd.spots.calibration import Calibration
-from dustd.spots.spot import Detection
 
 
 class DipFinder:
@@ -29,19 +30,15 @@ class DipFinder:
     calibration = Calibration()
     false_positive_scores = MappingProxyType({0.001: 0.9, 0.02: 0.5, 0.5: 0.1})
 
-    def __call__(self, tiles: np.ndarray) -> Sequence[Sequence[Detection]]:
-        import cv2
+    def encode(self, light: np.ndarray) -> np.ndarray:
+        return light[..., 1][None]
 
+    def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
         answers = []
-        for tile in tiles:
-            part = tile[16:-16, 16:-16, 1]
-            count, _, stats, _ = cv2.connectedComponentsWithStats((part < 0.3).astype(np.uint8))
-            answers.append(
-                [
-                    Detection(x=x + (w - 1) / 2, y=y + (h - 1) / 2, width_px=w, height_px=h, score=self.score)
-                    for x, y, w, h, _ in stats[1:count].tolist()
-                ]
-            )
+        for tile in images[:, 0]:
+            count, _, stats, _ = cv2.connectedComponentsWithStats((tile < 0.3).astype(np.uint8))
+            rows = [[x + (w - 1) / 2, y + (h - 1) / 2, w, h, self.score] for x, y, w, h, _ in stats[1:count].tolist()]
+            answers.append(np.array(rows, np.float32).reshape(-1, 5))
         return answers
 
 
@@ -76,36 +73,38 @@ def test_a_spot_too_wide_for_full_size_is_found_at_half_size():
     assert [round(d.width_px / 4) for d in seen.detections] == [11]
 
 
+def test_the_frame_is_shrunk_as_far_as_the_narrowest_shadow_allows():
+    assert scales_for(None) == (1, 2)
+    assert scales_for(NARROWEST_PX) == (1, 2)
+    assert scales_for(2 * NARROWEST_PX) == (2, 4)
+    assert scales_for(5 * NARROWEST_PX) == (4, 8)
+    assert scales_for(1000.0) == (8, 16)
+
+
+@given(st.floats(0.1, 500))
+def test_the_narrowest_shadow_stays_as_wide_as_the_detector_was_taught(narrowest_px):
+    first, _ = scales_for(narrowest_px)
+    assert first == 1 or narrowest_px / first >= NARROWEST_PX
+
+
 @settings(deadline=None)
-@given(x=st.integers(0, 380), y=st.integers(0, 280), side=st.sampled_from([8, 20, 44]))
-def test_what_looks_the_same_from_every_side_keeps_its_score(x, y, side):
-    seen = detect(painted([(x, y, min(side, 400 - x, 300 - y))]), DipFinder())
-    assert [d.score for d in seen.detections] == [pytest.approx(DipFinder.score)]
+@given(x=st.integers(0, 370), y=st.integers(0, 270), narrowest_px=st.sampled_from([None, 4.0, 8.0, 16.0]))
+def test_a_wide_spot_is_found_in_its_place_at_every_scale(x, y, narrowest_px):
+    seen = detect(painted([(x, y, 16)]), DipFinder(), narrowest_px=narrowest_px)
+    assert len(seen.detections) == 1
+    assert (seen.detections[0].x, seen.detections[0].y) == pytest.approx((x + 7.5, y + 7.5), abs=6.0)
 
 
-def test_what_is_not_seen_again_when_it_is_turned_loses_score():
-    class UprightFinder(DipFinder):
-        def __call__(self, tiles):
-            return [[box for box in boxes if box.height_px > box.width_px] for boxes in super().__call__(tiles)]
-
-    frame = painted([(200, 150, 12), (200, 160, 12)])
-    assert [d.score for d in detect(frame, DipFinder()).detections] == [pytest.approx(DipFinder.score)]
-    assert [d.score < 0.1 for d in detect(frame, UprightFinder()).detections] == [True]
-
-
-def test_a_fabric_full_of_dots_is_looked_at_again_only_so_often_and_the_rest_is_left_alone():
-    dots = [(x, y, 6) for x in range(10, 390, 20) for y in range(10, 290, 20)]
-    windows = []
-
-    class Counter(DipFinder):
-        def __call__(self, tiles):
-            windows.extend(tile for tile in tiles if tile.shape[0] == self.tile_px // 2 + 2 * self.context_px)
-            return super().__call__(tiles)
-
-    seen = detect(painted(dots), Counter())
-    assert len(windows) == 2 * MOST_AGAIN * max(seen.tiles, FEW_TILES) < 2 * len(dots)
-    assert sum(d.score > 0.7 for d in seen.detections) < len(dots)
-    assert sum(d.score < 0.1 for d in seen.detections) > 0
+@settings(deadline=None)
+@given(x=st.integers(0, 380), y=st.integers(0, 280))
+def test_stripes_see_what_the_whole_frame_shows(x, y):
+    frame = painted([(x, y, 20)])
+    whole = detect(frame, DipFinder())
+    kept, detecting.STRIPE_PX = detecting.STRIPE_PX, 1.0
+    try:
+        assert detect(frame, DipFinder()) == whole
+    finally:
+        detecting.STRIPE_PX = kept
 
 
 def test_black_and_clipped_tiles_are_skipped_and_counted():

@@ -2,17 +2,21 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dustd.detector.tiles import merge, sees_whole, to_frame, windows
+from dustd.detector.tiles import keep_whole, merge, to_frame, windows
 from dustd.raw.light import Window
-from dustd.spots.spot import Detection
 
 
-def box(x: float, y: float, side: float, score: float = 0.5) -> Detection:
-    return Detection(x=x, y=y, width_px=side, height_px=side, score=score)
+def box(x: float, y: float, side: float, score: float = 0.5) -> np.ndarray:
+    return np.array([[x, y, side, side, score]])
+
+
+def boxes_of(values) -> np.ndarray:
+    return np.array([[x, y, side, side, score] for x, y, side, score in values]).reshape(-1, 5)
 
 
 sizes = st.integers(1, 3000)
@@ -49,41 +53,50 @@ def test_a_spot_up_to_the_overlap_is_seen_whole_by_some_window(width, height, si
     assert any(
         side / 2 - 1e-6 <= x - w.left <= w.side_px - side / 2 + 1e-6
         and side / 2 - 1e-6 <= y - w.top <= w.side_px - side / 2 + 1e-6
-        and sees_whole(box(x - w.left, y - w.top, side), w, width, height)
+        and len(keep_whole(box(x - w.left, y - w.top, side), w, width, height))
         for w in windows(width, height, side_px=256, overlap_px=82)
     )
 
 
 def test_a_box_that_touches_an_inner_edge_is_left_to_the_neighbour():
     window = Window(left=400, top=0, side_px=512)
-    assert not sees_whole(box(5, 200, 12), window, 2000, 512)
+    assert len(keep_whole(box(5, 200, 12), window, 2000, 512)) == 0
 
 
 def test_a_box_that_touches_the_frame_edge_is_kept():
     window = Window(left=0, top=0, side_px=512)
-    assert sees_whole(box(5, 200, 12), window, 2000, 512)
+    assert len(keep_whole(box(5, 200, 12), window, 2000, 512)) == 1
 
 
 @given(x=st.floats(0, 511), scale=st.sampled_from([1, 2]), left=st.integers(0, 900))
 def test_frame_coordinates_keep_the_place_of_a_pixel_centre(x, scale, left):
     placed = to_frame(box(x, 7, 10), Window(left=left, top=3, side_px=512), scale)
     # The centre of shrunk pixel i lies in the middle of the frame pixels that it averages.
-    assert placed.x == pytest.approx((left + x) * scale + (scale - 1) / 2)
-    assert placed.width_px == 10 * scale
+    assert placed[0, 0] == pytest.approx((left + x) * scale + (scale - 1) / 2)
+    assert placed[0, 2] == 10 * scale
 
 
 @given(st.lists(st.tuples(st.floats(0, 600), st.floats(0, 600), st.floats(3, 160), st.floats(0, 1)), max_size=40))
 def test_merged_detections_never_mean_the_same_spot(values):
-    kept = merge(box(*value) for value in values)
-    for i, a in enumerate(kept):
-        for b in kept[i + 1 :]:
-            assert math.hypot(a.x - b.x, a.y - b.y) >= max(max(a.width_px, b.width_px) / 2, 4)
+    kept = merge(boxes_of(values)).tolist()
+    for i, (ax, ay, a_px, _, _) in enumerate(kept):
+        for bx, by, b_px, _, _ in kept[i + 1 :]:
+            assert math.hypot(ax - bx, ay - by) >= max(max(a_px, b_px) / 2, 4)
+
+
+@given(st.lists(st.tuples(st.floats(0, 600), st.floats(0, 600), st.floats(3, 160), st.floats(0, 1)), max_size=40))
+def test_what_is_merged_away_is_near_something_better(values):
+    boxes = boxes_of(values)
+    kept = merge(boxes)
+    for x, y, side, _, score in boxes:
+        near = np.hypot(kept[:, 0] - x, kept[:, 1] - y) <= np.maximum(np.maximum(kept[:, 2], side) / 2, 4)
+        assert (kept[near, 4] >= score).any()
 
 
 @given(st.lists(st.tuples(st.floats(0, 300), st.floats(0, 300), st.floats(3, 60), st.floats(0, 1)), max_size=20))
 def test_merging_does_not_depend_on_the_order_of_tiles(values):
-    boxes = [box(*value) for value in values]
-    assert merge(boxes) == merge(reversed(boxes))
+    boxes = boxes_of(values)
+    assert np.array_equal(merge(boxes), merge(boxes[::-1]))
 
 
 def test_an_overlap_as_large_as_the_window_is_refused():

@@ -1,10 +1,14 @@
 """Linear light keeps what the sensor recorded, whatever its colour pattern."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dustd.raw.frame import Camera, Frame
-from dustd.raw.light import Window, linear_rgb, overview
+from dustd.raw.light import Window, linear_rgb, overview, shrunk_rgb, shrunk_size
 
 XTRANS = (
     (1, 0, 1, 1, 2, 1),
@@ -73,3 +77,28 @@ def test_the_overview_is_the_mean_of_whole_colour_patterns():
 def test_an_overview_that_cuts_colour_patterns_is_refused():
     with pytest.raises(ValueError, match="colour pattern"):
         overview(flat_frame("xtrans", XTRANS), 8)
+
+
+@settings(deadline=None)
+@given(
+    kind=st.sampled_from(["bayer", "xtrans", "mono", "linear"]),
+    scale=st.sampled_from([1, 2, 3, 4, 8]),
+    height=st.integers(20, 90),
+    width=st.integers(20, 90),
+    seed=st.integers(0, 99),
+)
+def test_a_shrunk_frame_is_the_mean_of_the_light_in_its_blocks(kind, scale, height, width, seed):
+    cfa = {"bayer": BAYER, "xtrans": XTRANS}.get(kind, ((1,),))
+    frame = flat_frame(kind, cfa, height=height, width=width)
+    rng = np.random.default_rng(seed)
+    frame = replace(frame, raw=rng.integers(400, 15000, frame.raw.shape).astype(np.uint16))
+    side = -(-max(height, width) // scale) * scale
+    light = linear_rgb(frame, Window(left=0, top=0, side_px=side))
+    columns, rows = shrunk_size(frame, scale)
+    expected = light[: rows * scale, : columns * scale].reshape(rows, scale, columns, scale, 3).mean((1, 3))
+    whole = shrunk_rgb(frame, scale, 0, rows)
+    inside = slice(0, min(height, width) // scale - 1)  # the last blocks may reach beyond the frame
+    assert whole.shape == (rows, columns, 3)
+    assert whole[inside, inside] == pytest.approx(expected[inside, inside], abs=1e-4)
+    half = rows // 2
+    assert np.array_equal(shrunk_rgb(frame, scale, half, rows), whole[half:])
