@@ -103,6 +103,7 @@ class ModelSettings:
     """Which detector, and what it runs on. *id* is a shipped model or a path; 0 lets dustd choose."""
 
     id: str = "default"
+    engine: Literal["auto", "openvino", "torch"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     batch_tiles: Annotated[int, Between(0, 256)] = 0
     threads: Annotated[int, Between(0, 1024)] = 0

@@ -138,16 +138,19 @@ def _database(url: Url) -> Finding:
 def _model(settings: Config) -> Iterator[Finding]:
     from dustd.detector import model
 
+    wanted = settings.model
     try:
-        card = model.find_model(settings.model.id)
+        card = model.find_model(wanted.id)
         model.verify(card)
         preview = ", a preview: expect missed dust" if card.preview else ""
         yield Finding(level="ok", about="model", detail=f"{card.id}, weights as published{preview}")
     except DustdError as error:
         yield _failure("model", error)
+        return
     try:
-        device = model.choose_device(settings.model.device)
-        yield Finding(level="ok", about="device", detail=f"{device} (model.device: {settings.model.device})")
+        engine, device = model.choose_engine(wanted.engine, wanted.device, card)
+        how = f"model.device: {wanted.device}, model.engine: {wanted.engine}"
+        yield Finding(level="ok", about="device", detail=f"{device}, {engine} ({how})")
     except DustdError as error:
         yield _failure("device", error)
 

@@ -88,6 +88,12 @@ def detector_of(model: "ModelSettings") -> Any:
     from dustd import log
     from dustd.detector.model import load_detector
 
-    detector = load_detector(model.id, device=model.device, batch_tiles=model.batch_tiles, threads=model.threads)
+    detector = load_detector(
+        model.id,
+        engine=model.engine,
+        device=model.device,
+        batch_tiles=model.batch_tiles,
+        threads=model.threads,
+    )
     log.take_over_libraries()  # again: those just imported have brought handlers of their own
     return detector

@@ -3,7 +3,8 @@
 The aperture says how small a shadow can be (`optics.narrowest_blur_px`), and so how far the frame may be shrunk before
 it is looked at: until the narrowest possible shadow is NARROWEST_PX wide, and once more at half of that for wide ones.
 
-The detector is anything that follows `Detector`; which network it is, and on what device, is `dustd.detector.model`'s affair.
+The detector is anything that follows `Detector`; which network it is, and on what device, is `dustd.detector.model`'s
+affair.
 """
 
 import math
@@ -136,7 +137,7 @@ def _answers(
     """Ask the detector about tiles of a frame shrunk to width × height; boxes in px of the whole frame."""
     answers = detector(np.stack([tile for _, tile in tiles]))
     return [
-        to_frame(keep_whole(boxes, window, width, height), window, scale)
+        to_frame(merge(keep_whole(boxes, window, width, height)), window, scale)
         for (window, _), boxes in zip(tiles, answers, strict=True)
     ]
 

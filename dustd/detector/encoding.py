@@ -34,7 +34,8 @@ BOUND = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A difference of Gaussians of half-widths *sigma_px* and DOG_RATIO times that, on a copy *shrink* times smaller."""
+    """A difference of Gaussians of half-widths *sigma_px* and DOG_RATIO times that, on a copy *shrink* times
+    smaller."""
 
     sigma_px: float
     shrink: int

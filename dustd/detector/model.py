@@ -21,8 +21,10 @@ from dustd.detector.encoding import CONTEXT_PX, ENCODING, encode
 from dustd.errors import ModelError
 from dustd.spots.calibration import Calibration
 
-# Below this a proposal is never dust, whatever else is known: a score of .02.
-FLOOR_LOGIT = -3.89
+# Below this a proposal is never dust, whatever else is known: a score of .1, that of every second token on rough ground.
+FLOOR_LOGIT = -2.2
+# And of one tile's no more than so many: 760 per megapixel, before merging.
+MOST_BOXES = 200
 DEFAULT_MODEL = "dust-small"
 # So many tiles are handed to an engine at once.
 BATCH_TILES = 16
@@ -56,8 +58,8 @@ def find_model(name: str) -> ModelCard:
     """
     if name == "default":
         name = DEFAULT_MODEL
-    here = Path(__file__).resolve().parent
-    places = [Path(name).expanduser(), here / "models" / name, here.parent / "models" / name]
+    package = Path(__file__).resolve().parents[1]
+    places = [Path(name).expanduser(), package / "models" / name, package.parent / "models" / name]
     folder = next((p for p in places if (p / "model.yaml").is_file()), None)
     if folder is None:
         known = sorted({p.parent.name for base in places[1:] for p in base.parent.glob("*/model.yaml")})
@@ -247,4 +249,4 @@ def to_boxes(logits: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     scores = 1 / (1 + np.exp(-logits[keep].astype(np.float32)))
     found = np.concatenate([boxes[keep].astype(np.float32), scores[:, None]], 1)
     found[:, :2] -= 0.5
-    return found
+    return found[np.argsort(-scores, kind="stable")[:MOST_BOXES]]

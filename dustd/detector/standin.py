@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from dustd.spots.calibration import Calibration
-from dustd.spots.spot import Detection
 
 if TYPE_CHECKING:
     from dustd.detector.model import ModelCard
@@ -37,13 +36,17 @@ class DarkestPlace:
         self.calibration: Calibration = card.calibration
         self.false_positive_scores: Mapping[float, float] = card.false_positive_scores
 
-    def __call__(self, tiles: np.ndarray) -> Sequence[Sequence[Detection]]:
+    def encode(self, light: np.ndarray) -> np.ndarray:
+        """Take green light as it is."""
+        return light[..., 1][None]
+
+    def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
         """See one spot per tile; see `dustd.detector.detect.Detector`."""
-        return [(_darkest(tile),) for tile in tiles]
+        return [_darkest(tile[0]) for tile in images]
 
 
-def _darkest(tile: np.ndarray) -> Detection:
-    cells = cv2.resize(tile[..., 1], None, fx=1 / CELL_PX, fy=1 / CELL_PX, interpolation=cv2.INTER_AREA)
+def _darkest(tile: np.ndarray) -> np.ndarray:
+    cells = cv2.resize(tile, None, fx=1 / CELL_PX, fy=1 / CELL_PX, interpolation=cv2.INTER_AREA)
     row, column = np.unravel_index(np.argmin(cells), cells.shape)
     x, y = ((place + 0.5) * CELL_PX - 0.5 for place in (column, row))
-    return Detection(x=float(x), y=float(y), width_px=BOX_PX, height_px=BOX_PX, score=SCORE)
+    return np.array([[x, y, BOX_PX, BOX_PX, SCORE]], np.float32)

@@ -68,7 +68,7 @@ def merge(boxes: np.ndarray) -> np.ndarray:
     sides = left[:, 2:4].max(1)
     kept = []
     while len(left):
-        best, side = left[0], sides[0]
+        best, side = left[0].copy(), sides[0]  # a view would keep all of `left` in memory
         kept.append(best)
         away = np.hypot(left[:, 0] - best[0], left[:, 1] - best[1])
         others = away >= np.maximum(np.maximum(sides, side) / 2, LEAST_APART_PX)

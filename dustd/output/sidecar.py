@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from dustd import __version__
 from dustd.raw.frame import Camera
 from dustd.spots import shape
-from dustd.spots.spot import Candidate, Spot
+from dustd.spots.spot import Candidate, Refused, Spot
 
 SCHEMA = "dustd.sidecar"
 SCHEMA_VERSION = "1.1"  # 1.1: candidates
@@ -93,7 +93,8 @@ class Problem:
 class Record:
     """Everything a sidecar says. *width* and *height* are 0 and *detector* None when the frame was never decoded.
 
-    *candidates* is what the network saw, best first; None in a sidecar that did not keep it.
+    *candidates* is what the network saw, best first, None in a sidecar that did not keep it; *refused* what it saw and
+    physics rules out.
     """
 
     source: Source
@@ -103,6 +104,7 @@ class Record:
     detector: DetectorInfo | None = None
     spots: tuple[Spot, ...] = ()
     candidates: tuple[Candidate, ...] | None = None
+    refused: tuple[Refused, ...] = ()
     outputs: tuple[Output, ...] = ()
     edits: tuple[Edit, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
@@ -144,6 +146,9 @@ def to_dict(record: Record) -> dict[str, Any]:
         "detector": dataclasses.asdict(record.detector) if record.detector else None,
         "spots": spots,
         "candidates": None if record.candidates is None else [_candidate_to_dict(each) for each in record.candidates],
+        "refused": [
+            {"x": each.x, "y": each.y, "diameter": each.diameter_px, "reason": each.reason} for each in record.refused
+        ],
         "outputs": [dataclasses.asdict(output) for output in record.outputs],
         "edits": [dataclasses.asdict(edit) for edit in record.edits],
         "timings_ms": record.timings_ms,
@@ -184,6 +189,10 @@ def from_dict(data: dict[str, Any]) -> Record:
             detector=_known(DetectorInfo, data["detector"]) if data["detector"] else None,
             spots=spots,
             candidates=_candidates(data.get("candidates")),
+            refused=tuple(
+                Refused(x=each["x"], y=each["y"], diameter_px=each["diameter"], reason=each["reason"])
+                for each in data.get("refused", ())
+            ),
             outputs=tuple(_known(Output, output) for output in data["outputs"]),
             edits=tuple(_known(Edit, edit) for edit in data.get("edits", ())),
             timings_ms=dict(data["timings_ms"]),

@@ -128,7 +128,8 @@ class Pipeline:
             seen = self._seen_before(earlier, stamp)
             if seen is None:
                 with timer("detect"):
-                    seen = look(frame, self.detector, heartbeat=self.heartbeat)
+                    known = self.store.state(camera.body_id).optics.blur_constant
+                    seen = look(frame, self.detector, blur_constant=known, heartbeat=self.heartbeat)
             with timer("reconcile"):
                 decision, stack = self.decide(seen, sensitivity, frame, earlier)
             with timer("correct"):
@@ -158,6 +159,7 @@ class Pipeline:
             detector=decision.detector_info(seen),
             spots=spots,
             candidates=seen.candidates,
+            refused=seen.refused,
             status="cleaned" if changed else "clean",
             evidence=decision.evidence(seen),
         )

@@ -13,8 +13,10 @@ from dustd.dustmap.evidence import Evidence
 from dustd.output.sidecar import Record
 from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.light import overview
+from dustd.spots import optics
 from dustd.spots.measure import candidate_in
-from dustd.spots.spot import Candidate
+from dustd.spots.physics import impossible
+from dustd.spots.spot import Candidate, Refused
 
 # A sidecar holds no more candidates, and a fabric full of dots holds nobody up. Real bodies show 5 to 15 per megapixel
 # at worst, most of which no network sees.
@@ -25,7 +27,8 @@ OVERVIEW_STEP_PX = {"bayer": 8, "xtrans": 6, "mono": 8, "linear": 8}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What was seen in one frame: *candidates* best first, and what the scene proves besides (*scene*).
+    """What was seen in one frame: *candidates* best first, what physics *refused*, what the scene proves besides
+    (*scene*).
 
     *frame_id* names the exposure by its samples (`raw.frame.frame_identity`); *width* and *height* are px of the
     visible area. *tiles* were run by the model with the weights *sha256* on *device*, *skipped_tiles* could show no
@@ -37,6 +40,7 @@ class Look:
     width: int
     height: int
     candidates: tuple[Candidate, ...]
+    refused: tuple[Refused, ...]
     scene: Evidence
     model_id: str
     sha256: str
@@ -45,12 +49,31 @@ class Look:
     skipped_tiles: int
 
 
-def look(frame: Frame, detector: Detector, *, heartbeat: Callable[[], None] = lambda: None) -> Look:
-    """Let *detector* look at *frame* and measure what it saw. *heartbeat* is called while that takes time."""
-    seen = detect(frame, detector, between_batches=heartbeat)
+def look(
+    frame: Frame,
+    detector: Detector,
+    *,
+    blur_constant: float | None = None,
+    heartbeat: Callable[[], None] = lambda: None,
+) -> Look:
+    """Let *detector* look at *frame* and measure what it saw, as far as it can be dust at all.
+
+    *blur_constant* (px·f-number) is what is known of the body's distance from dust to sensor, None if nothing is.
+    *heartbeat* is called while looking takes time.
+    """
+    camera = frame.camera
+    narrowest_px = optics.narrowest_px(camera.f_number, camera.pixel_pitch_um, blur_constant)
+    seen = detect(frame, detector, narrowest_px=narrowest_px, between_batches=heartbeat)
     calibration = detector.calibration
     worthy = [each for each in seen.detections if each.score >= calibration.measured_from][:MOST_CANDIDATES]
-    candidates = [candidate_in(frame, each) for each in worthy]
+    candidates: list[Candidate] = []
+    refused: list[Refused] = []
+    for each in (candidate_in(frame, detection) for detection in worthy):
+        why = impossible(each, frame, narrowest_px)
+        if why is None:
+            candidates.append(each)
+        else:
+            refused.append(Refused(x=each.shadow_x, y=each.shadow_y, diameter_px=each.diameter_px, reason=why))
     step = OVERVIEW_STEP_PX[frame.kind]
     return Look(
         camera=frame.camera,
@@ -58,6 +81,7 @@ def look(frame: Frame, detector: Detector, *, heartbeat: Callable[[], None] = la
         width=frame.width,
         height=frame.height,
         candidates=tuple(sorted(candidates, key=lambda each: -calibration.probability(each.score, each.gain))),
+        refused=tuple(refused),
         scene=evidence.look(overview(frame, step), step),
         model_id=detector.model_id,
         sha256=detector.sha256,
@@ -82,6 +106,7 @@ def look_of(record: Record) -> Look | None:
         width=record.width,
         height=record.height,
         candidates=record.candidates,
+        refused=record.refused,
         scene=scene,
         model_id=record.detector.model_id,
         sha256=record.detector.sha256,

@@ -15,7 +15,7 @@ PITCH_UM = 4.4
 # The thinnest stack of any camera (§1.5), and the widest pixels that a camera without a known pitch may have.
 THINNEST_STACK_UM, WIDEST_PITCH_UM = 600.0, 8.5
 # Where a body's own distance is known, a shadow may still be this much narrower than its blur: measured widths scatter.
-LEAST_OF_BLUR = 0.7
+LEAST_OF_BLUR = 0.5
 # Thinnest stack over largest pixels and thickest over smallest, relative to the prior: (.8/6.5, 3.5/3.2) / (1.8/4.4).
 STACK_RANGE = (0.3, 2.7)
 
@@ -56,8 +56,8 @@ def narrowest_px(
 ) -> float | None:
     """Give the width of the narrowest shadow that dust can throw, full-resolution px, None without an f-number.
 
-    It is the blur of the thinnest stack there is, or that of the body's own distance where *blur_constant* (px·f-number)
-    has been learnt (§1.5).
+    It is the blur of the thinnest stack there is, or that of the body's own distance where *blur_constant*
+    (px·f-number) has been learnt (§1.5).
     """
     if not f_number:
         return None

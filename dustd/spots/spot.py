@@ -50,6 +50,16 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """What the network took for dust and physics rules out: centre and width, px, and why, in words."""
+
+    x: float
+    y: float
+    diameter_px: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spot:
     """Dust in one frame.
 

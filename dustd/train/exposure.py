@@ -48,7 +48,8 @@ def expose(light: Tensor, transmission: Tensor, generator: torch.Generator, scal
         shrunk = torch.nonzero(scale > 1).flatten()
         part = raw[shrunk]
         noise = torch.randn(part.shape, generator=generator, device=device)
-        # At half size each colour's one sample (green: two) is shared with the neighbours, .75 to .25 (`dustd.raw.light`).
+        # At half size each colour's one sample (green: two) is shared with the neighbours, .75 to .25
+        # (`dustd.raw.light`).
         at_half = torch.nonzero(scale[shrunk] == 2).flatten()
         noise[at_half] = _shared(_shared(noise[at_half], -1), -2)
         samples = scale[shrunk].view(-1, 1, 1, 1).square() * torch.tensor([0.25, 0.5, 0.25], device=device).view(

@@ -1,4 +1,6 @@
-"""Packing a training run as `models/<id>/`: averaged weights as float16, and `model.yaml`, which says what they are."""
+"""Packing a training run as `models/<id>/`: averaged weights as float16, the network exported for OpenVINO, and
+`model.yaml`, which says what they are.
+"""
 
 import dataclasses
 import hashlib
@@ -9,9 +11,10 @@ from typing import Any
 import torch
 import yaml
 
-from dustd.detector.network import TILE_PX, Architecture, is_part
+from dustd.detector.network import TILE_PX, Architecture, build, is_part
 from dustd.train.calibration import CALIBRATED_RATES
 from dustd.train.checkpoint import BEST
+from dustd.train.export import EXPORTED, export
 
 MAX_SPOT_PX = 80
 UNCALIBRATED: dict[str, Any] = {"threshold_by_fp_per_mp": dict.fromkeys(CALIBRATED_RATES, 0.5)}
@@ -23,6 +26,12 @@ def pack(run: Path, folder: Path) -> None:
     best = _best(run)
     weights = {k: v.half() for k, v in best["ema"].items() if is_part(k, best["output"])}
     torch.save(weights, folder / "weights.pt")
+    if best["output"] == "proposals":
+        shape = {k: tuple(v) if isinstance(v, list) else v for k, v in best["architecture"].items()}
+        architecture = Architecture(**shape)
+        network = build(architecture)
+        network.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)
+        export(network, architecture, folder)
     write_card(run, folder, UNCALIBRATED, {})
 
 
@@ -35,6 +44,7 @@ def write_card(run: Path, folder: Path, calibration: Mapping[str, Any], figures:
         "preview": not figures.get("reached_all_bars", False),
         "weights": "weights.pt",
         "sha256": hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest(),
+        **_exported(folder),
         "licence": "Apache-2.0",
         "encoding": best["encoding"],
         "tile_px": TILE_PX,
@@ -42,7 +52,7 @@ def write_card(run: Path, folder: Path, calibration: Mapping[str, Any], figures:
         "architecture": {k: list(v) if isinstance(v, tuple) else v for k, v in best["architecture"].items()},
         "output": best["output"],
         "training": {
-            "from": "random weights",
+            "from": state.get("from", "random weights"),
             "data": "synthetic dust over photographs and procedural fields, drawn on the fly (dustd.train)",
             "spots_seen": state["spots"],
             "steps": state["step"] + state.get("dense_steps", 0),
@@ -54,6 +64,14 @@ def write_card(run: Path, folder: Path, calibration: Mapping[str, Any], figures:
         "figures": dict(figures),
     }
     (folder / "model.yaml").write_text(yaml.safe_dump(card, sort_keys=False), encoding="utf-8")
+
+
+def _exported(folder: Path) -> dict[str, Any]:
+    """Say which exported network lies beside the weights, if one does."""
+    path = folder / EXPORTED
+    if not path.exists():
+        return {}
+    return {"openvino": {"file": EXPORTED, "sha256": hashlib.sha256(path.with_suffix(".bin").read_bytes()).hexdigest()}}
 
 
 def _best(run: Path) -> dict[str, Any]:
