@@ -21,7 +21,7 @@ from dustd.detector.encoding import CONTEXT_PX, ENCODING, encode
 from dustd.errors import ModelError
 from dustd.spots.calibration import Calibration
 
-# Below this a proposal is never dust, whatever else is known: a score of .1, that of every second token on rough ground.
+# Below this a proposal is never dust, whatever else is known: a score of .1, which tokens on rough ground reach.
 FLOOR_LOGIT = -2.2
 # And of one tile's no more than so many: 760 per megapixel, before merging.
 MOST_BOXES = 200

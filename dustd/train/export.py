@@ -1,10 +1,8 @@
-"""Export of a network for OpenVINO: what `proposals` runs, with weights as float16 or, if asked for, 8-bit integers."""
+"""Export of a network for OpenVINO: what `proposals` runs, as `network.xml` and `network.bin`."""
 
-import hashlib
-from collections.abc import Iterable
+import warnings
 from pathlib import Path
 
-import numpy as np
 import openvino as ov
 import torch
 from torch import Tensor, nn
@@ -26,26 +24,14 @@ class _Proposals(nn.Module):
         return proposals(self.network, image)
 
 
-def export(network: nn.Module, architecture: Architecture, folder: Path, tiles: Iterable[np.ndarray] = ()) -> str:
-    """Write `network.xml` and `network.bin` into *folder*; returns the sha256 of the latter.
+def export(network: nn.Module, architecture: Architecture, folder: Path) -> None:
+    """Write `network.xml` and `network.bin` into *folder*, for tiles one at a time; weights become float16.
 
-    With encoded *tiles* (C, 512, 512) to calibrate by, matrices become 8-bit integers, else float16.
+    What it computes in is the engine's affair: bfloat16 where the CPU has it.
     """
     set_crop(network, TILE_PX)
-    module = _Proposals(network.eval())
     example = torch.zeros(1, architecture.channels, TILE_PX, TILE_PX)
-    with torch.inference_mode():
-        model = ov.convert_model(module, example_input=example, input=[list(example.shape)])
-    calibration = list(tiles)
-    if calibration:
-        import nncf
-
-        model = nncf.quantize(
-            model,
-            nncf.Dataset(calibration, lambda tile: np.ascontiguousarray(tile)[None]),
-            preset=nncf.QuantizationPreset.MIXED,
-            model_type=nncf.ModelType.TRANSFORMER,
-            subset_size=len(calibration),
-        )
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shapes are constant, and meant to be
+        model = ov.convert_model(_Proposals(network.eval()), example_input=example, input=[list(example.shape)])
     ov.save_model(model, folder / EXPORTED, compress_to_fp16=True)
-    return hashlib.sha256((folder / EXPORTED).with_suffix(".bin").read_bytes()).hexdigest()

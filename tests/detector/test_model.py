@@ -1,5 +1,6 @@
 """The shipped model: it is the one its card describes, and it sees what a detector must see."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -92,12 +93,33 @@ def test_a_plain_grey_frame_holds_no_dust(detector, dusty_shot):
     assert [spot for spot in spots if spot.score >= limit] == []
 
 
-def test_the_folder_of_a_model_holds_weights_and_card_alone():
+def test_the_folder_of_a_model_holds_weights_exported_network_and_card_alone():
     folder = Path(model.find_model("default").folder)
-    assert sorted(p.name for p in folder.iterdir()) == ["model.yaml", "weights.pt"]
+    assert sorted(p.name for p in folder.iterdir()) == ["model.yaml", "network.bin", "network.xml", "weights.pt"]
 
 
 def test_a_card_says_how_scores_become_probabilities(detector):
     calibration = detector.calibration
     assert 0 < calibration.measured_from < 1
     assert calibration.probability(0.9, 50.0) > calibration.probability(0.9, 0.0) > calibration.probability(0.5, 0.0)
+
+
+def test_both_engines_give_the_same_answers(dusty_shot):
+    exposure, _ = dusty_shot
+    frame = frame_of(exposure)
+    scores = []
+    for engine in ("openvino", "torch"):
+        seen = detect(frame, model.load_detector(engine=engine, device="cpu", threads=1))
+        scores.append({(round(d.x / 8), round(d.y / 8)): d.score for d in seen.detections if d.score > 0.5})
+    first, second = scores
+    assert len(first) >= 3
+    assert sum(place in second and abs(second[place] - score) < 0.1 for place, score in first.items()) >= 0.8 * len(
+        first
+    )
+
+
+def test_a_model_without_an_exported_network_runs_in_torch():
+    card = dataclasses.replace(model.find_model("default"), exported=None)
+    assert model.choose_engine("auto", "cpu", card) == ("torch", "cpu")
+    with pytest.raises(ModelError, match="no exported network"):
+        model.choose_engine("openvino", "cpu", card)
