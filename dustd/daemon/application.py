@@ -17,6 +17,7 @@ from dustd.config import Config, ModelSettings
 from dustd.daemon import loop, metrics, reminder_channels, status, systemd
 from dustd.daemon.folder_queue import Timing
 from dustd.daemon.loop import Plan
+from dustd.daemon.output_folders import OutputFolders
 from dustd.daemon.reload import ConfigFile, needs_restart
 from dustd.daemon.reminders import Reminders
 from dustd.daemon.status import BodyState, FrameState, Progress, Status, Trouble
@@ -24,7 +25,6 @@ from dustd.daemon.watch import WatchedFolder
 from dustd.dustmap.recovery import relearn
 from dustd.errors import DustdError
 from dustd.output import ledger, sidecar
-from dustd.output.outputs import OutputFolders
 from dustd.report.review_book import SessionPages
 
 logger = structlog.get_logger()

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from dustd.detector import standin
 from dustd.detector.encoding import CONTEXT_PX, ENCODING, encode
 from dustd.errors import ModelError
 from dustd.spots.calibration import Calibration
@@ -171,7 +170,7 @@ def load_detector(
     device: str = "auto",
     batch_tiles: int | None = None,
     threads: int | None = None,
-) -> "RfDetrDetector | standin.DarkestPlace":
+) -> "RfDetrDetector":
     """Load a model into an engine ("auto", "openvino" or "torch") on a device and warm it up.
 
     *threads* is how many of a CPU's cores it may use, by default all. Raises ModelError if model, engine or device
@@ -179,8 +178,6 @@ def load_detector(
     """
     card = find_model(model)
     verify(card)
-    if card.output == standin.OUTPUT:
-        return standin.DarkestPlace(card)
     if card.encoding != ENCODING:
         raise ModelError(
             f"it was trained on the encoding {card.encoding}, this dustd makes {ENCODING}",
