@@ -2,6 +2,6 @@
 
 import sys
 
-from dustd.cli import main
+from dustd.cli.main import main
 
 sys.exit(main())

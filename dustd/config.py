@@ -1,6 +1,6 @@
 """The configuration: what it may say, its defaults, and a strict reader for the YAML file.
 
-The dataclasses below (and `dustd.advice.Rules`) are the only truth: fields are the keys, defaults the defaults,
+The dataclasses below (and `dustd.report.advice.Rules`) are the only truth: fields are the keys, defaults the defaults,
 annotations the types and ranges. `load` reports every problem of a file at once. It reads that one file and looks at no
 folder it names: whether they exist is a matter for `dustd check` and the daemon.
 """
@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from dustd.advice import Rules
+from dustd.config_reader import Between, Note, Url, read_group
 from dustd.errors import ConfigError
-from dustd.strict import Between, Note, Url, read_group
+from dustd.report.advice import Rules
 
 Sensitivity = Annotated[float, Between(0, 100)]
 EditProgram = Literal["darktable", "rawtherapee", "adobe"]

@@ -28,7 +28,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def detector():
     """The shipped model, loaded once; one thread, so that two cores serve two test runs."""
-    from dustd.model import load_detector
+    from dustd.detector.model import load_detector
 
     return Remembering(load_detector(device="cpu", threads=1))
 
@@ -55,7 +55,7 @@ class Remembering:
 @pytest.fixture(scope="session")
 def darkroom():
     """A worker process that decodes, corrects and encodes, kept for all tests."""
-    from dustd.darkroom import Darkroom
+    from dustd.pipeline.worker_client import Darkroom
 
     with Darkroom() as opened:
         yield opened
@@ -64,10 +64,10 @@ def darkroom():
 @pytest.fixture(scope="session")
 def dusty_shot():
     """A small frame of the virtual body at f/16 before a plain studio backdrop, and its DNG."""
-    from dustd.dng import encode_dng
-    from dustd.metadata import SourceMetadata
-    from dustd.scenes import SESSION
-    from dustd.virtual import Lens, expose, frame_of, make_body
+    from dustd.demo.scenes import SESSION
+    from dustd.demo.virtual import Lens, expose, frame_of, make_body
+    from dustd.output.dng import encode_dng
+    from dustd.raw.metadata import SourceMetadata
 
     body = make_body("V6-TEST", seed=11, width=1000, height=720)
     scene = next(scene for scene in SESSION if scene.__name__ not in ("sky_over_hills", "clouds_over_sea"))
@@ -90,8 +90,8 @@ def dusty_shot():
 @pytest.fixture(scope="session")
 def particle():
     """Make a particle that takes *at_16* of the light at f/16; its shadow there is 25.6 px wide."""
-    from dustd import optics
-    from dustd.particle import Particle
+    from dustd.dustmap.particle import Particle
+    from dustd.spots import optics
 
     def make(number=0, *, at_16=0.1, first_seen="2026-11-01T10:00:00", **changes):
         usual = {
@@ -117,7 +117,7 @@ def particle():
 @pytest.fixture(scope="session")
 def dust():
     """Make a body's map: three weeks of use, never cleaned."""
-    from dustd.particle import DustMap
+    from dustd.dustmap.particle import DustMap
 
     def make(*particles, **changes):
         usual = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dustd import cli, verbs
+from dustd.cli import main, verbs
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -21,7 +21,7 @@ MAP_VERBS = ["list", "show", "cleaned", "forget", "rebuild", "export", "import"]
 
 def parsers(parser=None, name=""):
     """Give every verb's (words, parser, help)."""
-    for action in (parser or cli.build_parser())._actions:
+    for action in (parser or main.build_parser())._actions:
         if isinstance(action, argparse._SubParsersAction):
             helps = {choice.dest: choice.help for choice in action._choices_actions}
             for verb, sub in action.choices.items():
@@ -68,5 +68,5 @@ def test_the_unit_file_starts_a_command_that_exists(path):
     unit.read_string(path.read_text(encoding="utf-8"))
     command = shlex.split(unit["Service"]["ExecStart"])
     assert Path(command[0]).name == "dustd"
-    assert cli.build_parser().parse_args(command[1:])
+    assert main.build_parser().parse_args(command[1:])
     assert unit["Service"]["RestartPreventExitStatus"].split()[0] == str(verbs.CONFIG)

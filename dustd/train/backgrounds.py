@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dustd.encoding import blur
+from dustd.detector.encoding import blur
 from dustd.errors import DustdError, FrameError
 from dustd.train.fields import draw_field
 from dustd.train.froc import Truth

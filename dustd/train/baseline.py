@@ -17,7 +17,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from dustd.spot import Detection
+from dustd.spots.spot import Detection
 
 # Diameters (px at full size) looked for; each is looked for on the copy on which it is at most LARGEST_PX wide.
 SMALLEST_DIAMETER_PX, LARGEST_DIAMETER_PX = 7.0, 112.0

@@ -3,7 +3,7 @@
 The first is what sensitivity (0 to 100) refers to and is measured on dust-free frames. The second depends on how much
 dust there is: a score of which one in two detections is true on a filthy sensor is right one time in fifty on a clean
 one. SPOTS_PER_MP, a body as photographers leave it, is therefore part of the figure. What the light says of a detection
-(`dustd.measure`) goes into the probability with the score.
+(`dustd.spots.measure`) goes into the probability with the score.
 """
 
 import math
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dustd.detect import threshold
-from dustd.probability import Calibration
+from dustd.detector.detect import threshold
+from dustd.spots.calibration import Calibration
 from dustd.train.froc import Judged, threshold_for
 
 CALIBRATED_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)

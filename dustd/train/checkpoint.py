@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dustd.encoding import ENCODING
+from dustd.detector.encoding import ENCODING
+from dustd.detector.network import Architecture
 from dustd.errors import ModelError
-from dustd.network import Architecture
 from dustd.train import setloss
 
 LAST, BEST = "last.pt", "best.pt"

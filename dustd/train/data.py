@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from dustd.encoding import CONTEXT_PX, encode
+from dustd.detector.encoding import CONTEXT_PX, encode
 from dustd.train.backgrounds import Backgrounds
 from dustd.train.exposure import expose
 from dustd.train.froc import Truth

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
-from dustd.network import TOKEN_PX
+from dustd.detector.network import TOKEN_PX
 
 
 def assign(boxes: Tensor, visible: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:

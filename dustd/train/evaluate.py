@@ -17,9 +17,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dustd.detect import Detector, detect, threshold
-from dustd.measure import shadow_in
-from dustd.model import load_detector
+from dustd.detector.detect import Detector, detect, threshold
+from dustd.detector.model import load_detector
+from dustd.spots.measure import shadow_in
 from dustd.train import baseline, testset
 from dustd.train.backgrounds import is_validation
 from dustd.train.calibration import DEFAULT_SENSITIVITY, Reliability, measured_from, reliability, thresholds

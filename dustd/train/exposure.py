@@ -1,7 +1,7 @@
 """The camera of the training crops: light through dust onto a Bayer sensor with noise, and back to colours.
 
 A simple model on purpose: photon noise, read noise, quantisation, a random white balance and the same plain demosaic
-as `dustd.light` uses, so that the network trains on the noise that it will meet. Works on the device of the light.
+as `dustd.raw.light` uses, so that the network trains on the noise that it will meet. Works on the device of the light.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from dustd.encoding import smooth
+from dustd.detector.encoding import smooth
 
 _PATTERNS = ((0, 1, 1, 2), (2, 1, 1, 0), (1, 0, 2, 1), (1, 2, 0, 1))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dustd.frame import Frame
+from dustd.raw.frame import Frame
 from dustd.train.calibration import SPOTS_PER_MP, Reliability, bins
 from dustd.train.froc import FALSE_POSITIVES_PER_MP, Judged, Truth, curve
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dustd.spot import Detection
+from dustd.spots.spot import Detection
 
 FALSE_POSITIVES_PER_MP = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RESAMPLES = 1000

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dustd.spot import Detection
+from dustd.spots.spot import Detection
 from dustd.train import testset
 from dustd.train.calibration import (
     DEFAULT_SENSITIVITY,

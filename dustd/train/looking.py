@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from dustd import detect as detecting
-from dustd import measure
-from dustd.detect import Detector
-from dustd.frame import Frame
-from dustd.probability import Calibration
-from dustd.spot import Detection
+from dustd.detector import detect as detecting
+from dustd.detector.detect import Detector
+from dustd.raw.frame import Frame
+from dustd.spots import measure
+from dustd.spots.calibration import Calibration
+from dustd.spots.spot import Detection
 from dustd.train import baseline, testset
 from dustd.train.froc import Truth
 from dustd.train.testset import PlacedSpot

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import jpeg
 
-from dustd.encoding import smooth
+from dustd.detector.encoding import smooth
 
 # Rec. 709.
 _LUMA = (0.2126, 0.7152, 0.0722)

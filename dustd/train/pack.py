@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import yaml
 
-from dustd.network import TILE_PX, Architecture, is_part
+from dustd.detector.network import TILE_PX, Architecture, is_part
 from dustd.train.calibration import CALIBRATED_RATES
 from dustd.train.checkpoint import BEST
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dustd.daemon.scan import RAW_SUFFIXES
+from dustd.detector.tiles import Window
 from dustd.errors import FrameError
-from dustd.integrity import holds_samples, require_whole
-from dustd.light import linear_rgb
-from dustd.metadata import read_camera
-from dustd.raw import open_raw
-from dustd.tiles import Window
-from dustd.walk import RAW_SUFFIXES
+from dustd.raw.integrity import holds_samples, require_whole
+from dustd.raw.libraw import open_raw
+from dustd.raw.light import linear_rgb
+from dustd.raw.metadata import read_camera
 
 _LEVELS = np.arange(256, dtype=np.float32) / 255
 # Linear light of each 8-bit sRGB value, float32 (IEC 61966-2-1).

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from dustd.errors import UsageError
-from dustd.frame import Camera, Frame
-from dustd.metadata import read_camera
-from dustd.raw import open_raw
+from dustd.raw.frame import Camera, Frame
+from dustd.raw.libraw import open_raw
+from dustd.raw.metadata import read_camera
 from dustd.train.froc import Truth
 from dustd.train.pictures import PHOTO_SUFFIXES, read_picture, to_light
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dustd.network import TILE_PX, Architecture, configs, quiet_library
+from dustd.detector.network import TILE_PX, Architecture, configs, quiet_library
 from dustd.train.data import Batch
 
 

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from dustd.detector.model import choose_device
+from dustd.detector.network import ARCHITECTURES, TILE_PX, build, decode, features, is_proposal_part, propose, set_crop
 from dustd.errors import UsageError
-from dustd.model import choose_device
-from dustd.network import ARCHITECTURES, TILE_PX, build, decode, features, is_proposal_part, propose, set_crop
 from dustd.train import setloss
 from dustd.train.backgrounds import LEAST_SIDE_PX, is_validation, photo_paths
 from dustd.train.checkpoint import LAST, begin_set, resume, save_best, save_last

@@ -9,8 +9,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from dustd.model import to_detections
-from dustd.network import OUTPUTS, TILE_PX
+from dustd.detector.model import to_detections
+from dustd.detector.network import OUTPUTS, TILE_PX
 from dustd.train.backgrounds import Backgrounds
 from dustd.train.data import Batch, draw_batch
 from dustd.train.froc import Judged, Truth, judge, mean_froc, recall, threshold_for

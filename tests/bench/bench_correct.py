@@ -16,16 +16,16 @@ import numpy as np
 from dusty import SCENES, Judged, judged_frames, psnr
 from inpainters import INPAINTERS, mosaic_of, planes_of
 
-from dustd import virtual
-from dustd.correct import correct
-from dustd.frame import Frame
-from dustd.known import shadows
-from dustd.light import linear_rgb
-from dustd.measure import EDGE_SHARE, Shadow, measure
-from dustd.paint import paint
-from dustd.spot import Detection, Spot
-from dustd.tiles import Window
-from dustd.virtual import BLACK, WHITE
+from dustd.demo import virtual
+from dustd.demo.virtual import BLACK, WHITE
+from dustd.detector.tiles import Window
+from dustd.dustmap.second_look import shadows
+from dustd.raw.frame import Frame
+from dustd.raw.light import linear_rgb
+from dustd.spots.correct import correct
+from dustd.spots.measure import EDGE_SHARE, Shadow, measure
+from dustd.spots.paint import paint
+from dustd.spots.spot import Detection, Spot
 
 DEPTHS = ((0.04, 0.07), (0.07, 0.13), (0.13, 0.25), (0.25, 0.45))
 WORSE_DB = 0.1

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dustd.detect import SCALES, _cannot_show_dust, _cut, _windows, detect
-from dustd.frame import Camera, Frame
-from dustd.model import load_detector
-from dustd.network import ARCHITECTURES, OUTPUTS, TILE_PX, TOKEN_PX, build, quiet_library, set_crop
+from dustd.detector.detect import SCALES, _cannot_show_dust, _cut, _windows, detect
+from dustd.detector.model import load_detector
+from dustd.detector.network import ARCHITECTURES, OUTPUTS, TILE_PX, TOKEN_PX, build, quiet_library, set_crop
+from dustd.raw.frame import Camera, Frame
 
 STOCK = "RF-DETR Medium of the library, whole"
 THREADS = os.cpu_count() or 1

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dustd.encoding import CONTEXT_PX, ENCODING, LIGHT_FLOOR, TEXTURE_FLOOR, TEXTURE_SIGMA_PX, blur, encode
-from dustd.model import to_detections
-from dustd.network import Architecture, build, is_proposal_part, proposals, set_crop
+from dustd.detector.encoding import CONTEXT_PX, ENCODING, LIGHT_FLOOR, TEXTURE_FLOOR, TEXTURE_SIGMA_PX, blur, encode
+from dustd.detector.model import to_detections
+from dustd.detector.network import Architecture, build, is_proposal_part, proposals, set_crop
 from dustd.train.backgrounds import Backgrounds, is_validation, photo_paths
 from dustd.train.data import cut, stands_out
 from dustd.train.dense import dense_loss

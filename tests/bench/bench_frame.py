@@ -17,18 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from dustd import files, preview
+from dustd import files
 from dustd.config import OutputSettings
-from dustd.darkroom import Darkroom
-from dustd.dng import encode_dng
-from dustd.frame import Frame
-from dustd.metadata import SourceMetadata
-from dustd.model import load_detector
-from dustd.pipeline import Pipeline
-from dustd.scenes import SESSION
-from dustd.spot import Spot
-from dustd.store import Store
-from dustd.virtual import Lens, expose, frame_of, make_body
+from dustd.demo.scenes import SESSION
+from dustd.demo.virtual import Lens, expose, frame_of, make_body
+from dustd.detector.model import load_detector
+from dustd.dustmap.store import Store
+from dustd.output import preview
+from dustd.output.dng import encode_dng
+from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.pipeline.worker_client import Darkroom
+from dustd.raw.frame import Frame
+from dustd.raw.metadata import SourceMetadata
+from dustd.spots.spot import Spot
 
 SPOTS = 60
 RUNS = 7  # the first one warms up

@@ -20,10 +20,10 @@ from playback import Looker, Step, alone, grain_at, grain_of, place_of, play, sp
 from sessions import BEFORE, FIXED, GRAINS_ON_TRIPOD, HEIGHT, SPECKS, TELE, WIDE, WIDTH, Shot, sessions
 from tqdm import tqdm
 
-from dustd.particle import predict
-from dustd.spot import Spot
-from dustd.verdict import MAP_SLACK_PX, _near, match
-from dustd.virtual import VirtualBody, place_px, shadow_of
+from dustd.demo.verdict import MAP_SLACK_PX, _near, match
+from dustd.demo.virtual import VirtualBody, place_px, shadow_of
+from dustd.dustmap.particle import predict
+from dustd.spots.spot import Spot
 
 CACHE = Path(__file__).resolve().parents[2] / "runs" / "bench-map"
 MEGAPIXELS = WIDTH * HEIGHT / 1e6
@@ -139,7 +139,7 @@ def recall_table(
     lines = [
         f"Recall on the last {LAST} frames of each ten, by what was corrected; false corrections in all {len(tens)}"
         " frames. Counted: at least 1 % and 5 times the noise of a matched filter (design §10); visible: 2 % and 3"
-        " times what the scene does itself (`dustd.verdict`).",
+        " times what the scene does itself (`dustd.demo.verdict`).",
         "",
         "| | threshold | recall of the counted | recall of the visible | false per megapixel |",
         "|---|---|---|---|---|",
@@ -320,8 +320,8 @@ def table_of_chances(
     lines = [
         f"## 5. The detector's Pd by clearness ({len(found)} shadows in {frames} frames)",
         "",
-        "Clearness: attenuation over the smallest that could be seen there (`dustd.evidence`). Columns: score at which"
-        " the model's card counts so many false spots per megapixel.",
+        "Clearness: attenuation over the smallest that could be seen there (`dustd.dustmap.evidence`). Columns: score"
+        " at which the model's card counts so many false spots per megapixel.",
         "",
         "| clearness | shadows | " + " | ".join(f"{rate:g} ({score:.3f})" for rate, score in levels.items()) + " |",
         "|---|---|" + "---|" * len(levels),

@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 import rawpy
 
-from dustd import preview
-from dustd.dng import encode_dng
 from dustd.errors import DustdError
-from dustd.images import orient
-from dustd.metadata import read_camera, read_source_metadata
-from dustd.raw import open_raw
+from dustd.output import preview
+from dustd.output.developed import orient
+from dustd.output.dng import encode_dng
+from dustd.raw.libraw import open_raw
+from dustd.raw.metadata import read_camera, read_source_metadata
 
 SPOTS = ((0.5, 0.5), (0.2, 0.2), (0.8, 0.3), (0.3, 0.8), (0.7, 0.7))
 RADIUS_PX = 16

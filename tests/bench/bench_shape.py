@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from dusty import SCENES
 
-from dustd.frame import Camera, Frame
-from dustd.measure import measure
-from dustd.outline import outline_in
-from dustd.particle import FAINT
-from dustd.shape import Outline, pooled, shape_of
-from dustd.spot import Detection
+from dustd.demo.virtual import BLACK, CFA, FULL_WELL_E, READ_NOISE_E, WHITE
+from dustd.dustmap.particle import FAINT
+from dustd.raw.frame import Camera, Frame
+from dustd.spots.measure import measure
+from dustd.spots.outline import outline_in
+from dustd.spots.shape import Outline, pooled, shape_of
+from dustd.spots.spot import Detection
 from dustd.train.synth import KIND_SHARES, KINDS, PATCH_PX, Spots, cast_shadows, draw_spots, label_boxes
-from dustd.virtual import BLACK, CFA, FULL_WELL_E, READ_NOISE_E, WHITE
 
 F_NUMBERS = (8.0, 11.0, 16.0, 22.0)
 GROUNDS = ("smooth", "soft")

@@ -31,11 +31,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dustd import evidence, history, optics
-from dustd.frame import Camera
-from dustd.sidecar import Record, Source
-from dustd.spot import Spot
-from dustd.store import Store
+from dustd.dustmap import evidence, history
+from dustd.dustmap.store import Store
+from dustd.output.sidecar import Record, Source
+from dustd.raw.frame import Camera
+from dustd.spots import optics
+from dustd.spots.spot import Spot
 
 WIDTH, HEIGHT, STEP = 8256, 5504, 16
 BODIES, FRAMES_EACH = 200, 500

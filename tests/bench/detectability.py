@@ -1,6 +1,6 @@
 """How surely a detector finds a shadow that stands so far above its ground: the curve that the dust map's Pd needs.
 
-A shadow's clearness is its attenuation over the smallest that could be seen where it lies (`dustd.evidence`).
+A shadow's clearness is its attenuation over the smallest that could be seen where it lies (`dustd.dustmap.evidence`).
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ import numpy as np
 from scipy.optimize import minimize
 from sessions import Shot, specks_of
 
-from dustd import evidence
-from dustd.light import overview
-from dustd.pipeline import OVERVIEW_STEP_PX
-from dustd.spot import Spot
-from dustd.verdict import _near
-from dustd.virtual import Shadow, frame_of
+from dustd.demo.verdict import _near
+from dustd.demo.virtual import Shadow, frame_of
+from dustd.dustmap import evidence
+from dustd.pipeline.frame_pipeline import OVERVIEW_STEP_PX
+from dustd.raw.light import overview
+from dustd.spots.spot import Spot
 
 CLEARNESS_EDGES = (0.0, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, np.inf)
 

@@ -2,7 +2,7 @@
 
 Every body has one lens, its own filter distance, and grains that take 5 to 40 % of the light at the aperture at which
 it is judged. Its map is learnt by dustd's own measuring and reconciling from four frames at other apertures; only what
-the detector finds is drawn, from its measured probability (`dustd.particle`).
+the detector finds is drawn, from its measured probability (`dustd.dustmap.particle`).
 """
 
 from collections.abc import Callable, Iterator
@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from dustd import evidence, scenes, virtual
-from dustd.dustmap import State, Thresholds, observe, reconcile
-from dustd.frame import Frame
-from dustd.light import overview
-from dustd.measure import measure
-from dustd.particle import View, view_of, visibility
-from dustd.spot import Detection, Spot
-from dustd.virtual import BLACK, WHITE, Exposure, Grain, Lens, VirtualBody, expose, frame_of
+from dustd.demo import scenes, virtual
+from dustd.demo.virtual import BLACK, WHITE, Exposure, Grain, Lens, VirtualBody, expose, frame_of
+from dustd.dustmap import evidence
+from dustd.dustmap.decide import State, Thresholds, observe, reconcile
+from dustd.dustmap.particle import View, view_of, visibility
+from dustd.raw.frame import Frame
+from dustd.raw.light import overview
+from dustd.spots.measure import measure
+from dustd.spots.spot import Detection, Spot
 
 HEIGHT, WIDTH, PITCH_UM = 900, 1200, 4.4
 LENS = Lens(name="Virtual 50mm F2.8", focal_length_mm=50, exit_pupil_mm=70)

@@ -1,9 +1,9 @@
 """Long sessions without light: real surroundings and limits, and a detector that is played by dice.
 
 Real detections of thousands of frames would take hours. So a scene is rendered at an eighth of the size, which is what
-`dustd.evidence` looks at anyway, and each shadow is found with the chance that the real detector had at its clearness
-(`detectability`); a shadow that is missed in a scene is missed whenever the scene repeats, as with the real one. Lone
-false spots repeat with their scene, too. The map and its test for cleanings are the real ones.
+`dustd.dustmap.evidence` looks at anyway, and each shadow is found with the chance that the real detector had at its
+clearness (`detectability`); a shadow that is missed in a scene is missed whenever the scene repeats, as with the real
+one. Lone false spots repeat with their scene, too. The map and its test for cleanings are the real ones.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,13 +15,14 @@ import numpy as np
 from detectability import Curve
 from sessions import HEIGHT, TELE, WIDE, WIDTH
 
-from dustd import dustmap, evidence, scenes
-from dustd.dustmap import State
-from dustd.evidence import Evidence, visible_from
-from dustd.particle import View
-from dustd.scenes import SESSION
-from dustd.spot import Spot
-from dustd.virtual import Grain, Lens, VirtualBody, dusted, make_body, place_px, shadow_of
+from dustd.demo import scenes
+from dustd.demo.scenes import SESSION
+from dustd.demo.virtual import Grain, Lens, VirtualBody, dusted, make_body, place_px, shadow_of
+from dustd.dustmap import decide, evidence
+from dustd.dustmap.decide import State
+from dustd.dustmap.evidence import Evidence, visible_from
+from dustd.dustmap.particle import View
+from dustd.spots.spot import Spot
 
 STEP_PX = 8
 NOISE = 0.002  # of a block's mean light
@@ -92,7 +93,7 @@ def live(frames: int, seed: int, curves: Mapping[float, Curve], false_per_mp: fl
             evidence_score=sorted(curves)[-2],
         )
         spots = _spots(body, framed, view, curves, false_per_mp, shadows, rng)
-        state = dustmap.observe(state, view, spots)
+        state = decide.observe(state, view, spots)
         yield Moment(body=body, lens=framed.lens, view=view, state=state)
 
 

@@ -9,20 +9,20 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from sessions import TELE, WIDE, Shot, Take, looked_at, specks_of, taken
 
-from dustd import evidence, stackfile
 from dustd.config import OutputSettings
-from dustd.correct import correct
-from dustd.darkroom import Darkroom
-from dustd.detect import Seen
-from dustd.dustmap import State
-from dustd.model import find_model, load_detector
-from dustd.particle import Particle, View, predict, view_of
-from dustd.pipeline import Pipeline
-from dustd.sidecar import Record, Source
-from dustd.spot import Spot
-from dustd.store import Store
-from dustd.verdict import MAP_SLACK_PX
-from dustd.virtual import Lens, VirtualBody, frame_of, place_px
+from dustd.demo.verdict import MAP_SLACK_PX
+from dustd.demo.virtual import Lens, VirtualBody, frame_of, place_px
+from dustd.detector.detect import Seen
+from dustd.detector.model import find_model, load_detector
+from dustd.dustmap import evidence, stack_cache
+from dustd.dustmap.decide import State
+from dustd.dustmap.particle import Particle, View, predict, view_of
+from dustd.dustmap.store import Store
+from dustd.output.sidecar import Record, Source
+from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.pipeline.worker_client import Darkroom
+from dustd.spots.correct import correct
+from dustd.spots.spot import Spot
 
 SENSITIVITY = 50.0
 NO_VERDICTS = Path("no such frame.dustd.json")  # where a person's would stand
@@ -97,7 +97,7 @@ def play(takes: Sequence[Take], looker: Looker) -> Iterator[Step]:
             )
             store.observe(record)
             assert judged.stack is not None, "every frame is of the present epoch"
-            stackfile.save(stacks, body_id, judged.stack)
+            stack_cache.save(stacks, body_id, judged.stack)
             view = view_of(
                 frame.camera,
                 frame_id=judged.evidence["frame_id"],

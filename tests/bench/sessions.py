@@ -15,15 +15,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dustd import scenes, virtual
-from dustd.detect import Detector, Seen, detect
-from dustd.frame import Camera
-from dustd.pipeline import frame_identity
-from dustd.scenes import SESSION, framed, specked
-from dustd.spot import Detection
+from dustd.demo import scenes, virtual
+from dustd.demo.scenes import SESSION, framed, specked
+from dustd.demo.verdict import is_visible
+from dustd.demo.virtual import Exposure, Lens, Shadow, VirtualBody, dusted, expose, frame_of, make_body, wiped
+from dustd.detector.detect import Detector, Seen, detect
+from dustd.pipeline.frame_pipeline import frame_identity
+from dustd.raw.frame import Camera
+from dustd.spots.spot import Detection
 from dustd.train.testset import PlacedSpot, Twins, measure_spots
-from dustd.verdict import is_visible
-from dustd.virtual import Exposure, Lens, Shadow, VirtualBody, dusted, expose, frame_of, make_body, wiped
 
 WIDTH, HEIGHT = 1800, 1370  # 16 tiles of 512 px at both scales
 WIDE = Lens(name="Virtual 28mm F2.8", focal_length_mm=28, exit_pupil_mm=45)
@@ -69,8 +69,8 @@ class Take:
 class Shot:
     """A take and its exposure.
 
-    *visible* are the numbers of the grains that a person could see in it (`dustd.verdict`), *counted* those that count
-    where a detector is judged: at least 1 % of the light and 5 times the noise of a matched filter (design §10).
+    *visible* are the numbers of the grains that a person could see in it (`dustd.demo.verdict`), *counted* those that
+    count where a detector is judged: at least 1 % of the light and 5 times the noise of a matched filter (design §10).
     """
 
     take: Take

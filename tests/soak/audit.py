@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dustd import sidecar
-from dustd.sidecar import Record
-from dustd.status import Status
+from dustd.daemon.status import Status
+from dustd.output import sidecar
+from dustd.output.sidecar import Record
 from tests.soak.writers import Landed
 
 

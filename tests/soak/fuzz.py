@@ -24,14 +24,14 @@ import structlog
 from tqdm import tqdm
 
 from dustd.config import OutputSettings
-from dustd.darkroom import Darkroom
+from dustd.detector.model import load_detector
+from dustd.dustmap.store import Store
 from dustd.errors import DustdError, FrameError
-from dustd.integrity import holds_samples, require_whole
-from dustd.metadata import read_camera, read_source_metadata
-from dustd.model import load_detector
-from dustd.pipeline import Pipeline
-from dustd.sidecar import decode, encode
-from dustd.store import Store
+from dustd.output.sidecar import decode, encode
+from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.pipeline.worker_client import Darkroom
+from dustd.raw.integrity import holds_samples, require_whole
+from dustd.raw.metadata import read_camera, read_source_metadata
 from tests.soak import mutations, seeds
 
 HERE = Path(__file__).resolve().parent

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dustd.dng import encode_dng
-from dustd.exif import exif_time
-from dustd.frame import Frame
-from dustd.metadata import SourceMetadata
-from dustd.pipeline import frame_identity
-from dustd.scenes import SESSION
-from dustd.tiffwrite import Directory, encode, long, rational, raw_bytes, short, text
-from dustd.virtual import BLACK, WHITE, XYZ_TO_CAMERA, Lens, expose, frame_of, make_body
+from dustd.demo.scenes import SESSION
+from dustd.demo.virtual import BLACK, WHITE, XYZ_TO_CAMERA, Lens, expose, frame_of, make_body
+from dustd.output.dng import encode_dng
+from dustd.output.exif import exif_time
+from dustd.output.tiffwrite import Directory, encode, long, rational, raw_bytes, short, text
+from dustd.pipeline.frame_pipeline import frame_identity
+from dustd.raw.frame import Frame
+from dustd.raw.metadata import SourceMetadata
 
 WIDTH, HEIGHT = 96, 72
 TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
@@ -24,7 +24,7 @@ XTRANS = tuple(tuple(map(int, row)) for row in ("110112", "112110", "201021", "1
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A RAW file's bytes and the identity of its exposure (`dustd.pipeline.frame_identity`)."""
+    """A RAW file's bytes and the identity of its exposure (`dustd.pipeline.frame_pipeline.frame_identity`)."""
 
     data: bytes
     frame_id: str

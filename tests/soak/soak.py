@@ -3,8 +3,9 @@
 A randomised writer fills two watched folders (`tests.soak.writers`) while faults strike: SIGKILL of daemon and worker,
 full and read-only disks, damaged maps, folders that go and come back. Then a burst is cut by a kill and has to be
 resumed in order, and a quiet stretch shows whether memory and file handles stay flat. In the end every promise is
-audited (`tests.soak.audit`). The detector is a stand-in (`dustd.standin`), chosen by configuration: this is about the
-daemon. Faults of disks need root, for small file systems in memory; without it they are left out, and it says so.
+audited (`tests.soak.audit`). The detector is a stand-in (`dustd.detector.standin`), chosen by configuration: this is
+about the daemon. Faults of disks need root, for small file systems in memory; without it they are left out, and it says
+so.
 """
 
 import argparse
@@ -30,9 +31,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dustd import ledger, sidecar, status
-from dustd.child import Daemon
+from dustd.daemon import status
+from dustd.demo.child import Daemon
 from dustd.errors import SurroundingsError
+from dustd.output import ledger, sidecar
 from tests.soak import seeds
 from tests.soak.audit import Studio, audit, counts
 from tests.soak.fuzz import STAND_IN
@@ -384,7 +386,7 @@ def _worker(pid: int) -> int | None:
     """Find the worker among the daemon's children."""
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if b"dustd.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+            if b"dustd.pipeline.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
                 return int(child)
     return None
 

@@ -1,0 +1,160 @@
+"""Cleaning once over files and folders: what to take, in which order, and what became of each.
+
+It decides nothing about a frame and prints nothing; see `dustd.pipeline.frame_pipeline` and `dustd.cli.main`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from dustd import files
+from dustd.daemon import scan
+from dustd.dustmap.history import wall_time
+from dustd.errors import DustdError, FrameError, SurroundingsError, UnreadableError, UsageError
+from dustd.output.sidecar import Problem, Record, Source
+from dustd.raw.frame import Camera
+from dustd.raw.integrity import holds_samples
+from dustd.raw.metadata import read_camera
+
+log = structlog.get_logger()
+
+_TIFF_SUFFIXES = {".tif", ".tiff"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A frame to clean and the folder that its outputs go into; both absolute."""
+
+    source: Path
+    out_folder: Path
+
+
+class Pipeline(Protocol):
+    """What cleans a frame."""
+
+    def process(self, source: Path, out_folder: Path) -> Record:
+        """Clean and write a frame. Raises FrameError if it is broken, SurroundingsError if disk or folder is."""
+
+    def fail(self, source: Path, out_folder: Path, error: DustdError) -> Record:
+        """Write the sidecar that says why a frame failed."""
+
+
+def collect(paths: Iterable[Path], output: Path) -> tuple[Job, ...]:
+    """Find the frames that *paths* name, each once: files whatever their suffix, folders with all RAW files below.
+
+    What lies below a folder is mirrored into *output*, whose parents are created. Raises UsageError if a path is not
+    there or cannot be read, two sources would share one sidecar, or cleaned files would land among the originals.
+    """
+    output = output.absolute()
+    _make_parents(output)
+    jobs: dict[Path, Job] = {}
+    for path in (path.absolute() for path in paths):
+        found = _below(path, output) if path.is_dir() else [_named(path)]
+        for source in found:
+            root = path if path.is_dir() else source.parent
+            job = Job(source=source, out_folder=files.output_folder_for(source, root, output))
+            jobs.setdefault(source, job)
+    _refuse_collisions(jobs.values())
+    return tuple(jobs.values())
+
+
+def in_capture_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """Sort by the time in the metadata, then by name, so that the dust map learns in the order of life.
+
+    Frames without a readable time come last.
+    """
+    return tuple(sorted(jobs, key=lambda job: (_taken_at(job.source) or "~", job.source.name, job.source)))
+
+
+def clean_all(jobs: Iterable[Job], pipeline: Pipeline, output: Path) -> Iterator[Record]:
+    """Clean frame after frame below *output*, and give each record. Whatever breaks a frame, it counts as failed.
+
+    Raises SurroundingsError if disk or folder is in the way.
+    """
+    output = output.absolute()
+    for job in jobs:
+        files.make_output_folder(job.out_folder, output)
+        try:
+            record = _process(pipeline, job)
+        except SurroundingsError:
+            raise
+        except DustdError as error:
+            record = _fail(pipeline, job, error)
+        except Exception as exc:  # the frame boundary: nothing that goes wrong with one frame ends the run
+            log.exception("frame_crashed", frame=job.source.name)
+            problem = f"dustd met an error it does not know ({type(exc).__name__}: {exc})"
+            remedy = "Please report it with the log; the original is untouched"
+            record = _fail(pipeline, job, FrameError(problem, remedy=remedy, path=job.source))
+        yield record
+
+
+def _process(pipeline: Pipeline, job: Job) -> Record:
+    """Clean a frame, at the second try where it could not be read at the first."""
+    try:
+        return pipeline.process(job.source, job.out_folder)
+    except UnreadableError as error:
+        log.info("frame_tried_again", frame=job.source.name, problem=error.problem)
+        return pipeline.process(job.source, job.out_folder)
+
+
+def _fail(pipeline: Pipeline, job: Job, error: DustdError) -> Record:
+    """Record a failure; where even that fails (file gone, a stranger's sidecar), tell it at least."""
+    log.warning("frame_failed", frame=job.source.name, problem=error.problem, remedy=error.remedy)
+    try:
+        return pipeline.fail(job.source, job.out_folder, error)
+    except (FrameError, OSError) as exc:
+        log.warning("failure_not_recorded", frame=job.source.name, problem=str(exc))
+        source = Source(name=job.source.name, size=0, sha256="", mtime_ns=0)
+        problem = Problem(problem=error.problem, remedy=error.remedy)
+        return Record(source=source, camera=Camera(), status="failed", error=problem)
+
+
+def _make_parents(output: Path) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        remedy = "Name another folder with -o"
+        raise UsageError(f"it cannot be created ({exc.strerror})", remedy=remedy, path=output) from exc
+
+
+def _named(path: Path) -> Path:
+    if not path.is_file():
+        kind = "is neither a file nor a folder" if path.exists() else "is not there"
+        raise UsageError(f"it {kind}", remedy="Check the path", path=path)
+    return path
+
+
+def _below(folder: Path, output: Path) -> list[Path]:
+    def complain(exc: OSError) -> None:
+        problem = f"the folder cannot be read ({exc.strerror})"
+        raise UsageError(problem, remedy="Check its permissions", path=Path(exc.filename or folder)) from exc
+
+    found = scan.scan(folder, folder, [output], complain, scan.RAW_SUFFIXES | _TIFF_SUFFIXES)
+    paths = [path for path, _ in filter(None, found)]
+    return [path for path in paths if path.suffix.lower() not in _TIFF_SUFFIXES or holds_samples(path)]
+
+
+def _refuse_collisions(jobs: Iterable[Job]) -> None:
+    seen: dict[tuple[Path, str], Path] = {}
+    for job in jobs:
+        if job.source.parent == job.out_folder:
+            remedy = "Name another folder with -o, e.g. Cleaned"
+            raise UsageError("its cleaned file would land beside it", remedy=remedy, path=job.source)
+        other = seen.setdefault((job.out_folder, job.source.name), job.source)
+        if other != job.source:
+            raise UsageError(
+                f"its outputs would have the names of those of {other}",
+                remedy="Clean the two into different folders, or name a folder above both",
+                path=job.source,
+            )
+
+
+def _taken_at(source: Path) -> str | None:
+    try:
+        taken_at = read_camera(source).taken_at
+    except FrameError:
+        return None
+    return wall_time(taken_at) if taken_at else None

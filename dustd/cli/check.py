@@ -1,0 +1,218 @@
+"""`dustd check`: is everything there that a shoot needs, and if not, what to do about it.
+
+Looks, and changes nothing. Findings are values; the command line prints them.
+"""
+
+import contextlib
+import errno
+import importlib.metadata
+import os
+import platform
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from dustd import __version__, config
+from dustd.config import Config, FolderSettings, ReminderSettings
+from dustd.config_reader import Url
+from dustd.daemon import scan
+from dustd.errors import ConfigError, DustdError
+
+LOW_SPACE_BYTES = 10 << 30  # 100 to 200 cleaned frames of 45 megapixels
+NAME_BYTES = 255  # what common file systems allow; encrypted home folders (eCryptfs) allow 143
+_INOTIFY = Path("/proc/sys/fs/inotify")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was looked at, how it is, and what to do if that is not well."""
+
+    level: Literal["ok", "warn", "fail"]
+    about: str
+    detail: str
+    remedy: str = ""
+
+
+def check(path: Path) -> tuple[Finding, ...]:
+    """Look at the configuration at *path* and at all it names. Problems become findings, never exceptions."""
+    try:
+        settings, findings = config.load(path), [Finding(level="ok", about="configuration", detail=str(path))]
+    except ConfigError as error:
+        settings, findings = Config(), list(_config_problems(error))
+    for index, folder in enumerate(settings.folders):
+        findings += _folder(f"folders[{index}]", folder)
+        findings += _output(f"output of folders[{index}]", settings.output_folder(folder))
+    if settings.folders:
+        findings += _inotify([folder.path for folder in settings.folders])
+    findings += [*_store(settings.map.store), *_model(settings), *_reminders(settings.reminders), *_user(), _versions()]
+    return tuple(findings)
+
+
+def _config_problems(error: ConfigError) -> Iterator[Finding]:
+    if error.path:  # the file as a whole
+        yield _failure("configuration", error)
+        return
+    for line in error.problem.splitlines():
+        problem, _, remedy = line.rpartition("; ")
+        yield Finding(level="fail", about="configuration", detail=problem, remedy=remedy)
+
+
+def _folder(about: str, folder: FolderSettings) -> Iterator[Finding]:
+    path = folder.path
+    if not path.is_dir():
+        problem = "is not a folder" if path.exists() else "is not there"
+        remedy = "Create or connect it, or correct folders[].path; the daemon waits for it"
+        yield Finding(level="fail", about=about, detail=f"{path} {problem}", remedy=remedy)
+    elif not os.access(path, os.R_OK | os.X_OK):
+        remedy = "Give the user that runs dustd permission to read and enter it"
+        yield Finding(level="fail", about=about, detail=f"{path} cannot be read", remedy=remedy)
+    elif scan.is_network(path.resolve()):
+        detail = f"{path} is a network share; it sends no events and is searched every few seconds instead"
+        yield Finding(level="ok", about=about, detail=detail)
+    else:
+        yield Finding(level="ok", about=about, detail=str(path))
+
+
+def _output(about: str, path: Path) -> Iterator[Finding]:
+    place = path if path.exists() else path.parent  # the daemon creates the last folder, not the ones above
+    if problem := _write_problem(place):
+        yield Finding(level="fail", about=about, detail=f"{place} {problem[0]}", remedy=problem[1])
+        return
+    free = shutil.disk_usage(place).free
+    limit = os.pathconf(place, "PC_NAME_MAX")
+    if free < LOW_SPACE_BYTES:
+        detail = f"{place} has {free / 1e9:.1f} GB left"
+        yield Finding(level="warn", about=about, detail=detail, remedy="Free some space; when full, dustd waits for it")
+    if limit < NAME_BYTES:
+        detail = f"{place} allows names of {limit} bytes only"
+        remedy = f"Keep names of RAW files below {limit - 20} bytes: a sidecar's name is longer than its file's"
+        yield Finding(level="warn", about=about, detail=detail, remedy=remedy)
+    if free >= LOW_SPACE_BYTES and limit >= NAME_BYTES:
+        yield Finding(level="ok", about=about, detail=f"{path}, {free / 1e9:.0f} GB free")
+
+
+def _store(path: Path | Url) -> Iterator[Finding]:
+    if isinstance(path, Url):
+        yield _database(path)
+        return
+    place = next(parent for parent in path.parents if parent.exists())
+    if problem := _write_problem(place):
+        yield Finding(level="fail", about="dust maps", detail=f"{place} {problem[0]}", remedy=problem[1])
+        return
+    if scan.is_network(place.resolve()):
+        remedy = "Set map.store to a local disk: SQLite's locks are not reliable on shares"
+        yield Finding(level="warn", about="dust maps", detail=f"{path} is on a network share", remedy=remedy)
+    if not path.exists():
+        yield Finding(level="ok", about="dust maps", detail=f"{path} will be created")
+        return
+    try:  # read-only, where the store itself would put a damaged file aside
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as maps:
+            (bodies,) = maps.execute("SELECT count(*) FROM bodies").fetchone()
+    except sqlite3.Error as exc:
+        remedy = "If it is damaged, dustd puts it aside at the next start; then: dustd map rebuild FOLDER"
+        yield Finding(level="fail", about="dust maps", detail=f"{path} cannot be used ({exc})", remedy=remedy)
+    else:
+        yield Finding(level="ok", about="dust maps", detail=f"{path}, {bodies} {'body' if bodies == 1 else 'bodies'}")
+
+
+def _database(url: Url) -> Finding:
+    """Open a database that stations share; its name is told without the password."""
+    from dustd.dustmap.store import Store
+
+    try:
+        with Store.open(url) as maps:
+            bodies = len(maps.body_ids())
+    except DustdError as error:
+        return _failure("dust maps", error)
+    detail = f"{url.rpartition('@')[2]}, {bodies} {'body' if bodies == 1 else 'bodies'}"
+    return Finding(level="ok", about="dust maps", detail=detail)
+
+
+def _model(settings: Config) -> Iterator[Finding]:
+    from dustd.detector import model
+
+    try:
+        card = model.find_model(settings.model.id)
+        model.verify(card)
+        preview = ", a preview: expect missed dust" if card.preview else ""
+        yield Finding(level="ok", about="model", detail=f"{card.id}, weights as published{preview}")
+    except DustdError as error:
+        yield _failure("model", error)
+    try:
+        device = model.choose_device(settings.model.device)
+        yield Finding(level="ok", about="device", detail=f"{device} (model.device: {settings.model.device})")
+    except DustdError as error:
+        yield _failure("device", error)
+
+
+def _reminders(settings: ReminderSettings) -> Iterator[Finding]:
+    """Look for the command; a webhook is not tried, it would tell somebody."""
+    if settings.command:
+        program = settings.command[0]
+        found = shutil.which(program)
+        if found:
+            yield Finding(level="ok", about="reminders", detail=f"they run {found}")
+        else:
+            remedy = "Install it or correct reminders.command; a script needs a #! line and chmod +x"
+            yield Finding(level="fail", about="reminders", detail=f"{program} is no program here", remedy=remedy)
+    if settings.webhook:
+        yield Finding(level="ok", about="reminders", detail=f"they are posted to {urlsplit(settings.webhook).hostname}")
+
+
+def _inotify(folders: Iterable[Path], limits: Path = _INOTIFY) -> Iterator[Finding]:
+    """Compare what watching needs (Linux: one watch per subfolder, one instance per folder) with the limits."""
+    local = [folder for folder in folders if folder.is_dir() and not scan.is_network(folder.resolve())]
+    needed = {
+        "max_user_watches": sum(1 for folder in local for _ in os.walk(folder)),
+        "max_user_instances": len(local),
+    }
+    for name, count in needed.items():
+        try:
+            limit = int((limits / name).read_text())
+        except (OSError, ValueError):  # not Linux
+            continue
+        if 2 * count <= limit:  # other programs of this user need some, too
+            yield Finding(level="ok", about="inotify", detail=f"{name}: {count} of {limit} needed")
+        else:
+            raised = 1 << (4 * count - 1).bit_length()
+            remedy = f"sudo sysctl fs.inotify.{name}={raised}; to keep it, put that line in /etc/sysctl.d/60-dustd.conf"
+            detail = f"{name}: {count} of {limit} needed; beyond the limit, dustd can only search folders"
+            yield Finding(level="warn", about="inotify", detail=detail, remedy=remedy)
+
+
+def _failure(about: str, error: DustdError) -> Finding:
+    where = f"{error.path}: " if error.path else ""
+    return Finding(level="fail", about=about, detail=f"{where}{error.problem}", remedy=error.remedy)
+
+
+def _user() -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        remedy = "Run it as the user who shoots: it decodes files of strangers and needs no special rights"
+        yield Finding(level="warn", about="user", detail="dustd runs as root", remedy=remedy)
+
+
+def _versions() -> Finding:
+    import rawpy
+
+    libraries = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "rfdetr", "rawpy"))
+    libraw = ".".join(str(part) for part in rawpy.libraw_version)
+    detail = f"dustd {__version__}, Python {platform.python_version()}, LibRaw {libraw}, {libraries}"
+    return Finding(level="ok", about="versions", detail=detail)
+
+
+def _write_problem(folder: Path) -> tuple[str, str] | None:
+    """Try to write into *folder*, leaving nothing behind; return problem and remedy if that fails."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, prefix=".dustd-") as file:
+            file.write(b"\0")
+    except FileNotFoundError:
+        return "is not there", "Create or connect it"
+    except OSError as exc:
+        remedy = "Free some space" if exc.errno == errno.ENOSPC else "Give the user that runs dustd write permission"
+        return f"cannot be written to ({exc.strerror})", remedy
+    return None

@@ -1,0 +1,314 @@
+"""The daemon's loop: watch, settle, process one frame at a time, for months.
+
+Two threads: watchdog's, which only queues events, and this one, which does everything else, so there are no locks.
+A frame meets one of four fates. Its own fault (FrameError, or an error nobody foresaw): it is tried once more when
+it changes or has had time to arrive whole, then recorded as failed. Its file cannot be read just now
+(UnreadableError): it is tried again, later and later. The surroundings' fault (disk full, share away): its folder
+pauses and the same frame is tried again. Otherwise it is done. What a frame *is* and what processing means, this
+module does not know.
+"""
+
+import contextlib
+import queue
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from dustd import files
+from dustd.daemon import systemd
+from dustd.daemon.folder_queue import IsDone, Lane, Timing
+from dustd.daemon.scan import look_at
+from dustd.daemon.status import Progress, duration
+from dustd.daemon.watch import Watch, WatchedFolder
+from dustd.errors import (
+    ConfigError,
+    DustdError,
+    FrameError,
+    ModelError,
+    SurroundingsError,
+    UnreadableError,
+    cannot_be_read,
+)
+from dustd.output.ledger import is_own_output
+
+log = structlog.get_logger()
+
+TICK_S = 1.0  # the longest sleep: heartbeat, folders that come and go
+PACE_FRAMES = 20  # the time per frame is the mean of so many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to watch, and how; replaced as a whole when the configuration changes."""
+
+    folders: tuple[WatchedFolder, ...]
+    timing: Timing
+
+
+Process = Callable[[Path, WatchedFolder], Literal["done", "retry"]]
+Fail = Callable[[Path, WatchedFolder, DustdError], None]
+Between = Callable[[], str]
+Reload = Callable[[bool], Plan | None]
+Tell = Callable[[Progress], None]
+
+
+def serve(
+    folders: Sequence[WatchedFolder],
+    timing: Timing,
+    *,
+    process: Process,
+    fail: Fail,
+    is_done: IsDone,
+    between: Between = str,
+    reload: Reload = lambda _asked: None,
+    tell: Tell = lambda _progress: None,
+) -> None:
+    """Process every frame that is in *folders* or arrives there, until SIGTERM or SIGINT.
+
+    *process* cleans one frame, with its model warmed before this call, and calls `systemd.heartbeat` when it takes
+    long; "retry" says that the file changed while it was read. *fail* records a failed frame. Both may raise
+    SurroundingsError. *is_done* tells whether a frame as it is now needs nothing any more. Called between frames:
+    *between*, which returns what else the status line should say, if anything; *reload*, which gives a new plan if
+    there is one (told True after SIGHUP, else False); *tell*, which hears of every turn of the loop. These must be
+    quick. SIGHUP also tries again at once what was put off, and searches all folders.
+    The first signal lets the current frame finish, the second ends the program at once. Main thread only.
+    """
+    _remove_stale_temps(folders)
+    with Watch(folders) as watching:
+        loop = _Loop(watching, Plan(folders=tuple(folders), timing=timing), process, fail, is_done)
+        with _on_signals(loop.stop, loop.hurry):
+            systemd.ready()
+            loop.run(between, reload, tell)
+    systemd.stopping()
+    log.info("stopped")
+
+
+class _Loop:
+    def __init__(self, watching: Watch, plan: Plan, process: Process, fail: Fail, is_done: IsDone) -> None:
+        self.watching = watching
+        self.process = process
+        self.fail = fail
+        self.is_done = is_done
+        self.lanes: dict[WatchedFolder, Lane] = {}
+        self.stopping = self.hurried = False
+        self.next_refresh_at = 0.0
+        self.status = self.aside = ""
+        self.paces_s: deque[float] = deque(maxlen=PACE_FRAMES)
+        self.tell: Tell = lambda _progress: None
+        self.apply(plan)
+
+    def apply(self, plan: Plan) -> None:
+        """Watch what *plan* says; folders that stay keep what waits in them."""
+        self.outputs = tuple(folder.output for folder in plan.folders)
+        for folder, lane in self.lanes.items():
+            if folder not in plan.folders:
+                log.info("folder_released", folder=str(folder.path), waiting=len(lane.settle))
+        self.lanes = {
+            folder: self.lanes.get(folder) or Lane(folder, plan.timing, self.is_done) for folder in plan.folders
+        }
+        for lane in self.lanes.values():
+            lane.retime(plan.timing)
+        self.watching.change(plan.folders)
+        self.next_refresh_at = 0.0
+
+    def stop(self) -> None:
+        """End after the current frame; safe in a signal handler."""
+        self.stopping = True
+        self.watching.events.put((None, Path(), 0.0))
+
+    def hurry(self) -> None:
+        """Reload and try everything again after the current frame; safe in a signal handler."""
+        self.hurried = True
+        self.watching.events.put((None, Path(), 0.0))
+
+    def run(self, between: Between, reload: Reload, tell: Tell) -> None:
+        self.tell = tell
+        while not self.stopping:
+            self._drain(self._idle_s(time.monotonic()))
+            self._reload(reload)
+            self._refresh(time.monotonic())
+            for folder, lane in self.lanes.items():
+                lane.scan(
+                    self.outputs,
+                    present=self.watching.is_present(folder),
+                    has_events=self.watching.has_events(folder),
+                )
+            systemd.heartbeat()
+            self.aside = between()
+            self._process_next()
+
+    def _idle_s(self, now: float) -> float:
+        """Say how long there is nothing to do but wait for an event."""
+        due_at = min((lane.due_at() for lane in self.lanes.values()), default=float("inf"))
+        return max(0.0, min(now + TICK_S, due_at) - now)
+
+    def _drain(self, wait_s: float) -> None:
+        """Take the events that are there, waiting for the first; many about one path are one."""
+        latest: dict[tuple[WatchedFolder, Path], float] = {}
+        with contextlib.suppress(queue.Empty):
+            folder, path, at = self.watching.events.get(timeout=wait_s) if wait_s else self.watching.events.get_nowait()
+            for _ in range(self.watching.events.qsize() + 1):
+                if folder is not None:
+                    latest[folder, path] = at
+                folder, path, at = self.watching.events.get_nowait()
+        for (folder, path), at in latest.items():
+            if folder in self.lanes:
+                self.lanes[folder].heard(path, at, self.outputs)
+
+    def _reload(self, reload: Reload) -> None:
+        asked, self.hurried = self.hurried, False
+        if asked:
+            systemd.reloading()
+        plan = reload(asked)
+        if plan is not None:
+            _remove_stale_temps([folder for folder in plan.folders if folder not in self.lanes])
+            self.apply(plan)
+        if asked:
+            for lane in self.lanes.values():
+                lane.try_again()
+            systemd.ready()
+
+    def _refresh(self, now: float) -> None:
+        if now < self.next_refresh_at:
+            return
+        self.next_refresh_at = now + TICK_S
+        for folder, lane in self.lanes.items():
+            if self.watching.has_events(folder) and lane.misses_events():
+                log.warning("watching_anew", folder=str(folder.path))
+                self.watching.release(folder)
+        for folder in self.watching.refresh():
+            self.lanes[folder].try_again()
+
+    def _process_next(self) -> None:
+        """Process the first ready frame of each folder that is not paused."""
+        for lane in self.lanes.values():
+            path = None if self.stopping else lane.take()
+            if path is not None:
+                self._process(lane, path)
+        problems = [str(lane.paused) for lane in self.lanes.values() if lane.paused]
+        self._say("; ".join(f"paused: {problem}" for problem in problems) or "idle")
+
+    def _process(self, lane: Lane, path: Path) -> None:
+        """The frame boundary: nothing that goes wrong with one frame gets past it."""
+        try:
+            if self._needs_nothing(lane, path):
+                lane.finish(path)
+                return
+            self._say(f"cleaning {path.name}", in_hand=1)
+            log.info("frame_ready", path=str(path), waiting=len(lane.settle) - 1)
+            began = time.monotonic()
+            outcome = self.process(path, lane.folder)
+        except (ConfigError, ModelError):
+            raise
+        except SurroundingsError as error:
+            lane.pause(path, error)
+        except DustdError as error:
+            self._give_up(lane, path, error)
+        except OSError as exc:
+            self._give_up(lane, path, cannot_be_read(exc, path))
+        except Exception as exc:
+            log.exception("frame_crashed", path=str(path))
+            problem = f"dustd met an error it does not know ({type(exc).__name__}: {exc})"
+            error = FrameError(problem, remedy="Please report it with the log; the original is untouched", path=path)
+            self._give_up(lane, path, error)
+        else:
+            self.paces_s.append(time.monotonic() - began)
+            lane.resume(path)
+            look = look_at(path)
+            if outcome == "retry" and look is not None:
+                lane.settle.touch(path, time.monotonic(), look)
+            lane.finish(path)
+
+    def _needs_nothing(self, lane: Lane, path: Path) -> bool:
+        return self.is_done(path, lane.folder) or is_own_output(path)
+
+    def _give_up(self, lane: Lane, path: Path, error: DustdError) -> None:
+        """Hold the frame back while it may still be arriving or cannot be read, else record that it failed."""
+        look = look_at(path)
+        if look is None:
+            log.info("frame_vanished", path=str(path))
+            lane.finish(path)
+            return
+        if isinstance(error, UnreadableError):
+            lane.put_off(path, error)
+            return
+        if lane.hold_back(path, look):
+            log.info("frame_held_back", path=str(path), problem=error.problem)
+            return
+        try:
+            self.fail(path, lane.folder, error)
+        except SurroundingsError as surroundings:
+            lane.pause(path, surroundings)
+            return
+        except DustdError as unrecorded:  # its sidecar's name is too long, or a stranger's
+            log.warning("failure_not_recorded", path=str(path), problem=unrecorded.problem, remedy=unrecorded.remedy)
+            lane.despair(path, look)
+        except Exception:
+            log.exception("failure_not_recorded", path=str(path))
+            lane.despair(path, look)
+        log.error("frame_failed", path=str(path), problem=error.problem, remedy=error.remedy)
+        lane.finish(path)
+
+    def _say(self, doing: str, *, in_hand: int = 0) -> None:
+        """Tell service manager and status file; *in_hand* frames are being worked on and do not wait."""
+        progress = Progress(
+            doing=doing,
+            folders=tuple(
+                lane.state(present=self.watching.is_present(folder), has_events=self.watching.has_events(folder))
+                for folder, lane in self.lanes.items()
+            ),
+            seconds_per_frame=sum(self.paces_s) / len(self.paces_s) if self.paces_s else None,
+        )
+        self.tell(progress)
+        time_left = f" (about {duration(progress.backlog_s)})" if progress.waiting and progress.backlog_s else ""
+        status = f"{doing}, {progress.waiting - in_hand} waiting{time_left}" + (f"; {self.aside}" if self.aside else "")
+        if status != self.status:
+            self.status = status
+            systemd.status(status)
+
+
+def _remove_stale_temps(folders: Sequence[WatchedFolder]) -> None:
+    for folder in folders:
+        files.remove_stale_temps(folder.output)
+
+
+def ignore_hurry() -> None:
+    """Let a SIGHUP that comes before `serve` pass: all is read and tried anyway. On a terminal it means goodbye."""
+    if not sys.stderr.isatty():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _on_signals(stop: Callable[[], None], hurry: Callable[[], None]) -> Iterator[None]:
+    """Call *stop* at the first SIGTERM or SIGINT; the second does what it does by default: end at once.
+
+    Call *hurry* at SIGHUP, unless it says that the terminal has been closed: that stops, too.
+    """
+    ending = (signal.SIGTERM, signal.SIGINT)
+    on_terminal = sys.stderr.isatty()
+
+    def end(*_: object) -> None:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    def hang_up(*_: object) -> None:
+        if on_terminal and not sys.stderr.isatty():
+            end()
+        else:
+            hurry()
+
+    handlers = {**dict.fromkeys(ending, end), signal.SIGHUP: hang_up}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,62 @@
+"""What people said of cleanings, kept a second time beside the maps: no sidecar knows it.
+
+Beside maps.sqlite, maps.sqlite.cleanings.json tells of each body which cleanings were declared and which noticed ones
+were taken back. It is written anew with every such word, before that counts, and read when maps are learnt again.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import structlog
+
+from dustd import files
+
+log = structlog.get_logger()
+
+SUFFIX = ".cleanings.json"
+SCHEMA = "dustd.cleanings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """Of one body: when it was *cleaned* (what the clock showed, ISO 8601), and from which place to which on its line
+    (`dustd.dustmap.history`) no cleaning is noticed because a person said that there was none: *dismissed*.
+    """  # fmt: skip
+
+    body_id: str
+    cleaned: tuple[str, ...]
+    dismissed: tuple[tuple[str, str], ...]
+
+
+def save(store: Path, bodies: Iterable[Declared]) -> None:
+    """Write down all that was said of the bodies in *store*. Raises SurroundingsError if the disk is in the way."""
+    path = _beside(store)
+    data = {"schema": SCHEMA, "schema_version": "1.0", "bodies": [asdict(body) for body in bodies]}
+    ours = {files.sha256_file(path)} if path.exists() else ()
+    files.publish(path, (json.dumps(data, indent=2) + "\n").encode(), ours=ours)
+
+
+def load(store: Path) -> tuple[Declared, ...]:
+    """Read what was said; what cannot be read is logged and counts as nothing."""
+    path = _beside(store)
+    try:
+        return tuple(
+            Declared(
+                body_id=str(body["body_id"]),
+                cleaned=tuple(str(at) for at in body["cleaned"]),
+                dismissed=tuple((str(since), str(until)) for since, until in body["dismissed"]),
+            )
+            for body in json.loads(path.read_bytes())["bodies"]
+        )
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as exc:
+        remedy = "If sensors were declared clean, repeat that: dustd map cleaned BODY"
+        log.warning("cleanings_unreadable", path=str(path), problem=str(exc), remedy=remedy)
+        return ()
+
+
+def _beside(store: Path) -> Path:
+    return store.with_name(store.name + SUFFIX)

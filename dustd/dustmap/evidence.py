@@ -1,0 +1,313 @@
+"""What a frame proves besides its spots: how the scene looked, and how faint a spot could have been seen where.
+
+The scene tells a repeated speck from repeated dust (the tripod rule: a coincidence counts only as far as the
+surroundings changed); the visibility limits tell a miss from a place where nothing could be seen. Both are small
+enough for the sidecar. Positions are frame coordinates of `dustd.raw.frame`. Knows nothing of particles.
+"""
+
+import base64
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+SCENE_WIDTH = 96  # at most so many thumbnail pixels across
+SCENE_MIN_PX = 48  # and none smaller than this, so that its median leaves the dust out of the scene
+STOPS = 12.0  # range of the log-luma codes below clipping
+CELL_PX = 128  # of the visibility grid: a few spots wide
+SPOT_SIGMA_PX = (10.0, 28.0)  # band that passes spots 20 to 60 px wide, the widths at f/8 to f/22 (facts §1.2)
+BAND_GAIN = 0.5  # response of that band at the centre of a disc (computed at step 8: .48 to .61 for 30 to 60 px)
+SEEN_AT_SIGMA = 3.0  # a spot's response must stand this far above the texture in its cell
+FAINTEST = 0.01  # facts §3: spots below 1 % are not expected to be found
+DARK, CLIPPED = 0.002, 0.97  # linear light outside which dust leaves no trace
+CODE_ORIGIN, CODES_PER_OCTAVE, BLIND = 0.005, 32, 255
+
+BLOCK = 8  # thumbnail pixels
+CORNERED = 0.03  # slope of ln(light) per pixel from which a block has structure in two directions
+TEXTURED = (0.06, 0.12)  # standard deviations in ln(light) between which a patch gets structure of its own
+REPEATS = 0.8  # correlation from which a block shows the same thing in the same place
+PATCH = 4  # half width in thumbnail pixels of the surroundings compared
+KEPT = 256  # frames of which what was worked out is kept: some 50 MB
+INDEPENDENCE_FLOOR = 0.05  # facts §4: w in [.05, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A thumbnail of the scene and a grid of visibility limits, both as uint8 codes in row order.
+
+    *scene* holds log2 light, 12 stops below clipping over 0..255, of squares of *scene_px*; *limits* the smallest
+    visible attenuation in squares of *cell_px*, as 0.005·2^(code/32), 255 where nothing can be seen.
+    """
+
+    width: int
+    height: int
+    scene_px: int
+    scene_shape: tuple[int, int]
+    scene: bytes = field(repr=False)
+    cell_px: int
+    limits_shape: tuple[int, int]
+    limits: bytes = field(repr=False)
+
+
+class _Grid(NamedTuple):
+    """The pixels of a thumbnail: squares of *scene_px* of a frame of *width* × *height* px, *shape* of them."""
+
+    width: int
+    height: int
+    scene_px: int
+    shape: tuple[int, int]
+
+
+def look(overview: np.ndarray, step: int) -> Evidence:
+    """Take the evidence from an overview: (h, w) float32 linear luminance, 0..1, means of *step*×*step* px blocks."""
+    height, width = (n * step for n in overview.shape)
+    scene_blocks = math.ceil(max(SCENE_MIN_PX, width / SCENE_WIDTH) / step)
+    cell_blocks = max(1, round(CELL_PX / step))
+    scene = np.median(_squares(overview, scene_blocks), axis=-1)
+    scene_codes = np.clip(255 * (1 + np.log2(np.maximum(scene, 2**-STOPS)) / STOPS), 0, 255).round().astype(np.uint8)
+    limit_codes = _limit_codes(overview, step, cell_blocks)
+    return Evidence(
+        width=width,
+        height=height,
+        scene_px=scene_blocks * step,
+        scene_shape=scene_codes.shape,
+        scene=scene_codes.tobytes(),
+        cell_px=cell_blocks * step,
+        limits_shape=limit_codes.shape,
+        limits=limit_codes.tobytes(),
+    )
+
+
+def visible_from(evidence: Evidence, x: float, y: float) -> float:
+    """Say how small an attenuation could have been seen at (x, y); infinite where none could."""
+    rows, columns = evidence.limits_shape
+    row = min(max(int(y // evidence.cell_px), 0), rows - 1)
+    column = min(max(int(x // evidence.cell_px), 0), columns - 1)
+    code = evidence.limits[row * columns + column]
+    return math.inf if code == BLIND else CODE_ORIGIN * 2 ** (code / CODES_PER_OCTAVE)
+
+
+def independence(new: Evidence, earlier: Evidence, x: float, y: float, spot_px: float) -> float:
+    """Weigh a second sighting at (x, y) of *new*: 1 if its surroundings are new, .05 if nothing changed since."""
+    return float(independences(new, (earlier,), x, y, spot_px)[0])
+
+
+def independences(new: Evidence, earlier: Sequence[Evidence], x: float, y: float, spot_px: float) -> np.ndarray:
+    """Weigh a sighting at (x, y) of *new* after each of *earlier*: `independence`, (n,)."""
+    return np.clip(1.0 - similarities(new, earlier, x, y, spot_px), INDEPENDENCE_FLOOR, 1.0)
+
+
+def similarity(a: Evidence, b: Evidence, x: float, y: float, spot_px: float) -> float:
+    """Say how far two frames show the same thing around (x, y) of *a*, 0..1, looking past the spot itself."""
+    return float(similarities(a, (b,), x, y, spot_px)[0])
+
+
+def similarities(a: Evidence, others: Sequence[Evidence], x: float, y: float, spot_px: float) -> np.ndarray:
+    """Say how far each of *others* shows the same as *a* around (x, y) of *a*, (n,) of 0..1, looking past the spot.
+
+    Structure decides where there is some: its correlation in place. Where both are plain but for their shading, which
+    the lens alone makes alike, they are the same if they are equally bright, unless the rest of the frame shows that
+    the camera moved; if it shows that the camera stood still, a change of light alone does not make them different.
+    Structure in one direction only, such as a horizon, looks the same to a camera that moved along it: there, too, the
+    rest of the frame is asked.
+    When in doubt the answer is "the same": a frame too few costs one more sighting, a frame too many a real detail.
+    """
+    rows, columns, keep = _surroundings(a.scene_shape, x / a.scene_px - 0.5, y / a.scene_px - 0.5, spot_px / a.scene_px)
+    if keep.sum() < PATCH or not others:  # the spot covers all there is
+        return np.ones(len(others))
+    grid = _grid(a)
+    # Of each frame, *a* first: ln(light) and its detail; (n + 1, 2, pixels).
+    patches = np.stack([_pictures(each, grid)[:, rows, columns] for each in (a, *others)])[..., keep]
+    means = patches.sum(axis=-1) / patches.shape[-1]
+    patches -= means[..., None]
+    squares = np.einsum("fpi,fpi->fp", patches, patches)
+    # Structure varies, and does so without the shading as well; a plain patch beside an edge has "detail" from there.
+    varies = np.sqrt(squares.min(axis=-1) / patches.shape[-1])
+    structure = np.maximum(varies[0], varies[1:])
+    # A correlation that asks for the same contrast, too, and with and without the shading: neither a hill nor another
+    # paper sweep is the fall-off of a lamp that runs like it.
+    power = (squares[0] + squares[1:]) / 2
+    products = np.einsum("pi,fpi->fp", patches[0], patches[1:])
+    correlation = (products / np.where(power > 0, power, np.inf)).min(axis=-1)
+    fixed, moved, exposure = np.array([_camera(a, b) for b in others]).T
+    # 15 % of light: more than the codes' rounding and flicker; 50 %: what moved lamps do but a new subject exceeds.
+    difference = (np.abs(means[0, 0] - means[1:, 0] - exposure)) / (0.15 + 0.35 * fixed)
+    plain = np.exp(-(difference**2)) * (1.0 - moved)
+    slopes = np.stack([_slopes(each, grid)[:, rows, columns] for each in (a, *others)])[..., keep]
+    steep = _flatter(slopes.mean(axis=-1))
+    straight = 1.0 - _ramp(np.maximum(steep[0], steep[1:]), CORNERED / 2, CORNERED)
+    repeated = _ramp(correlation, 0.5, 0.9) * (1.0 - moved * straight)
+    textured = _ramp(structure, *TEXTURED)
+    return textured * repeated + (1.0 - textured) * plain
+
+
+def to_dict(evidence: Evidence) -> dict[str, Any]:
+    """Lay the evidence out for a sidecar: numbers, and codes as base64 of zlib."""
+    return {
+        "width": evidence.width,
+        "height": evidence.height,
+        "scene": _packed(evidence.scene_px, evidence.scene_shape, evidence.scene),
+        "limits": _packed(evidence.cell_px, evidence.limits_shape, evidence.limits),
+    }
+
+
+def from_dict(data: dict[str, Any]) -> Evidence:
+    """Read evidence back; unknown keys are ignored. Raises ValueError on anything that is not evidence."""
+    try:
+        scene_px, scene_shape, scene = _unpacked(data["scene"])
+        cell_px, limits_shape, limits = _unpacked(data["limits"])
+        return Evidence(
+            width=int(data["width"]),
+            height=int(data["height"]),
+            scene_px=scene_px,
+            scene_shape=scene_shape,
+            scene=scene,
+            cell_px=cell_px,
+            limits_shape=limits_shape,
+            limits=limits,
+        )
+    except (KeyError, TypeError, zlib.error) as exc:
+        raise ValueError(f"not evidence of a frame: {exc}") from exc
+
+
+def _limit_codes(overview: np.ndarray, step: int, cell_blocks: int) -> np.ndarray:
+    """Find per cell the attenuation that stands out of its texture: (rows, columns) uint8 codes.
+
+    The 70th percentile of the band instead of its deviation: the dust in a cell must not hide itself.
+    """
+    log_light = np.log(np.maximum(overview, DARK / 4)).astype(np.float32)
+    fine, coarse = (cv2.GaussianBlur(log_light, (0, 0), max(sigma / step, 0.3)) for sigma in SPOT_SIGMA_PX)
+    sigma = np.percentile(_squares(np.abs(fine - coarse), cell_blocks), 70, axis=-1) / 1.036
+    limit = np.maximum(SEEN_AT_SIGMA * sigma / BAND_GAIN, FAINTEST)
+    codes = np.clip(np.ceil(CODES_PER_OCTAVE * np.log2(limit / CODE_ORIGIN)), 0, BLIND)
+    blind = _squares((overview < DARK) | (overview > CLIPPED), cell_blocks).mean(axis=-1) > 1 / 3
+    return np.where(blind | (limit >= 1), BLIND, codes).astype(np.uint8)
+
+
+def _squares(image: np.ndarray, side: int) -> np.ndarray:
+    """Cut an image into squares, the last ones filled up with the edge: (rows, columns, side²)."""
+    height, width = image.shape
+    padded = np.pad(image, ((0, -height % side), (0, -width % side)), mode="edge")
+    rows, columns = padded.shape[0] // side, padded.shape[1] // side
+    return padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, side * side)
+
+
+@lru_cache(maxsize=KEPT)
+def _scene(evidence: Evidence) -> np.ndarray:
+    """Decode the thumbnail to ln(light), float32, up to a constant."""
+    codes = np.frombuffer(evidence.scene, np.uint8).reshape(evidence.scene_shape)
+    scene = codes.astype(np.float32) * np.float32(STOPS * math.log(2) / 255)
+    scene.setflags(write=False)
+    return scene
+
+
+def _grid(evidence: Evidence) -> _Grid:
+    return _Grid(evidence.width, evidence.height, evidence.scene_px, evidence.scene_shape)
+
+
+def _aligned(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Decode the thumbnail on the grid of another frame of the body, centre on centre (crop modes)."""
+    scene = _scene(evidence)
+    if _grid(evidence)[:3] == grid[:3]:
+        return scene
+    scale = evidence.scene_px / grid.scene_px
+
+    def shift(own: int, other: int) -> float:
+        return (other - own) / 2 / grid.scene_px + scale / 2 - 0.5
+
+    onto = np.float32([[scale, 0, shift(evidence.width, grid.width)], [0, scale, shift(evidence.height, grid.height)]])
+    rows, columns = grid.shape
+    return cv2.warpAffine(scene, onto, (columns, rows), borderMode=cv2.BORDER_REPLICATE)
+
+
+# What follows is asked again for every frame that comes after, hence by grid and kept.
+@lru_cache(maxsize=KEPT)
+def _pictures(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Give a thumbnail on a grid, ln(light), and the same without shading: (2, rows, columns) float32.
+
+    Shading (vignetting, lamps) repeats whatever the camera sees.
+    """
+    scene = _aligned(evidence, grid)
+    return np.stack((scene, scene - cv2.GaussianBlur(scene, (0, 0), 4.0)))
+
+
+@lru_cache(maxsize=KEPT)
+def _slopes(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Give the products of the slopes of the detail, across², down², across·down: (3, rows, columns) float32."""
+    down, right = np.gradient(_pictures(evidence, grid)[1])
+    return np.stack((right * right, down * down, right * down))
+
+
+@lru_cache(maxsize=KEPT)
+def _cornered(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Measure per block how steep ln(light) is in its flatter direction, rms per thumbnail pixel: (rows, columns).
+
+    Along a straight edge, such as a horizon, a moved camera sees the same; only structure in two directions tells.
+    """
+    means = np.stack([_squares(product, BLOCK).mean(axis=-1) for product in _slopes(evidence, grid)], axis=-1)
+    return _flatter(means)
+
+
+def _flatter(means: np.ndarray) -> np.ndarray:
+    """Give the rms slope in the flatter direction from the means of `_slopes`, (…, 3)."""
+    xx, yy, xy = np.moveaxis(means, -1, 0)
+    return np.sqrt(np.maximum((xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2), 0.0))
+
+
+@lru_cache(maxsize=KEPT)
+def _blocks(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Give the detail in blocks, each with mean 0 and norm 1 (0 where nothing varies): (rows, columns, BLOCK²)."""
+    blocks = _squares(_pictures(evidence, grid)[1], BLOCK)
+    blocks = blocks - blocks.mean(axis=-1, keepdims=True)
+    norm = np.sqrt((blocks * blocks).sum(axis=-1, keepdims=True))
+    return blocks / np.where(norm > 0, norm, np.inf)
+
+
+@lru_cache(maxsize=KEPT)
+def _camera(a: Evidence, b: Evidence) -> tuple[float, float, float]:
+    """Say whether the camera stood still or moved between two frames (each 0..1), and how far ln(exposure) differs.
+
+    Structure that repeats in place, in a tenth to four tenths of the blocks that have some, means a fixed camera;
+    structure all over the frame of which nothing repeats means a moved one. With little structure neither is known.
+    """
+    grid = _grid(a)
+    exposure = float(np.median(_scene(a) - _pictures(b, grid)[0]))
+    telling = np.maximum(_cornered(a, grid), _cornered(b, grid)) > CORNERED
+    if telling.sum() < 4:
+        return 0.0, 0.0, exposure
+    repeats = (_blocks(a, grid)[telling] * _blocks(b, grid)[telling]).sum(axis=-1) > REPEATS
+    staying = float(repeats.mean())
+    moved = _ramp(float(telling.mean()), 0.2, 0.5) * (1.0 - _ramp(staying, 0.0, 0.2))
+    return float(_ramp(staying, 0.1, 0.4)), float(moved), exposure
+
+
+def _surroundings(shape: tuple[int, int], column: float, row: float, spot: float) -> tuple[slice, slice, np.ndarray]:
+    """Say where in a thumbnail the surroundings of a spot are: rows, columns, (h, w) bool false on the spot itself."""
+    height, width = shape
+    reach = PATCH + math.ceil(spot / 2)
+    column, row = min(max(column, 0.0), width - 1.0), min(max(row, 0.0), height - 1.0)
+    rows = slice(max(0, round(row) - reach), min(height, round(row) + reach + 1))
+    columns = slice(max(0, round(column) - reach), min(width, round(column) + reach + 1))
+    across, down = np.arange(columns.start, columns.stop) - column, np.arange(rows.start, rows.stop) - row
+    return rows, columns, across**2 + down[:, None] ** 2 > (spot / 2 + 1.0) ** 2
+
+
+def _ramp(value: Any, low: float, high: float) -> Any:
+    return np.clip((value - low) / (high - low), 0.0, 1.0)
+
+
+def _packed(square_px: int, shape: tuple[int, int], codes: bytes) -> dict[str, Any]:
+    return {"px": square_px, "shape": list(shape), "data": base64.b64encode(zlib.compress(codes, 9)).decode("ascii")}
+
+
+def _unpacked(data: dict[str, Any]) -> tuple[int, tuple[int, int], bytes]:
+    rows, columns = (int(n) for n in data["shape"])
+    codes = zlib.decompress(base64.b64decode(data["data"], validate=True))
+    if rows < 1 or columns < 1 or int(data["px"]) < 1 or len(codes) != rows * columns:
+        raise ValueError("evidence has codes of another shape than it says")
+    return int(data["px"]), (rows, columns), codes

@@ -1,0 +1,182 @@
+"""A body's history: one line of frames in capture order, cut into epochs by cleanings, and the map as a fold along it.
+
+A *place* is a point on that line, a text that sorts: for a frame what the camera's clock showed, then its name, then
+its identity. So frames may arrive in any order, and twice: what they mean depends on their places alone. A cleaning
+lies before the first frame that it changed. Pure; what is kept where is `dustd.dustmap.store`'s.
+"""
+
+import dataclasses
+import datetime
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dustd.dustmap import evidence
+from dustd.dustmap.decide import State, after_cleaning, observe
+from dustd.dustmap.evidence import Evidence
+from dustd.dustmap.particle import View, view_of
+from dustd.dustmap.rejection import Rejection, against, refuted
+from dustd.output.sidecar import Record
+from dustd.spots import shape
+from dustd.spots.spot import Spot
+
+BEGINNING = ""
+Verdicts = Sequence[tuple[str, Rejection]]  # by the place from which each counts
+_LATER_THAN_ANY_NAME = "\U0010ffff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """A frame on the line: what it shows, and where it belongs."""
+
+    place: str
+    view: View
+    spots: tuple[Spot, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What is believed after all up to *place*, which lies in the epoch that begins at *epoch*.
+
+    *n* frames have been folded. *seen* and *missed* give the log-odds after it of each particle for and against which
+    the frame at *place* spoke; both empty where a cleaning is.
+    """
+
+    place: str
+    epoch: str
+    n: int
+    state: State
+    seen: dict[str, float] = dataclasses.field(default_factory=dict)
+    missed: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+def wall_time(at: str) -> str:
+    """Strip the UTC offset of an ISO 8601 time: what remains is what the clock showed, and sorts by it."""
+    return re.sub(r"(?<=\d)(Z|[+-]\d\d:?\d\d)$", "", at) if "T" in at or " " in at else at
+
+
+def place_of(record: Record) -> str:
+    """Say where a record's frame belongs. One without a time is placed by its file's, in this computer's zone."""
+    at = record.camera.taken_at
+    if not at:
+        at = datetime.datetime.fromtimestamp(record.source.mtime_ns // 10**9).astimezone().isoformat()
+    name = record.source.name.encode(errors="backslashreplace").decode()  # need not be Unicode
+    return f"{cleaning_place(at)} {name}/{(record.evidence or {}).get('frame_id')}"
+
+
+def cleaning_place(at: str) -> str:
+    """Say where a cleaning at a time (ISO 8601) lies: before all frames that show this time or a later one."""
+    return wall_time(at).replace(" ", "T")
+
+
+def latest_place_at(at: str) -> str:
+    """Give the place behind all frames that show a time (ISO 8601) or an earlier one."""
+    return f"{cleaning_place(at)} {_LATER_THAN_ANY_NAME}"
+
+
+def place_before(place: str) -> str:
+    """Give the place just before a frame's: any frame between would have the same time and name."""
+    return place[: place.rindex("/") + 1]
+
+
+def place_after(place: str, number: int, frame_place: str) -> str:
+    """Give a frame that comes too late for its own place one after another's; *number* orders several of them."""
+    return f"{place.partition(' ')[0]} {_LATER_THAN_ANY_NAME}{number:09} {frame_place.partition(' ')[2]}"
+
+
+def counted(record: Record) -> Counted | None:
+    """Take from a record what the map needs; None if it failed or has not got it."""
+    data = record.evidence or {}
+    if record.status == "failed" or not data.get("frame_id") or not record.width or not record.height:
+        return None
+    try:
+        seen = evidence.from_dict(data)
+    except ValueError:
+        return None
+    view = view_of(
+        record.camera,
+        frame_id=data["frame_id"],
+        width=record.width,
+        height=record.height,
+        evidence=seen,
+        score=data.get("evidence_score"),
+    )
+    return Counted(place=place_of(record), view=view, spots=tuple(record.spots))
+
+
+def to_dict(frame: Counted) -> dict[str, Any]:
+    """Lay out what a frame brings to the map for JSON, without its evidence and the words about its spots."""
+    view = {f.name: getattr(frame.view, f.name) for f in dataclasses.fields(View) if f.name != "evidence"}
+    spots = [{f.name: getattr(spot, f.name) for f in dataclasses.fields(Spot)} for spot in frame.spots]
+    spots = [{**spot, "outline": shape.to_dict(spot["outline"])} for spot in spots]
+    return {"view": view, "spots": [{key: v for key, v in spot.items() if key != "reason"} for spot in spots]}
+
+
+def from_dict(data: dict[str, Any], place: str, seen: Evidence) -> Counted:
+    """Read back what a frame brought. Raises ValueError on anything else."""
+    try:
+        view = View(**data["view"], evidence=seen)
+        spots = tuple(Spot(**{**spot, "outline": shape.from_dict(spot.get("outline"))}) for spot in data["spots"])
+        return Counted(place=place, view=view, spots=spots)
+    except (KeyError, TypeError) as exc:
+        raise ValueError(f"not what a frame brings to the map: {exc}") from exc
+
+
+def fold(
+    start: Step,
+    frames: Iterable[Counted],
+    cleanings: Sequence[str],
+    dismissed: Sequence[tuple[str, str]],
+    verdicts: Verdicts = (),
+) -> Iterator[Step]:
+    """Walk on from *start* along *frames* and *cleanings* (places), both in order and all after it.
+
+    *verdicts* are all that were given about the body, those before *start* too. Inside *dismissed* (first and last
+    place) no cleaning is noticed. Elsewhere `Step.state.cleaning.noticed_at` tells of one; whoever walks then begins
+    again from before that frame, with its place among the cleanings.
+    """
+    step, left = start, list(cleanings)
+    for frame in frames:
+        while left and left[0] < frame.place:
+            step = cleaned(step, left.pop(0))
+            yield step
+        step = after(step, frame, verdicts)
+        if any(since <= frame.place <= until for since, until in dismissed):
+            step = dataclasses.replace(step, state=undecided(step.state))
+        yield step
+    for place in left:
+        step = cleaned(step, place)
+        yield step
+
+
+def after(step: Step, frame: Counted, verdicts: Verdicts = ()) -> Step:
+    """Fold one frame, and note for and against whom it spoke.
+
+    What a person has rejected does not speak; a verdict weighs against its particle once, where it begins to count.
+    """
+    before = {particle.id: particle for particle in step.state.particles}
+    told = [rejection for place, rejection in verdicts if place <= frame.place]
+    spots = [spot for spot in frame.spots if not (told and refuted(spot, frame.view, told))]
+    state = observe(step.state, frame.view, spots)
+    for place, rejection in verdicts:
+        if step.place < place <= frame.place:
+            state = against(state, rejection)
+    seen, missed = {}, {}
+    for particle in state.particles:
+        old = before.get(particle.id)
+        if old is None or particle.frames_seen > old.frames_seen:
+            seen[particle.id] = round(particle.log_odds, 3)
+        elif particle.frames_eligible > old.frames_eligible:
+            missed[particle.id] = round(particle.log_odds, 3)
+    return Step(place=frame.place, epoch=step.epoch, n=step.n + 1, state=state, seen=seen, missed=missed)
+
+
+def undecided(state: State) -> State:
+    """Take back what speaks for a cleaning so far."""
+    return dataclasses.replace(state, cleaning=State().cleaning)
+
+
+def cleaned(step: Step, place: str) -> Step:
+    """Begin an epoch."""
+    return Step(place=place, epoch=place, n=step.n, state=after_cleaning(step.state))

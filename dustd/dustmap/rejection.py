@@ -1,0 +1,133 @@
+"""What a person said is no dust: where it holds, and what it means for the map.
+
+A verdict is about one spot of one frame. It holds there for good, and wherever the same thing shows again: in the same
+place before the same surroundings (the tripod rule, turned around). Other frames may still show dust in that place; but
+they must say so anew, for the verdict weighs against the particle that was taken to be there. Pure values.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from dustd.dustmap import evidence
+from dustd.dustmap.decide import INDEPENDENT, LOG_ODDS_MIN, RETIRE, State
+from dustd.dustmap.evidence import Evidence, independence
+from dustd.dustmap.lenses import focal_bin_mm
+from dustd.dustmap.particle import Particle, View, whereabouts
+from dustd.raw.frame import centred
+from dustd.spots import optics
+from dustd.spots.spot import Spot
+
+# Our choice, in log-odds: a person is wrong about this once in 400 times. From the most that the map ever believes it
+# leads to where a particle is confirmed no more, and can be again by independent frames.
+WEIGHT = 6.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """One verdict: in which frame, and where in map coordinates (`dustd.raw.frame.centred`)."""
+
+    frame_id: str
+    name: str
+    mx: float
+    my: float
+    diameter_px: float
+    lens: str | None
+    focal_length_mm: float | None
+    evidence: Evidence
+
+    @property
+    def radius_px(self) -> float:
+        """How far from its place the same thing may be measured."""
+        return max(optics.match_radius_px(self.diameter_px), self.diameter_px / 2)
+
+
+def rejections_of(spots: Iterable[Spot], view: View, name: str) -> tuple[Rejection, ...]:
+    """Gather the verdicts among a frame's *spots*; *name* is its file's."""
+    found = []
+    for spot in spots:
+        if spot.rejected:
+            mx, my = centred(spot.x, spot.y, width=view.width, height=view.height)
+            found.append(
+                Rejection(
+                    frame_id=view.frame_id,
+                    name=name,
+                    mx=mx,
+                    my=my,
+                    diameter_px=spot.diameter_px,
+                    lens=view.lens,
+                    focal_length_mm=view.focal_length_mm,
+                    evidence=view.evidence,
+                )
+            )
+    return tuple(found)
+
+
+def same_place(a: Rejection, b: Rejection) -> bool:
+    """Ask whether two verdicts of one frame are about one thing."""
+    return math.hypot(a.mx - b.mx, a.my - b.my) <= min(a.radius_px, b.radius_px)
+
+
+def refuted(spot: Spot, view: View, rejections: Iterable[Rejection]) -> Rejection | None:
+    """Find the verdict that holds for a spot of a frame, None if there is none."""
+    mx, my = centred(spot.x, spot.y, width=view.width, height=view.height)
+    for each in rejections:
+        if math.hypot(mx - each.mx, my - each.my) > each.radius_px:
+            continue
+        if each.frame_id == view.frame_id:
+            return each
+        if independence(view.evidence, each.evidence, spot.x, spot.y, spot.diameter_px) < INDEPENDENT:
+            return each
+    return None
+
+
+def settled(spots: Iterable[Spot], view: View, rejections: Iterable[Rejection]) -> tuple[Spot, ...]:
+    """Leave alone, before correction, those *spots* of a frame for which a verdict holds, and say so."""
+    rejections = tuple(rejections)
+    return tuple(_settled(spot, view, refuted(spot, view, rejections)) for spot in spots)
+
+
+def against(state: State, rejection: Rejection) -> State:
+    """Let a verdict weigh against the particle that was taken to be there: the nearest within reach."""
+    lens = (rejection.lens, focal_bin_mm(rejection.focal_length_mm))
+    near = []
+    for particle in state.particles:
+        mx, my, sigma_px = whereabouts(particle.places, state.optics, *lens)
+        away_px = math.hypot(mx - rejection.mx, my - rejection.my)
+        if away_px <= rejection.radius_px + 2 * sigma_px:
+            near.append((away_px, particle.id))
+    if not near:
+        return state
+    _, nearest = min(near)
+    particles = tuple(_weighed(each) if each.id == nearest else each for each in state.particles)
+    return dataclasses.replace(state, particles=particles)
+
+
+def to_dict(rejection: Rejection) -> dict[str, Any]:
+    """Lay a verdict out for JSON."""
+    data = {f.name: getattr(rejection, f.name) for f in dataclasses.fields(Rejection)}
+    return {**data, "evidence": evidence.to_dict(rejection.evidence)}
+
+
+def from_dict(data: Any) -> Rejection:
+    """Read a verdict back. Raises ValueError on anything else."""
+    try:
+        return Rejection(**{**data, "evidence": evidence.from_dict(data["evidence"])})
+    except (KeyError, TypeError) as exc:
+        raise ValueError(f"not a verdict: {exc}") from exc
+
+
+def _weighed(particle: Particle) -> Particle:
+    log_odds = max(particle.log_odds - WEIGHT, LOG_ODDS_MIN)
+    return dataclasses.replace(particle, log_odds=log_odds, confirmed=particle.confirmed and log_odds > RETIRE)
+
+
+def _settled(spot: Spot, view: View, verdict: Rejection | None) -> Spot:
+    if verdict is None:
+        return spot
+    here = verdict.frame_id == view.frame_id
+    why = "rejected by a person" if here else f"a person rejected the same thing here in {verdict.name}"
+    reason = f"{why}: left alone (otherwise: {spot.reason})"
+    return dataclasses.replace(spot, wanted=False, rejected=here, reason=reason)

@@ -1,0 +1,108 @@
+"""What the sidecars on disk prove: which frames are done, and which files dustd wrote itself.
+
+There is no other ledger. A sidecar that speaks about the source as it is now means "done", so restarts, rescans and
+repeated events cost nothing, and deleting a sidecar makes dustd look at the frame again.
+"""
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dustd.output.sidecar import SCHEMA, SUFFIX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    size: int
+    mtime_ns: int
+    sha256: str
+    outputs: tuple[tuple[str, str], ...]  # path, sha256
+    failure: tuple[str, str] | None  # problem, remedy
+
+
+def is_done(source: Path, sidecar: Path) -> bool:
+    """Tell whether *sidecar* speaks about *source* as it is now (size and mtime). Never raises."""
+    entry = _read(sidecar)
+    try:
+        now = source.stat()
+    except OSError:
+        return False
+    return entry is not None and (entry.size, entry.mtime_ns) == (now.st_size, now.st_mtime_ns)
+
+
+def failure(sidecar: Path) -> tuple[str, str] | None:
+    """Give problem and remedy if *sidecar* says that its frame failed. Never raises."""
+    entry = _read(sidecar)
+    return entry.failure if entry is not None else None
+
+
+def vouched(sidecar: Path) -> frozenset[str]:
+    """Give the SHA-256 (hex) of all that *sidecar* proves to be dustd's: itself and the outputs it lists.
+
+    Empty if there is none. Never raises.
+    """
+    entry = _read(sidecar)
+    if entry is not None:
+        return frozenset({entry.sha256, *(sha256 for _, sha256 in entry.outputs)})
+    try:  # a name reserved by `files.publish` just before a kill
+        reserved = sidecar.stat().st_size == 0
+    except OSError:
+        reserved = False
+    return frozenset({hashlib.sha256(b"").hexdigest()} if reserved else ())
+
+
+def is_own_output(path: Path) -> bool:
+    """Tell whether dustd wrote the DNG *path*: a sidecar beside it lists it. Never raises."""
+    if path.suffix.lower() != ".dng":
+        return False
+    try:
+        return is_listed(path, sidecars_by_stem(os.listdir(path.parent)))  # noqa: PTH208 - names are all it needs
+    except OSError:
+        return False
+
+
+def is_listed(path: Path, sidecars: dict[str, tuple[str, ...]]) -> bool:
+    """Tell the same with the folder's sidecars already grouped by `sidecars_by_stem`."""
+    entries = (_read(path.parent / name) for name in sidecars.get(path.stem, ()))
+    return any(path.name == output for entry in entries if entry is not None for output, _ in entry.outputs)
+
+
+def sidecars_by_stem(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Group the sidecars among *names* by their source's stem: {"IMG_1": ("IMG_1.CR3.dustd.json",)}."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        if name.endswith(SUFFIX):
+            stem = Path(name.removesuffix(SUFFIX)).stem
+            found[stem] = (*found.get(stem, ()), name)
+    return found
+
+
+def _read(sidecar: Path) -> _Entry | None:
+    try:
+        version = sidecar.stat()
+    except OSError:
+        return None
+    return _read_version(sidecar, version.st_mtime_ns, version.st_size)
+
+
+@functools.lru_cache(maxsize=200_000)
+def _read_version(sidecar: Path, _mtime_ns: int, _size: int) -> _Entry | None:
+    """Read each version of a sidecar once: every rescan asks for all of them."""
+    try:
+        data = sidecar.read_bytes()
+        parsed = json.loads(data)
+        if parsed["schema"] != SCHEMA:
+            return None
+        return _Entry(
+            size=parsed["source"]["size"],
+            mtime_ns=parsed["source"]["mtime_ns"],
+            sha256=hashlib.sha256(data).hexdigest(),
+            outputs=tuple((output["path"], output["sha256"]) for output in parsed["outputs"]),
+            failure=(parsed["error"]["problem"], parsed["error"]["remedy"]) if parsed["status"] == "failed" else None,
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,222 @@
+"""The worker process: whatever LibRaw and strangers' files can do happens in here, and to one frame only.
+
+Started by `dustd.pipeline.worker_client` as `python -m dustd.pipeline.worker FD FD FD`, it answers calls
+(`dustd.pipeline.worker_protocol`) until the daemon hangs up. Its memory is limited.
+One frame at a time lies on its bench: decoded, corrected, encoded. It holds no settings, no map and no model.
+"""
+
+import contextlib
+import faulthandler
+import os
+import pickle
+import resource
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dustd.config import OutputSettings
+from dustd.errors import DustdError, FrameError
+from dustd.output import preview
+from dustd.output.developed import encode_jpeg, encode_tiff, orient
+from dustd.output.dng import compress, encode_dng
+from dustd.pipeline.exhibit import Exhibit, show
+from dustd.pipeline.training_example import cut_out
+from dustd.pipeline.worker_protocol import Failure, receive, send
+from dustd.raw.frame import Camera, Frame
+from dustd.raw.integrity import require_whole
+from dustd.raw.libraw import OpenRaw, open_raw
+from dustd.raw.metadata import read_camera, read_source_metadata
+from dustd.spots.correct import correct
+from dustd.spots.heal import Healing, healing
+from dustd.spots.measure import KnownShadow
+from dustd.spots.revise import revise
+from dustd.spots.spot import Spot
+
+# Of the machine's memory, what this process may take: beyond, all programs would be swapped out for one frame. And what
+# is enough anywhere: developing takes 33 bytes a pixel (a DNG 9; measured, docs/outputs.md), so 16 GB do for 450
+# megapixels, three times what the largest sensors have.
+MEMORY_SHARE = 3 / 4
+ENOUGH_MEMORY_BYTES = 16 << 30
+
+
+class Bench:
+    """What the worker does, call by call; each method is one that `dustd.pipeline.worker_client.Darkroom` has, too."""
+
+    def __init__(self) -> None:
+        self._frame = contextlib.ExitStack()
+        self._source: Path
+        self._opened: OpenRaw
+        self._raw = None  # the corrected samples
+
+    def read_camera(self, source: Path) -> Camera:
+        """See `dustd.raw.metadata.read_camera`."""
+        return read_camera(source)
+
+    def decode(self, source: Path, camera: Camera) -> Frame:
+        """Put a frame on the bench, in place of the one before."""
+        self._frame.close()
+        require_whole(source)
+        self._opened = self._frame.enter_context(open_raw(source, camera))
+        self._source = source
+        return self._opened.frame
+
+    def correct(self, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> tuple[Spot, ...]:
+        """Correct the frame on the bench; see `dustd.spots.correct.correct`."""
+        corrected = correct(self._opened.frame, spots, known)
+        self._raw = corrected.raw
+        return corrected.spots
+
+    def healing(self, spots: Sequence[Spot]) -> Healing:
+        """Choose heals for the corrected spots of the frame on the bench; see `dustd.spots.heal.healing`."""
+        frame = replace(self._opened.frame, raw=self._raw)
+        return healing(frame, spots, read_source_metadata(self._source).exif)
+
+    def recall(self, cleaned: Path | None, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> None:
+        """Put the corrected samples on the bench again: those of a *cleaned* DNG, else as *spots* were corrected."""
+        frame = self._opened.frame
+        if cleaned is None:
+            self._raw = correct(frame, spots, known).raw
+            return
+        raw = frame.raw.copy()
+        top, left, height, width = frame.visible
+        with open_raw(cleaned, read_camera(cleaned)) as opened:
+            if opened.frame.mosaic.shape != frame.mosaic.shape:
+                raise FrameError("it holds another picture than the original", remedy="Clean it anew", path=cleaned)
+            raw[top : top + height, left : left + width] = opened.frame.mosaic
+        self._raw = raw
+
+    def revise(
+        self, spots: Sequence[Spot], known: Mapping[int, KnownShadow], asked: Collection[int]
+    ) -> tuple[Spot, ...]:
+        """Correct some spots of the recalled frame anew; see `dustd.spots.revise.revise`."""
+        revised = revise(self._opened.frame, self._raw, spots, known, asked)
+        self._raw = revised.raw
+        return revised.spots
+
+    def cut_out(self, spot: Spot) -> tuple[np.ndarray, int, int]:
+        """Cut an example for training out of the uncorrected frame; see `dustd.pipeline.training_example.cut_out`."""
+        return cut_out(self._opened.frame, spot)
+
+    def show(self, spots: Sequence[Spot], room_bytes: int) -> Exhibit:
+        """Picture the corrected frame; see `dustd.pipeline.exhibit.show`."""
+        return show(self._opened.frame, self._raw, spots, room_bytes)
+
+    def encode(self, output: OutputSettings) -> pickle.PickleBuffer:
+        """Serialise the corrected frame in the format of *output*."""
+        return pickle.PickleBuffer(self._encode(output))
+
+    def _encode(self, output: OutputSettings) -> bytes:
+        opened, raw, camera = self._opened, self._raw, self._opened.frame.camera
+        metadata = read_source_metadata(self._source)
+        if output.format == "dng":
+            with ThreadPoolExecutor(1) as beside:
+                tiles = beside.submit(compress, opened.frame, raw)
+                picture = preview.develop(opened.frame, raw, opened.embedded_preview())
+                return encode_dng(
+                    opened.frame,
+                    raw,
+                    metadata,
+                    preview_rgb=picture,
+                    original_name=self._source.name,
+                    tiles=tiles.result(),
+                )
+        space = output.profile
+        if output.format == "tiff":
+            picture = orient(opened.develop(raw, half_size=False, bits=16, space=space), camera.orientation)
+            return encode_tiff(picture, camera, metadata, space=space)
+        picture = orient(opened.develop(raw, half_size=False, space=space), camera.orientation)
+        return encode_jpeg(picture, camera, metadata, quality=output.jpeg_quality, space=space)
+
+    def clear(self) -> None:
+        """Take the frame off the bench: its file is closed and its memory free."""
+        self._frame.close()
+        self._raw = None
+
+
+def serve(line: Connection, memory: int) -> None:
+    """Answer calls until the other side hangs up."""
+    bench = Bench()
+    send(line, memory, None)  # ready
+    while True:
+        try:
+            name, arguments = receive(line, memory)
+        except (EOFError, OSError):
+            return
+        try:
+            answer = getattr(bench, name)(*arguments)
+        except DustdError as error:
+            answer = Failure(kind=type(error), problem=error.problem, remedy=error.remedy, path=error.path)
+        except Exception as exc:  # noqa: BLE001 - the daemon says what becomes of it
+            words = f"{type(exc).__name__}: {exc}"
+            answer = Failure(kind=None, problem=words, remedy=traceback.format_exc(), path=None)
+            answer = _too_large() if _is_out_of_memory(exc) else answer
+        send(line, memory, answer)
+
+
+def main() -> None:
+    """Serve on the line, the lifeline and the memory whose file descriptors the command line names."""
+    line, lifeline, memory = (int(fd) for fd in sys.argv[1:])
+    # Whoever stops dustd, by Ctrl-C or systemd, means the daemon, which first ends its frame. It needs this process
+    # for that, and hangs up when it is done.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    faulthandler.enable()
+    _limit_memory()
+    _be_the_first_to_go()
+    threading.Thread(target=_end_with, args=(Connection(lifeline),), daemon=True).start()
+    serve(Connection(line), memory)
+
+
+def _end_with(lifeline: Connection) -> None:
+    """Wait for the daemon's death, even while LibRaw hangs, and follow it."""
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv_bytes()
+    os._exit(0)
+
+
+def _limit_memory() -> None:
+    """Let a file that asks for absurdly much be refused instead of bringing the machine to a halt.
+
+    Counted is what this process allocates, not what it maps. macOS takes the limit and does not keep it.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        limit = min(int(machine * MEMORY_SHARE), ENOUGH_MEMORY_BYTES)
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    return isinstance(exc, MemoryError) or (isinstance(exc, cv2.error) and exc.code == cv2.Error.StsNoMem)
+
+
+def _too_large() -> Failure:
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    most = "" if limit == resource.RLIM_INFINITY else f" (one frame may take {limit / 1e9:.1f} GB here)"
+    return Failure(
+        kind=FrameError,
+        problem=f"it asks for too much memory{most}",
+        remedy="Left untouched; copy it again from the card. If it really is that large, choose output.format: dng, or "
+        "clean it on a computer with more memory",
+        path=None,
+    )
+
+
+def _be_the_first_to_go() -> None:
+    """Where memory runs out, the kernel had better take this process than the daemon or the tether program."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,598 @@
+"""A running station with real folders, configuration, sidecars and signals; only looking at pictures is left out."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import types
+import urllib.request
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from dustd import config, files
+from dustd.cli import main
+from dustd.daemon import application, status
+from dustd.daemon.lock import only_one
+from dustd.daemon.reload import ConfigFile
+from dustd.dustmap.store import Store
+from dustd.errors import FrameError, ModelError, UnreadableError
+from dustd.output import ledger, sidecar
+from dustd.output.sidecar import Problem, Record, Source
+from dustd.raw.frame import Camera
+
+LIMIT_S = 60.0
+QUICK = "watch: {quiet_s: 0.1, give_up_s: 1, rescan_s: 1}\nmap: {store: state/maps.sqlite}\n"
+
+
+class Pipeline:
+    """Writes true sidecars; how a frame fares is told by its content."""
+
+    def __init__(self, store, settings):
+        self.store, self.output, self.sensitivity_of = store, settings.output, settings.sensitivity_of
+        self.detector = types.SimpleNamespace(model_id="small", device="cpu")
+        self.seen = []
+
+    def process(self, source, out_folder):
+        text = source.read_text()
+        self.seen.append((source.name, self.sensitivity_of("Nikon Z 8 #1", source), self.detector.model_id))
+        if text == "away":
+            raise UnreadableError("it cannot be read (Stale file handle)", remedy="Check the share", path=source)
+        if text == "bad":
+            raise FrameError("it cannot be decoded", remedy="Copy it again", path=source)
+        return self.write(source, out_folder, "clean", None)
+
+    def fail(self, source, out_folder, error):
+        self.write(source, out_folder, "failed", Problem(problem=error.problem, remedy=error.remedy))
+
+    def write(self, source, out_folder, kind, problem):
+        stat = source.stat()
+        at = Source(name=source.name, size=stat.st_size, sha256=files.sha256_file(source), mtime_ns=stat.st_mtime_ns)
+        record = Record(source=at, camera=Camera(body_id="Nikon Z 8 #1"), status=kind, error=problem)
+        path = out_folder / sidecar.sidecar_name(source.name)
+        files.publish(path, sidecar.encode(record), ours=ledger.vouched(path))
+        return record
+
+
+class Running:
+    """A station in this process' main thread; the test's steps run beside it."""
+
+    def __init__(self, home):
+        self.home, self.yaml = home, home / "config.yaml"
+        self.model_problem = None
+
+    def configure(self, text):
+        temp = self.yaml.with_suffix(".new")
+        temp.write_text(QUICK + text)
+        temp.replace(self.yaml)
+
+    def shoot(self, name, text="good", folder="shoot"):
+        (self.home / folder / name).write_text(text)
+
+    def status(self):
+        try:
+            return status.decode((self.home / "state" / status.FILE_NAME).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def wait(self, condition):
+        until = time.monotonic() + LIMIT_S
+        while True:
+            state = self.status()
+            if state is not None and condition(state):
+                return state
+            assert time.monotonic() < until, f"waited in vain: {state}"
+            time.sleep(0.02)
+
+    def load_model(self, model):
+        if model.id == "gone":
+            raise ModelError("there is no model 'gone'", remedy="Name another")
+        return types.SimpleNamespace(model_id=model.id, device=model.device)
+
+    def run(self, steps):
+        """Serve until *steps*, in a thread of its own, are done; raise what they raise."""
+        raised = []
+
+        def work():
+            try:
+                self.wait(lambda state: state.pid == os.getpid() and not state.stopped)
+                steps()
+            except BaseException as exc:  # noqa: BLE001 - raised again below
+                raised.append(exc)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        file = ConfigFile(self.yaml)
+        settings = config.load(self.yaml)
+        thread = threading.Thread(target=work)
+        with only_one(settings.map.state_folder), Store.open(settings.map.store) as store:
+            self.pipeline = Pipeline(store, settings)
+            thread.start()
+            application.serve(settings, self.pipeline, file=file, load_model=self.load_model)
+        thread.join()
+        if raised:
+            raise raised[0]
+
+
+@pytest.fixture
+def running(tmp_path, monkeypatch):
+    monkeypatch.setattr("dustd.daemon.reload.REST_S", 0.2)
+    monkeypatch.setattr("dustd.daemon.loop.TICK_S", 0.1)
+    (tmp_path / "shoot").mkdir()
+    it = Running(tmp_path)
+    it.configure("folders: [{path: shoot}]\n")
+    return it
+
+
+def counted(kind, count):
+    return lambda state: state.frames.get(kind, 0) >= count
+
+
+def test_status_tells_what_was_done_and_that_the_daemon_has_ended(running):
+    def steps():
+        running.shoot("a.nef")
+        running.shoot("b.nef", "bad")
+        state = running.wait(lambda state: counted("clean", 1)(state) and counted("failed", 1)(state))
+        assert {each.name: each.status for each in state.last_frames} == {"a.nef": "clean", "b.nef": "failed"}
+        assert state.bodies[0].body_id == "Nikon Z 8 #1"
+        (failed,) = state.failed
+        assert (failed.path, failed.remedy) == (str(running.home / "shoot" / "b.nef"), "Copy it again")
+        assert state.progress.folders[0].present and state.progress.folders[0].events
+
+    running.run(steps)
+    assert running.status().stopped
+
+
+def test_a_restart_still_knows_what_failed_before(running):
+    running.shoot("b.nef", "bad")
+    running.run(lambda: running.wait(lambda state: state.failed_total == 1))
+    running.run(lambda: running.wait(lambda state: state.failed_total == 1 and state.frames == {}))
+
+
+def test_a_frame_whose_name_leaves_no_room_for_a_sidecar_is_listed_and_not_tried_for_ever(running, monkeypatch):
+    monkeypatch.setattr(application, "PRUNE_S", 0.0)
+    name = "n" * 241 + ".nef"
+
+    def steps():
+        with capture_logs() as logs:
+            running.shoot(name)
+            running.wait(lambda state: state.failed_total == 1 and not state.progress.folders[0].waiting)
+            for number in range(3):  # found by searches, so that these have passed the long one by, too
+                running.shoot(f"{number}.nef")
+                running.wait(cleaned(running, f"{number}.nef"))
+        (failed,) = running.status().failed
+        assert failed.path == str(running.home / "shoot" / name)
+        assert "a name of 256 bytes" in failed.problem and "shorter by 1 byte" in failed.remedy
+        assert "exception" not in json.dumps(logs, default=str)
+        tried = [each for each, *_ in running.pipeline.seen].count(name)
+        assert tried <= 2  # the second time because it may still have been arriving
+        (running.home / "shoot" / name).rename(running.home / "shoot" / name[1:])
+        running.wait(cleaned(running, name[1:]))
+        running.wait(lambda state: state.failed_total == 0)
+
+    running.run(steps)
+
+
+def test_a_failed_frame_whose_file_has_gone_is_no_longer_listed(running, monkeypatch):
+    monkeypatch.setattr(application, "PRUNE_S", 0.0)
+    running.shoot("b.nef", "bad")
+
+    def steps():
+        running.wait(lambda state: state.failed_total == 1)
+        (running.home / "shoot" / "b.nef").unlink()
+        running.wait(lambda state: state.failed_total == 0)
+
+    running.run(steps)
+
+
+def test_a_folder_that_is_added_is_watched_and_one_that_is_removed_is_not(running):
+    (running.home / "more").mkdir()
+
+    def steps():
+        running.configure("folders: [{path: more}]\n")
+        running.wait(lambda state: [each.path for each in state.progress.folders] == [str(running.home / "more")])
+        running.shoot("late.nef")
+        running.shoot("a.nef", folder="more")
+        running.wait(counted("clean", 1))
+
+    running.run(steps)
+    assert [name for name, *_ in running.pipeline.seen] == ["a.nef"]
+
+
+def test_sensitivity_and_model_take_effect_from_the_next_frame_on(running):
+    def steps():
+        running.shoot("a.nef")
+        running.wait(counted("clean", 1))
+        running.configure("folders: [{path: shoot}]\nsensitivity: 80\nmodel: {id: large}\n")
+        running.wait(lambda state: state.model_id == "large")
+        running.shoot("b.nef")
+        running.wait(counted("clean", 2))
+
+    running.run(steps)
+    assert running.pipeline.seen == [("a.nef", 50.0, "small"), ("b.nef", 80.0, "large")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("folders: [{path: shoot}]\nsensitivty: 80\n", "unknown key"),
+        ("folders: [{path: shoot}\n", "line"),
+        ("folders: [{path: shoot}]\nsensitivity: 80\nmodel: {id: gone}\n", "no model"),
+    ],
+    ids=["mistake", "no YAML", "missing model"],
+)
+def test_a_configuration_that_cannot_be_used_is_told_and_the_old_one_stays(running, text, words):
+    def steps():
+        running.configure(text)
+        running.wait(lambda state: state.config_problem is not None and words in state.config_problem.problem)
+        running.shoot("a.nef")
+        running.wait(counted("clean", 1))
+        running.configure("folders: [{path: shoot}]\nsensitivity: 70\n")
+        running.wait(lambda state: state.config_problem is None)
+        running.shoot("b.nef")
+        running.wait(counted("clean", 2))
+
+    running.run(steps)
+    assert running.pipeline.seen == [("a.nef", 50.0, "small"), ("b.nef", 70.0, "small")]
+
+
+def test_a_configuration_that_is_deleted_changes_nothing_but_is_told(running):
+    def steps():
+        running.yaml.unlink()
+        running.wait(lambda state: state.config_problem is not None and "no such file" in state.config_problem.problem)
+        running.shoot("a.nef")
+        running.wait(counted("clean", 1))
+
+    running.run(steps)
+
+
+def test_another_store_needs_a_restart_and_the_rest_takes_effect(running):
+    def steps():
+        running.yaml.write_text("folders: [{path: shoot}]\nmap: {store: elsewhere/maps.sqlite}\nsensitivity: 60\n")
+        state = running.wait(lambda state: state.config_problem is not None)
+        assert "map.store" in state.config_problem.problem and "Restart" in state.config_problem.remedy
+        running.shoot("a.nef")
+        running.wait(counted("clean", 1))
+
+    running.run(steps)
+    assert running.pipeline.seen == [("a.nef", 60.0, "small")]
+    assert not (running.home / "elsewhere").exists()
+
+
+def test_sighup_reads_the_configuration_at_once(running, monkeypatch):
+    monkeypatch.setattr("dustd.daemon.reload.REST_S", 1e6)
+
+    def steps():
+        running.configure("folders: [{path: shoot}]\nsensitivity: 60\nmodel: {id: large}\n")
+        os.kill(os.getpid(), signal.SIGHUP)
+        running.wait(lambda state: state.model_id == "large")
+
+    running.run(steps)
+
+
+def test_a_frame_that_cannot_be_read_waits_is_listed_and_holds_up_nobody(running):
+    running.shoot("a.nef", "away")
+
+    def steps():
+        running.wait(lambda state: state.progress.folders[0].put_off)
+        running.shoot("b.nef")
+        state = running.wait(counted("clean", 1))
+        (waiting,) = state.progress.folders[0].put_off
+        assert waiting.remedy == "Check the share" and waiting.retry_at
+        assert not state.failed and not (running.home / "shoot/Cleaned/a.nef.dustd.json").exists()
+        shutil.copystat(running.yaml, running.home / "shoot" / "b.nef")  # any change: only a.nef's cause has to pass
+        stamp = (running.home / "shoot" / "a.nef").stat()
+        running.shoot("a.nef", "good")
+        os.utime(running.home / "shoot" / "a.nef", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        state = running.wait(counted("clean", 2))
+        assert not state.progress.folders[0].put_off
+
+    running.run(steps)
+
+
+def test_a_retry_is_a_missing_sidecar_and_a_signal(running, capsys):
+    running.shoot("a.nef", "bad")
+    running.shoot("b.nef", "bad")
+
+    def steps():
+        running.wait(lambda state: state.failed_total == 2)
+        stamp = (running.home / "shoot" / "a.nef").stat()
+        (running.home / "shoot" / "a.nef").write_text("yes")  # the same length, and no other time
+        os.utime(running.home / "shoot" / "a.nef", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        assert main.main(["retry", "-c", str(running.yaml), str(running.home / "shoot" / "a.nef")]) == 0
+        running.wait(lambda state: counted("clean", 1)(state) and state.failed_total == 1)
+
+    running.run(steps)
+    assert "1 failed frame is tried again now" in capsys.readouterr().out
+
+
+def test_status_answers_even_if_the_configuration_is_broken_and_tells_whether_dustd_lives(running, capsys):
+    def steps():
+        running.yaml.write_text(QUICK + "folders: [{path: shoot}]\nsensitivty: 1\n")
+        running.wait(lambda state: state.config_problem)
+        assert main.main(["status", "-c", str(running.yaml)]) == 0
+        assert main.main(["status", "-c", str(running.yaml), "--json"]) == 0
+
+    running.run(steps)
+    said = capsys.readouterr().out
+    assert f"dustd runs (process {os.getpid()})" in said and "unknown key" in said
+    assert json.JSONDecoder().raw_decode(said, said.index("\n{") + 1)[0]["running"] is True
+    assert main.main(["status", "-c", str(running.yaml)]) == 1
+    assert "it was stopped at" in capsys.readouterr().out
+
+
+def test_a_retry_of_what_is_not_watched_says_so(running, capsys):
+    assert main.main(["retry", "-c", str(running.yaml), "/elsewhere.nef"]) == 2
+    assert "no watched folder" in capsys.readouterr().err
+
+
+def test_metrics_answer_on_loopback_and_name_nobody(running):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running.configure(f"folders: [{{path: shoot}}]\nmetrics: {{port: {port}}}\n")
+
+    def steps():
+        running.shoot("a.nef")
+        running.wait(counted("clean", 1))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            page = answer.read().decode()
+        assert 'dustd_frames_total{status="clean"} 1\n' in page
+        assert "Nikon" not in page and str(running.home) not in page and "a.nef" not in page
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/")
+        running.configure("folders: [{path: shoot}]\n")
+        running.wait(lambda _: not listens(port))
+
+    running.run(steps)
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_port_that_is_taken_costs_the_metrics_only(running):
+    with socket.socket() as taken, capture_logs() as logs:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        running.configure(f"folders: [{{path: shoot}}]\nmetrics: {{port: {taken.getsockname()[1]}}}\n")
+        running.shoot("a.nef")
+        running.run(lambda: running.wait(counted("clean", 1)))
+    assert [each["event"] for each in logs].count("no_metrics") == 1
+
+
+def test_a_state_folder_that_takes_no_more_files_costs_the_status_only(running):
+    def steps():
+        running.shoot("a.nef")
+        running.wait(counted("clean", 1))
+        (running.home / "state" / ".dustd-status.json.tmp").mkdir()  # nothing can be written there any more
+        running.shoot("b.nef")
+        until = time.monotonic() + LIMIT_S
+        while not (running.home / "shoot/Cleaned/b.nef.dustd.json").exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+    running.run(steps)
+
+
+def test_the_status_file_is_json_of_its_schema(running):
+    running.run(lambda: None)
+    data = json.loads((running.home / "state" / status.FILE_NAME).read_bytes())
+    assert (data["schema"], data["schema_version"]) == ("dustd.status", "1.0")
+    assert data["backlog"] == {"frames": 0, "seconds": None}
+
+
+# --- folders come and go ------------------------------------------------------------------------------------------
+
+SLOW = "watch: {quiet_s: 0.1, give_up_s: 1, rescan_s: 3600}\nmap: {store: state/maps.sqlite}\n"  # events must do
+
+
+@pytest.fixture
+def disk():
+    """Mount an empty disk, as often as wanted; all are gone in the end."""
+    mounted = []
+
+    def mount(path):
+        ran = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], capture_output=True, check=False)
+        if ran.returncode:
+            pytest.skip("needs the right to mount")
+        mounted.append(path)
+
+    def unmount(path):
+        subprocess.run(["umount", "--lazy", path], check=True)
+        mounted.remove(path)
+
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("needs the right to mount")
+    yield types.SimpleNamespace(mount=mount, unmount=unmount)
+    for path in list(mounted):
+        unmount(path)
+
+
+@pytest.fixture
+def unprivileged():
+    """A home of a user who is not root, and that user's rights."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / "shoot").mkdir()
+        for path in (home, home / "shoot"):
+            os.chown(path, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Running(home)
+        finally:
+            os.seteuid(0)
+
+
+def cleaned(running, name, folder="shoot/Cleaned"):
+    return lambda _: (running.home / folder / f"{name}.dustd.json").exists()
+
+
+def test_a_disk_that_is_unmounted_is_waited_for_and_its_frames_go_on_when_it_is_back(running, disk):
+    # Searched every second: one that is back within a tick may look like the one before, device number and all.
+    def steps():
+        for name in ("a.nef", "b.nef"):
+            disk.mount(running.home / "shoot")
+            running.shoot(name)
+            running.wait(cleaned(running, name))
+            disk.unmount(running.home / "shoot")
+            running.wait(lambda _, name=name: not (running.home / "shoot" / name).exists())
+
+    running.run(steps)
+    assert not list((running.home / "shoot").iterdir())
+
+
+def test_nothing_is_written_under_the_mount_point_of_an_output_disk_that_is_away(running, disk):
+    (running.home / "nas").mkdir()
+    for output in ("nas/Cleaned", "nas"):
+        running.yaml.write_text(QUICK + f"folders: [{{path: shoot, output: {running.home / output}}}]\n")
+
+        def steps(output=output):
+            disk.mount(running.home / "nas")
+            running.shoot("a.nef")
+            running.wait(cleaned(running, "a.nef", output))
+            disk.unmount(running.home / "nas")
+            running.shoot("b.nef")
+            state = running.wait(lambda state: state.progress.folders[0].paused)
+            assert "away" in state.progress.folders[0].paused.problem
+            assert not list((running.home / "nas").iterdir())
+            disk.mount(running.home / "nas")
+            running.wait(cleaned(running, "b.nef", output))
+            disk.unmount(running.home / "nas")
+
+        running.run(steps)
+
+
+def test_a_folder_whose_rights_are_lost_is_told_and_watched_again_when_they_are_back(unprivileged):
+    running = unprivileged
+    running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
+
+    def steps():
+        (running.home / "shoot").chmod(0)
+        running.wait(lambda state: state.progress.folders[0].unreadable)
+        (running.home / "shoot").chmod(0o755)
+        running.wait(lambda state: state.progress.folders[0].events)
+        running.shoot("a.nef")
+        running.wait(cleaned(running, "a.nef"))
+
+    running.run(steps)
+
+
+def test_a_subfolder_whose_rights_come_back_is_watched_and_not_only_searched(unprivileged):
+    running = unprivileged
+    running.configure("folders: [{path: shoot}]\n")
+    (running.home / "shoot" / "day").mkdir(mode=0)
+
+    def steps():
+        running.wait(lambda state: state.progress.folders[0].unreadable)
+        (running.home / "shoot" / "day").chmod(0o755)
+        running.wait(lambda state: not state.progress.folders[0].unreadable)
+        running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
+        running.wait(lambda state: state.config_loaded_at != state.started_at)
+        running.shoot("a.nef", folder="shoot/day")
+        running.wait(cleaned(running, "a.nef", "shoot/Cleaned/day"))
+
+    running.run(steps)
+
+
+def test_a_share_without_events_is_searched(running, monkeypatch):
+    monkeypatch.setattr("dustd.daemon.watch.is_network", lambda _: True)
+    monkeypatch.setattr("dustd.daemon.folder_queue.POLL_S", 0.2)
+    running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
+
+    def steps():
+        assert not running.wait(lambda state: state.progress.folders).progress.folders[0].events
+        running.shoot("a.nef")
+        running.wait(cleaned(running, "a.nef"))
+
+    running.run(steps)
+
+
+def test_events_that_get_lost_lose_no_frame_and_the_folder_is_watched_anew(running, monkeypatch):
+    monkeypatch.setattr("dustd.daemon.folder_queue.UNHEARD_S", 0.0)
+    monkeypatch.setattr("dustd.daemon.watch._Handler.dispatch", lambda *_: None)  # as after an overflow
+
+    def steps():
+        running.wait(lambda state: state.progress.folders and state.progress.folders[0].events)
+        number = 0
+        while "watching_anew" not in [each["event"] for each in logs]:  # what the first search finds casts no doubt
+            number += 1
+            running.shoot(f"{number}.nef")
+            running.wait(cleaned(running, f"{number}.nef"))
+            assert number < 50
+
+    with capture_logs() as logs:
+        running.run(steps)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_events_come_again_after_the_thread_that_reads_them_has_died(running, monkeypatch):
+    inotify = pytest.importorskip("watchdog.observers.inotify")
+    monkeypatch.setattr("dustd.daemon.folder_queue.UNHEARD_S", 0.0)
+
+    def die(*_):
+        raise RuntimeError("as a bug would end this thread")
+
+    def steps():
+        running.wait(lambda state: state.progress.folders and state.progress.folders[0].events)
+        reading = next(each for each in threading.enumerate() if isinstance(each, inotify.InotifyFD))
+        with monkeypatch.context() as broken:
+            broken.setattr(inotify.InotifyWatchGroup, "on_event", die)
+            running.shoot("0.nef")
+            reading.join(LIMIT_S)
+        number = 0
+        while "watching_anew" not in [each["event"] for each in logs]:
+            running.wait(cleaned(running, f"{number}.nef"))  # by a search
+            number += 1
+            assert number < 50
+            running.shoot(f"{number}.nef")
+        running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
+        running.wait(lambda state: state.config_loaded_at != state.started_at)
+        for name in ("late.nef", "later.nef"):  # one search may still have been due
+            running.shoot(name)
+            running.wait(cleaned(running, name))
+
+    with capture_logs() as logs:
+        running.run(steps)
+
+
+def test_new_session_folders_are_watched_however_deep_and_however_they_come(running):
+    running.yaml.write_text(SLOW + "folders: [{path: shoot}]\n")
+
+    def steps():
+        running.wait(lambda state: state.progress.folders and state.progress.folders[0].events)
+        (running.home / "shoot/one/two/three").mkdir(parents=True)
+        running.shoot("a.nef", folder="shoot/one/two/three")
+        (running.home / "elsewhere/deep").mkdir(parents=True)
+        running.shoot("b.nef", folder="elsewhere/deep")
+        (running.home / "elsewhere").rename(running.home / "shoot/moved")
+        running.wait(cleaned(running, "a.nef", "shoot/Cleaned/one/two/three"))
+        running.wait(cleaned(running, "b.nef", "shoot/Cleaned/moved/deep"))
+        for folder in ("shoot/one/two/three", "shoot/moved/deep"):  # now that they are known
+            running.shoot("c.nef", folder=folder)
+            running.wait(cleaned(running, "c.nef", folder.replace("shoot", "shoot/Cleaned")))
+
+    running.run(steps)
+
+
+def test_newest_first_or_oldest_first_as_configured_also_while_frames_wait(running):
+    for age, name in enumerate(("new.nef", "middle.nef", "old.nef")):
+        running.shoot(name)
+        os.utime(running.home / "shoot" / name, (1000 - age, 1000 - age))
+    order = []
+    for way in ("oldest", "newest"):
+        running.yaml.write_text(QUICK.replace("rescan_s", f"order: {way}, rescan_s") + "folders: [{path: shoot}]\n")
+        running.run(lambda: running.wait(counted("clean", 3)))
+        order.append([name.removesuffix(".nef") for name, *_ in running.pipeline.seen])
+        shutil.rmtree(running.home / "shoot/Cleaned")
+    assert order == [["old", "middle", "new"], ["new", "middle", "old"]]

@@ -1,0 +1,137 @@
+"""SIGKILL at any moment loses nothing and counts nothing twice: real daemon, pipeline, model and map, small frames."""
+
+import hashlib
+import os
+import random
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dustd import config
+from dustd.demo.scenes import SESSION
+from dustd.demo.virtual import Lens, expose, frame_of, make_body
+from dustd.dustmap.store import Store
+from dustd.output import ledger, sidecar
+from dustd.output.dng import encode_dng
+from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.pipeline.worker_client import Darkroom
+from dustd.raw.metadata import SourceMetadata
+
+FRAMES, KILLS = 12, 10
+TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
+
+
+def shoot(number: int) -> bytes:
+    """One small frame of the virtual body; always the same for the same number."""
+    body = make_body("V6-KILL", seed=5, width=640, height=480)
+    exposure = expose(
+        body,
+        SESSION[number % len(SESSION)](np.random.default_rng([5, number]), 480, 640),
+        f_number=16,
+        lens=TELE,
+        seed=number,
+        taken_at=f"2026-11-23T10:{number:02d}:00",
+        exposure_s=1 / 125,
+    )
+    preview = np.zeros((240, 320, 3), np.uint8)
+    return encode_dng(
+        frame_of(exposure), exposure.mosaic, SourceMetadata(), preview_rgb=preview, original_name=f"K{number:02d}.DNG"
+    )
+
+
+def start(config_path: Path, detector) -> int:
+    """Fork a daemon with the model already warm; return its process id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        serve(config_path, detector)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def serve(config_path: Path, detector) -> None:
+    """What `dustd run` does once the model is loaded."""
+    from dustd.daemon import application
+    from dustd.daemon.lock import only_one
+
+    settings = config.load(config_path)
+    with only_one(settings.map.store.parent), Store.open(settings.map.store) as store, Darkroom() as darkroom:
+        application.serve(
+            settings,
+            Pipeline(
+                detector=detector,
+                store=store,
+                darkroom=darkroom,
+                output=settings.output,
+                sensitivity_of=settings.sensitivity_of,
+            ),
+        )
+
+
+@pytest.mark.timeout(550)
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_ten_kills_while_twelve_frames_arrive_lose_nothing_and_count_nothing_twice(tmp_path):
+    from dustd.detector.model import load_detector
+
+    detector = load_detector(device="cpu", threads=1)  # one thread: a pool of threads would not survive the fork
+    capture = tmp_path / "capture"
+    capture.mkdir()
+    settings = tmp_path / "config.yaml"
+    settings.write_text(
+        "folders: [{path: capture}]\nmap: {store: state/maps.sqlite}\n"
+        "watch: {quiet_s: 0.2, give_up_s: 5, rescan_s: 1}\nlog: {level: warning}\n"
+    )
+    frames = [shoot(number) for number in range(FRAMES)]
+    hashes = {f"K{i:02d}.DNG": hashlib.sha256(data).hexdigest() for i, data in enumerate(frames)}
+    rng = random.Random(20261123)
+    arrived = 0
+    for kill in range(KILLS + 1):
+        daemon = start(settings, detector)
+        for number in range(arrived, min(FRAMES, arrived + 2)):
+            (capture / f"K{number:02d}.DNG").write_bytes(frames[number])
+            arrived = number + 1
+        if kill < KILLS:
+            time.sleep(rng.uniform(0.3, 3.0))
+            os.kill(daemon, signal.SIGKILL)
+        else:
+            wait_for_all(capture, FRAMES)
+            os.kill(daemon, signal.SIGTERM)
+        _, status = os.waitpid(daemon, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    check_everything(capture, tmp_path / "state" / "maps.sqlite", hashes)
+
+
+def wait_for_all(capture: Path, frames: int) -> None:
+    until = time.monotonic() + 400
+    while time.monotonic() < until:
+        done = [
+            s for s in capture.glob("*.DNG") if ledger.is_done(s, capture / "Cleaned" / sidecar.sidecar_name(s.name))
+        ]
+        if len(done) == frames and not list((capture / "Cleaned").glob("*.claim")):
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"only {len(done)} of {frames} frames were finished")
+
+
+def check_everything(capture: Path, store: Path, hashes: dict[str, str]) -> None:
+    """Each original as it was, each with one cleaned file and one sidecar, each frame once in the map."""
+    cleaned = capture / "Cleaned"
+    assert {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in capture.glob("*.DNG")} == hashes
+    names = {p.name for p in cleaned.iterdir()}
+    assert names == {f"K{i:02d}.dng" for i in range(FRAMES)} | {f"K{i:02d}.DNG.dustd.json" for i in range(FRAMES)}
+    records = [sidecar.decode(p.read_bytes()) for p in sorted(cleaned.glob("*.json"))]
+    for record in records:
+        output = cleaned / record.outputs[0].path
+        assert hashlib.sha256(output.read_bytes()).hexdigest() == record.outputs[0].sha256
+    with sqlite3.connect(store) as database:
+        counted = [row[0] for row in database.execute("SELECT frame_id FROM frames ORDER BY frame_id")]
+    database.close()
+    assert counted == sorted(record.evidence["frame_id"] for record in records)

@@ -1,0 +1,103 @@
+"""The shipped model: it is the one its card describes, and it sees what a detector must see."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from dustd.demo.virtual import frame_of
+from dustd.detector import model
+from dustd.detector.detect import detect, threshold
+from dustd.errors import ModelError
+from dustd.spots.measure import measure
+
+
+def test_the_shipped_weights_are_the_ones_the_card_describes():
+    model.verify(model.find_model("default"))
+
+
+def test_changed_weights_are_refused(tmp_path):
+    folder = tmp_path / "mine"
+    shutil.copytree(model.find_model("default").folder, folder)
+    with (folder / "weights.pt").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"changed")
+    with pytest.raises(ModelError, match="not the ones"):
+        model.load_detector(str(folder))
+
+
+def test_an_unknown_model_names_those_there_are():
+    with pytest.raises(ModelError, match="no model 'dust-huge'") as refused:
+        model.find_model("dust-huge")
+    assert "dust-small" in refused.value.remedy
+
+
+def test_a_card_that_lacks_a_key_is_refused(tmp_path):
+    (tmp_path / "model.yaml").write_text("id: half\n")
+    with pytest.raises(ModelError, match="incomplete"):
+        model.find_model(str(tmp_path))
+
+
+def test_a_model_of_another_encoding_is_refused(tmp_path):
+    folder = tmp_path / "mine"
+    shutil.copytree(model.find_model("default").folder, folder)
+    card = yaml.safe_load((folder / "model.yaml").read_text())
+    (folder / "model.yaml").write_text(yaml.safe_dump(card | {"encoding": "rgb/0"}))
+    with pytest.raises(ModelError, match="encoding"):
+        model.load_detector(str(folder))
+
+
+def test_a_device_that_is_not_there_is_an_error_with_a_remedy():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ModelError, match="no cuda device") as refused:
+        model.choose_device("cuda")
+    assert "auto" in refused.value.remedy
+
+
+def test_calibrated_thresholds_fall_with_the_rate_of_false_positives(detector):
+    scores = [score for _, score in sorted(detector.false_positive_scores.items())]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score < 1 for score in scores)
+
+
+def spots_in(frame, seen, detector):
+    return [measure(frame, d, 0, detector.calibration) for d in seen.detections if d.score > 0.3]
+
+
+def test_most_clear_dust_on_a_plain_backdrop_is_found(detector, dusty_shot):
+    exposure, _ = dusty_shot
+    seen = detect(frame_of(exposure), detector)
+    limit = threshold(100, detector.false_positive_scores)
+    found = [s for s in spots_in(frame_of(exposure), seen, detector) if s.score >= limit]
+    clear = [s for s in exposure.shadows if 0.08 <= s.attenuation <= 0.6]
+    hits = [s for s in clear if any(np.hypot(d.x - s.x, d.y - s.y) < max(8, s.diameter_px / 2) for d in found)]
+    assert len(clear) >= 5
+    assert len(hits) >= 0.6 * len(clear)
+
+
+def test_a_plain_grey_frame_holds_no_dust(detector, dusty_shot):
+    from dataclasses import replace
+
+    frame = frame_of(dusty_shot[0])
+    rng = np.random.default_rng(1)
+    grey = rng.normal(4000, 40, frame.raw.shape).round().astype(np.uint16)
+    grey_frame = replace(frame, raw=grey)
+    limit = threshold(50, detector.false_positive_scores)
+    spots = spots_in(grey_frame, detect(grey_frame, detector), detector)
+    assert [spot for spot in spots if spot.score >= limit] == []
+
+
+def test_the_folder_of_a_model_holds_weights_and_card_alone():
+    folder = Path(model.find_model("default").folder)
+    assert sorted(p.name for p in folder.iterdir()) == ["model.yaml", "weights.pt"]
+
+
+def test_a_card_says_how_scores_become_probabilities(detector):
+    calibration = detector.calibration
+    assert 0 < calibration.measured_from < 1
+    assert calibration.probability(0.9, 50.0) > calibration.probability(0.9, 0.0) > calibration.probability(0.5, 0.0)

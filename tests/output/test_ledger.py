@@ -1,0 +1,76 @@
+import hashlib
+import json
+import os
+
+from dustd.output import ledger
+from dustd.output.sidecar import Output, Record, Source, encode
+from dustd.raw.frame import Camera
+
+
+def write_sidecar(raw, folder, outputs=()):
+    stat = raw.stat()
+    source = Source(name=raw.name, size=stat.st_size, sha256="0" * 64, mtime_ns=stat.st_mtime_ns)
+    record = Record(source=source, camera=Camera(), outputs=tuple(outputs), status="clean")
+    path = folder / f"{raw.name}.dustd.json"
+    path.write_bytes(encode(record))
+    return path
+
+
+def raw_in(folder):
+    raw = folder / "IMG_1.NEF"
+    raw.write_bytes(b"raw")
+    return raw
+
+
+def test_a_frame_is_done_when_its_sidecar_speaks_of_it_as_it_is_now(tmp_path):
+    raw = raw_in(tmp_path)
+    assert not ledger.is_done(raw, tmp_path / "IMG_1.NEF.dustd.json")
+    sidecar = write_sidecar(raw, tmp_path)
+    assert ledger.is_done(raw, sidecar)
+
+
+def test_a_frame_that_changed_is_not_done(tmp_path):
+    raw = raw_in(tmp_path)
+    sidecar = write_sidecar(raw, tmp_path)
+    os.utime(raw, ns=(0, 1))
+    assert not ledger.is_done(raw, sidecar)
+
+
+def test_deleting_a_sidecar_asks_for_the_frame_again(tmp_path):
+    raw = raw_in(tmp_path)
+    sidecar = write_sidecar(raw, tmp_path)
+    assert ledger.is_done(raw, sidecar)
+    sidecar.unlink()
+    assert not ledger.is_done(raw, sidecar)
+
+
+def test_a_garbled_sidecar_proves_nothing(tmp_path):
+    raw = raw_in(tmp_path)
+    for text in ("", "{", "[]", "null", '{"schema": "dustd.sidecar"}', '{"schema": "other", "source": {}}'):
+        sidecar = tmp_path / "IMG_1.NEF.dustd.json"
+        sidecar.write_text(text)
+        assert not ledger.is_done(raw, sidecar)
+        assert ledger.vouched(sidecar) == ({hashlib.sha256(b"").hexdigest()} if not text else frozenset())
+
+
+def test_a_sidecar_vouches_for_itself_and_its_outputs(tmp_path):
+    sidecar = write_sidecar(raw_in(tmp_path), tmp_path, [Output(kind="dng", path="IMG_1.dng", sha256="a" * 64)])
+    assert ledger.vouched(sidecar) == {"a" * 64, hashlib.sha256(sidecar.read_bytes()).hexdigest()}
+    assert ledger.vouched(tmp_path / "none.dustd.json") == frozenset()
+
+
+def test_dustds_own_dng_is_recognised_and_a_camera_dng_is_not(tmp_path):
+    write_sidecar(raw_in(tmp_path), tmp_path, [Output(kind="dng", path="IMG_1.dng", sha256="a" * 64)])
+    for name in ("IMG_1.dng", "IMG_2.dng", "IMG_1.jpg"):
+        (tmp_path / name).touch()
+    assert ledger.is_own_output(tmp_path / "IMG_1.dng")
+    assert not ledger.is_own_output(tmp_path / "IMG_2.dng")
+    assert not ledger.is_own_output(tmp_path / "IMG_1.jpg")
+    assert not ledger.is_own_output(tmp_path / "gone" / "IMG_1.dng")
+
+
+def test_a_sidecar_of_another_schema_is_not_ours(tmp_path):
+    sidecar = write_sidecar(raw_in(tmp_path), tmp_path)
+    parsed = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps({**parsed, "schema": "other"}))
+    assert ledger.vouched(sidecar) == frozenset()

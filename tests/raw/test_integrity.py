@@ -1,0 +1,45 @@
+"""A file that was cut short is found before it is decoded."""
+
+import pytest
+
+from dustd.errors import FrameError
+from dustd.output.tiffwrite import Directory, encode, long
+from dustd.raw.integrity import require_whole
+from dustd.raw.tiff import Entry
+
+
+def test_whole_files_pass(shared_data):
+    for name in (
+        "gopro-fusion-front_GPFR7066.dng",
+        "canon-eos-kiss-x4_magiclantern_colorchart.dng",
+        "kodak-dc50_dc0008l.kdc",
+    ):
+        require_whole(shared_data / "raw" / name)
+
+
+@pytest.mark.parametrize("name", ["fixture-Leica-M10.dng", "fixture-sony-zv-e10.arw", "canon-eos-r6_canon-r6.cr3"])
+def test_files_cut_short_are_refused_with_what_is_missing(shared_data, name):
+    with pytest.raises(FrameError, match="bytes of picture data are missing") as refused:
+        require_whole(shared_data / "raw" / "truncated" / name)
+    assert "copy it again" in refused.value.remedy
+
+
+def test_every_cut_of_a_dng_is_noticed(shared_data, tmp_path):
+    data = (shared_data / "raw" / "nikon_dsc1339_768x512_wrapped.dng").read_bytes()
+    for share in (0.05, 0.3, 0.7, 0.999):
+        path = tmp_path / f"{share}.dng"
+        path.write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(FrameError):
+            require_whole(path)
+
+
+def test_a_file_that_is_gone_is_a_frame_error(tmp_path):
+    with pytest.raises(FrameError, match="the file is gone"):
+        require_whole(tmp_path / "gone.dng")
+
+
+def test_offsets_that_are_no_whole_numbers_promise_nothing(tmp_path):
+    path = tmp_path / "fractions.dng"
+    nothing = Entry(tag=279, type=5, count=1, data=bytes(8))  # 0/0
+    path.write_bytes(encode(Directory(entries=(long(273, 8), nothing))))
+    require_whole(path)
