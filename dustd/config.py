@@ -1,6 +1,6 @@
 """The configuration: what it may say, its defaults, and a strict reader for the YAML file.
 
-The dataclasses below (and `dustd.report.advice.Rules`) are the only truth: fields are the keys, defaults the defaults,
+The dataclasses below are the only truth: fields are the keys, defaults the defaults,
 annotations the types and ranges. `load` reports every problem of a file at once. It reads that one file and looks at no
 folder it names: whether they exist is a matter for `dustd check` and the daemon.
 """
@@ -18,7 +18,6 @@ import yaml
 
 from dustd.config_reader import Between, Note, Url, read_group
 from dustd.errors import ConfigError
-from dustd.report.advice import Rules
 
 Sensitivity = Annotated[float, Between(0, 100)]
 EditProgram = Literal["darktable", "rawtherapee", "adobe"]
@@ -52,6 +51,34 @@ class OutputSettings:
     edits_existing: Literal["keep", "merge"] = "keep"
     profile: Literal["srgb", "adobe-rgb", "prophoto-rgb"] = "srgb"
     review: Literal["none", "page"] = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoonLimits:
+    """From where on the advice is "clean soon". 0: this figure never leads to it."""
+
+    visible_at_f11: Annotated[int, Between(0, 10_000)] = 8
+    light_lost_at_f11: Annotated[float, Between(0, 1)] = 0.25
+    frames_touched: Annotated[float, Between(0, 1)] = 0.5
+    new_per_week: Annotated[float, Between(0, 10_000)] = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NowLimits:
+    """From where on the advice is "clean now". 0: this figure never leads to it."""
+
+    visible_at_f11: Annotated[int, Between(0, 10_000)] = 20
+    light_lost_at_f11: Annotated[float, Between(0, 1)] = 0.5
+    frames_touched: Annotated[float, Between(0, 1)] = 0.0
+    new_per_week: Annotated[float, Between(0, 10_000)] = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The limits of both kinds of advice."""
+
+    soon: SoonLimits = SoonLimits()
+    now: NowLimits = NowLimits()
 
 
 def default_store() -> Path:
@@ -127,7 +154,7 @@ class Config:
     map: MapSettings = field(default_factory=MapSettings)
     model: ModelSettings = ModelSettings()
     watch: WatchSettings = WatchSettings()
-    report: Rules = field(default_factory=Rules)
+    report: Rules = Rules()
     reminders: ReminderSettings = ReminderSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()

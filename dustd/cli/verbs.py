@@ -30,7 +30,7 @@ FINE, SOME_FAILED, USAGE, CONFIG, INTERRUPTED = 0, 1, 2, 78, 130  # exit codes; 
 def run(args: argparse.Namespace) -> int:
     """Watch and clean until told to stop."""
     from dustd import config, log
-    from dustd.daemon import application, loop
+    from dustd.daemon import application, loop, systemd
     from dustd.daemon.lock import only_one
     from dustd.daemon.reload import ConfigFile
     from dustd.dustmap.recovery import open_store
@@ -43,10 +43,11 @@ def run(args: argparse.Namespace) -> int:
     outputs = [folder.output for folder in application.plan_of(settings).folders]
     with (
         only_one(settings.map.state_folder),
-        open_store(settings.map.store, outputs) as store,
-        Darkroom() as darkroom,
+        open_store(settings.map.store, outputs, heartbeat=systemd.heartbeat) as store,
+        Darkroom(heartbeat=systemd.heartbeat) as darkroom,
     ):
         pipeline = _pipeline(settings, store, darkroom, settings.sensitivity_of)
+        pipeline.heartbeat = systemd.heartbeat
         application.serve(settings, pipeline, file=file, load_model=_detector)
     return FINE
 

@@ -8,13 +8,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
 from dustd import files, log
 from dustd.config import Config, ModelSettings
-from dustd.daemon import loop, metrics, reminder_channels, status
+from dustd.daemon import loop, metrics, reminder_channels, status, systemd
 from dustd.daemon.folder_queue import Timing
 from dustd.daemon.loop import Plan
 from dustd.daemon.output_folders import OutputFolders
@@ -110,7 +110,7 @@ class Station:
             self._failed.pop(source, None)
         return done
 
-    def process(self, source: Path, folder: WatchedFolder) -> Literal["done"]:
+    def process(self, source: Path, folder: WatchedFolder) -> None:
         """Clean one frame."""
         self._outputs.make(_out_folder(source, folder), folder.output)
         began = time.monotonic()
@@ -122,7 +122,6 @@ class Station:
         self._bodies[body_id] = BodyState(body_id=body_id, frames=frames + 1, last_at=now())
         corrected = sum(spot.action != "left" for spot in record.spots)
         self._note(source, record.status, body_id, time.monotonic() - began, len(record.spots), corrected)
-        return "done"
 
     def fail(self, source: Path, folder: WatchedFolder, error: DustdError) -> None:
         """Record a failed frame."""
@@ -190,7 +189,8 @@ class Station:
     def _learn_again(self) -> None:
         """Learn damaged maps again from the sidecars; what is in the way is told, and tried again in the next turn."""
         try:
-            relearn(self._pipeline.store, [folder.output for folder in plan_of(self._settings).folders])
+            outputs = [folder.output for folder in plan_of(self._settings).folders]
+            relearn(self._pipeline.store, outputs, heartbeat=systemd.heartbeat)
         except DustdError as error:
             logger.warning("maps_wait", problem=error.problem, remedy=error.remedy)
 

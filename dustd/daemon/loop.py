@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import structlog
 
@@ -25,7 +24,7 @@ from dustd import files
 from dustd.daemon import systemd
 from dustd.daemon.folder_queue import IsDone, Lane, Timing
 from dustd.daemon.scan import look_at
-from dustd.daemon.status import Progress, duration
+from dustd.daemon.status import Progress
 from dustd.daemon.watch import Watch, WatchedFolder
 from dustd.errors import (
     ConfigError,
@@ -37,6 +36,7 @@ from dustd.errors import (
     cannot_be_read,
 )
 from dustd.output.ledger import is_own_output
+from dustd.text import duration
 
 log = structlog.get_logger()
 
@@ -52,7 +52,7 @@ class Plan:
     timing: Timing
 
 
-Process = Callable[[Path, WatchedFolder], Literal["done", "retry"]]
+Process = Callable[[Path, WatchedFolder], None]
 Fail = Callable[[Path, WatchedFolder, DustdError], None]
 Between = Callable[[], str]
 Reload = Callable[[bool], Plan | None]
@@ -73,7 +73,7 @@ def serve(
     """Process every frame that is in *folders* or arrives there, until SIGTERM or SIGINT.
 
     *process* cleans one frame, with its model warmed before this call, and calls `systemd.heartbeat` when it takes
-    long; "retry" says that the file changed while it was read. *fail* records a failed frame. Both may raise
+    long. *fail* records a failed frame. Both may raise
     SurroundingsError. *is_done* tells whether a frame as it is now needs nothing any more. Called between frames:
     *between*, which returns what else the status line should say, if anything; *reload*, which gives a new plan if
     there is one (told True after SIGHUP, else False); *tell*, which hears of every turn of the loop. These must be
@@ -204,7 +204,7 @@ class _Loop:
             self._say(f"cleaning {path.name}", in_hand=1)
             log.info("frame_ready", path=str(path), waiting=len(lane.settle) - 1)
             began = time.monotonic()
-            outcome = self.process(path, lane.folder)
+            self.process(path, lane.folder)
         except (ConfigError, ModelError):
             raise
         except SurroundingsError as error:
@@ -221,9 +221,6 @@ class _Loop:
         else:
             self.paces_s.append(time.monotonic() - began)
             lane.resume(path)
-            look = look_at(path)
-            if outcome == "retry" and look is not None:
-                lane.settle.touch(path, time.monotonic(), look)
             lane.finish(path)
 
     def _needs_nothing(self, lane: Lane, path: Path) -> bool:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from dustd import __version__
 from dustd.config import ReminderSettings
-from dustd.report.report import printable
+from dustd.text import printable
 
 COMMAND_LIMIT_S, WEBHOOK_LIMIT_S = 30.0, 10.0
 

@@ -21,11 +21,12 @@ from typing import Protocol
 import structlog
 
 from dustd import files
+from dustd.config import Rules
 from dustd.daemon.reminder_channels import Channel, Facts
 from dustd.dustmap.particle import DustMap
 from dustd.errors import DustdError
-from dustd.report.advice import Advice, Rules, advise, figures
-from dustd.report.report import printable
+from dustd.report.advice import Advice, advise, figures
+from dustd.text import printable
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from dustd import __version__
-from dustd.report.report import printable
+from dustd.text import duration, printable
 
 SCHEMA, SCHEMA_VERSION = "dustd.status", "1.0"
 FILE_NAME = "status.json"
@@ -168,13 +168,6 @@ def words(status: Status | None, pid: int | None, now: datetime) -> str:
         lines += ["", f"{status.failed_total} frames failed (dustd retry tries them again):"]
         lines += _troubles(status.failed, status.failed_total)
     return "\n".join(printable(line) for line in lines) + "\n"
-
-
-def duration(seconds: float) -> str:
-    """Say how long: "40 s", "3 min", "2.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def _read(hint: Any, value: Any) -> Any:

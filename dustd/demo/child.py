@@ -7,19 +7,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from dustd.errors import SurroundingsError
 
 READY_S, STOP_S = 180.0, 60.0
+DUSTD = (sys.executable, "-m", "dustd")
 
 
 class Daemon:
-    """The real daemon with the configuration *config*; what it says to people goes to *log*. A context manager."""
+    """The real daemon with the configuration *config*; what it says to people goes to *log*. A context manager.
 
-    def __init__(self, config: Path, log: Path) -> None:
+    *program* is the command that stands for `dustd`.
+    """
+
+    def __init__(self, config: Path, log: Path, *, program: Sequence[str] = DUSTD) -> None:
         self.config = config
         self.log = log
+        self.program = program
 
     def __enter__(self) -> "Daemon":
         # The name of a socket must be short, which the demo's folder may not be.
@@ -30,7 +36,7 @@ class Daemon:
         self._socket.settimeout(0.2)
         self._log_file = self.log.open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "dustd", "run", "-c", str(self.config)],
+            [*self.program, "run", "-c", str(self.config)],
             env={**os.environ, "NOTIFY_SOCKET": address},
             stdin=subprocess.DEVNULL,
             stdout=self._log_file,

@@ -16,9 +16,9 @@ from typing import Protocol, TypeVar
 import cv2
 import numpy as np
 
-from dustd.detector.tiles import Window, merge, sees_whole, to_frame, windows
+from dustd.detector.tiles import merge, sees_whole, to_frame, windows
 from dustd.raw.frame import Frame
-from dustd.raw.light import linear_rgb
+from dustd.raw.light import Window, linear_rgb
 from dustd.spots.calibration import Calibration
 from dustd.spots.spot import Detection
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dustd.detector import standin
 from dustd.detector.tiles import merge
 from dustd.errors import ModelError
 from dustd.spots.calibration import Calibration
@@ -112,7 +111,7 @@ def choose_device(wanted: str) -> str:
 
 def load_detector(
     model: str = "default", *, device: str = "auto", batch_tiles: int | None = None, threads: int | None = None
-) -> "RfDetrDetector | standin.DarkestPlace":
+) -> "RfDetrDetector":
     """Load a model onto a device and warm it up.
 
     On a CPU *threads* tiles (by default as many as there are cores) are looked at side by side, each by one thread.
@@ -122,8 +121,6 @@ def load_detector(
     """
     card = find_model(model)
     verify(card)
-    if card.output == standin.OUTPUT:
-        return standin.DarkestPlace(card)
 
     import torch
 

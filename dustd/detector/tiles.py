@@ -6,18 +6,9 @@ that touches an inner tile edge is left to the neighbour that sees the spot whol
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from dustd.raw.light import Window
 from dustd.spots.spot import Detection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """A square part of a frame: top-left corner and side, px of the level it was cut from."""
-
-    left: int
-    top: int
-    side_px: int
 
 
 def windows(width: int, height: int, *, side_px: int, overlap_px: int) -> tuple[Window, ...]:

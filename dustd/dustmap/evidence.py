@@ -102,11 +102,6 @@ def independences(new: Evidence, earlier: Sequence[Evidence], x: float, y: float
     return np.clip(1.0 - similarities(new, earlier, x, y, spot_px), INDEPENDENCE_FLOOR, 1.0)
 
 
-def similarity(a: Evidence, b: Evidence, x: float, y: float, spot_px: float) -> float:
-    """Say how far two frames show the same thing around (x, y) of *a*, 0..1, looking past the spot itself."""
-    return float(similarities(a, (b,), x, y, spot_px)[0])
-
-
 def similarities(a: Evidence, others: Sequence[Evidence], x: float, y: float, spot_px: float) -> np.ndarray:
     """Say how far each of *others* shows the same as *a* around (x, y) of *a*, (n,) of 0..1, looking past the spot.
 

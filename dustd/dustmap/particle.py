@@ -28,6 +28,7 @@ HIDDEN_DETECTION = 0.03
 # lay within 1.1 px and .05 diameters of the truth, 99 % within 2.8 px and .1.
 RADIUS_SIGMAS = 5.0
 UNKNOWN_DETECTION = 0.5  # our choice: Pd of a sighting where the aperture is unknown
+TOUCHED_FROM = 5  # particles in a frame: one more than a good swab leaves (§1.2: 2 and 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

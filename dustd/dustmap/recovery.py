@@ -4,12 +4,11 @@ What a person said of cleanings (`dustd map cleaned`) no sidecar knows; the stor
 (`dustd.dustmap.declared_cleanings`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import structlog
 
-from dustd.daemon import systemd
 from dustd.dustmap.store import Store
 from dustd.errors import DamagedError
 from dustd.output import sidecar
@@ -18,7 +17,7 @@ from dustd.output.sidecar import Record
 log = structlog.get_logger()
 
 
-def open_store(where: Path | str, outputs: Sequence[Path]) -> Store:
+def open_store(where: Path | str, outputs: Sequence[Path], *, heartbeat: Callable[[], None] = lambda: None) -> Store:
     """Open the maps. Damaged ones, also those put aside before a crash, are learnt again from sidecars in *outputs*.
 
     Raises what `Store.open` does, but DamagedError.
@@ -29,7 +28,7 @@ def open_store(where: Path | str, outputs: Sequence[Path]) -> Store:
         log.warning("maps_damaged", problem=error.problem)
         store = Store.open(where)
     if _is_lost(store):
-        relearn(store, outputs)
+        relearn(store, outputs, heartbeat=heartbeat)
     return store
 
 
@@ -43,20 +42,20 @@ def _is_lost(store: Store) -> bool:
     return store.path is not None and not known and any(store.path.parent.glob(f"{store.path.name}.damaged-*"))
 
 
-def relearn(store: Store, outputs: Sequence[Path]) -> None:
+def relearn(store: Store, outputs: Sequence[Path], *, heartbeat: Callable[[], None] = lambda: None) -> None:
     """Make an empty store of one that was put aside, and tell it all that the sidecars below *outputs* know.
 
     Raises SurroundingsError if disk or folder is in the way; the store stays `damaged` then.
     """
     store.begin_anew()
-    counted = store.rebuild(list(_records(outputs)))
+    counted = store.rebuild(list(_records(outputs, heartbeat)))
     log.warning("maps_learnt_again", frames=counted)
 
 
-def _records(outputs: Sequence[Path]) -> Iterator[Record]:
+def _records(outputs: Sequence[Path], heartbeat: Callable[[], None]) -> Iterator[Record]:
     for output in outputs:
         for path in sorted(output.rglob("*" + sidecar.SUFFIX)):
-            systemd.heartbeat()
+            heartbeat()
             try:
                 yield sidecar.decode(path.read_bytes())
             except (OSError, ValueError) as exc:

@@ -22,7 +22,7 @@ from dustd import __version__
 from dustd.dustmap import declared_cleanings, evidence, history, mapjson, rejection
 from dustd.dustmap.decide import State
 from dustd.dustmap.history import BEGINNING, Counted, Step
-from dustd.dustmap.particle import DustMap, Scene
+from dustd.dustmap.particle import TOUCHED_FROM, DustMap, Scene
 from dustd.dustmap.rejection import Rejection, rejections_of, same_place
 from dustd.dustmap.schema import (
     PARTS,
@@ -38,7 +38,6 @@ from dustd.dustmap.schema import (
 )
 from dustd.errors import SurroundingsError, UsageError
 from dustd.output.sidecar import Record
-from dustd.report.advice import TOUCHED_FROM
 
 SCHEMA = "dustd.map"
 SCHEMA_VERSION = "1.1"
@@ -48,16 +47,6 @@ STRIDE = 32  # frames between two kept states: the most that are folded anew for
 NEAR = 4  # latest frames whose states are kept as well, because frames overtake each other on their way
 RECENT = 100  # frames of which the report tells how many show dust
 BODIES_REMEMBERED = 8  # whose current maps stay in memory, a few MB each
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """What one frame said about a particle: seen, or missed though visible; and what was believed afterwards."""
-
-    frame_id: str
-    taken_at: str | None
-    seen: bool
-    log_odds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,19 +160,6 @@ class Store:
                 )
                 before = confirmed
             return tuple(found)
-
-    def observations(self, body_id: str, particle_id: str) -> tuple[Observation, ...]:
-        """Fetch what each frame said about a particle, in capture order."""
-        query = sa.select(frames).where(frames.c.body_id == body_id).order_by(frames.c.place)
-        with self._database.reading() as db:
-            return tuple(
-                Observation(
-                    frame_id=row.frame_id, taken_at=row.taken_at, seen=kind == "seen", log_odds=told[particle_id]
-                )
-                for row in db.execute(query)
-                for kind, told in row.observed.items()
-                if particle_id in told
-            )
 
     def observe(self, record: Record) -> bool:
         """Count a frame, in one transaction.

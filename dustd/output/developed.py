@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dustd.output.exif import about_jpeg, about_pixels, about_rendered, exif_directories
-from dustd.output.icc import ColourSpace, profile
-from dustd.output.tiffwrite import UNDEFINED, Directory, encode, long, raw_bytes, short
+from dustd.output.icc import profile
+from dustd.output.tiffwrite import Directory, encode, long, short
 from dustd.output.xmp import of_the_picture
+from dustd.raw.colour import ColourSpace
 from dustd.raw.frame import Camera
-from dustd.raw.tiff import Entry
+from dustd.raw.tiff import UNDEFINED, Entry, raw_bytes
 
 if TYPE_CHECKING:
     from dustd.raw.metadata import SourceMetadata

@@ -14,9 +14,9 @@ import numpy as np
 from dustd.errors import FrameError
 from dustd.output.exif import about, exif_directories
 from dustd.output.ljpeg import encode_tiles
-from dustd.output.tiffwrite import BYTE, TILES, Directory, encode, long, rational, raw_bytes, short, text
+from dustd.output.tiffwrite import TILES, Directory, encode, long, rational, short
 from dustd.raw.frame import Camera, Frame
-from dustd.raw.tiff import Entry, numbers
+from dustd.raw.tiff import BYTE, Entry, numbers, raw_bytes, text_entry
 
 if TYPE_CHECKING:
     from dustd.raw.metadata import MakerNote, SourceMetadata
@@ -205,10 +205,10 @@ def _colour(frame: Frame, *, has_matrix: bool, has_white: bool) -> list[Entry]:
 def _identity(camera: Camera, metadata: "SourceMetadata", original_name: str) -> list[Entry]:
     """Name the camera as Adobe does (its profiles are found by that name), the body and the source."""
     name = original_name.encode() + b"\0"
-    entries = [text(50708, metadata.unique_model or camera.model or "unknown")]
-    entries.append(text(50827, original_name) if original_name.isascii() else raw_bytes(50827, name, type=BYTE))
+    entries = [text_entry(50708, metadata.unique_model or camera.model or "unknown")]
+    entries.append(text_entry(50827, original_name) if original_name.isascii() else raw_bytes(50827, name, type=BYTE))
     if camera.serial:
-        entries.append(text(50735, camera.serial))
+        entries.append(text_entry(50735, camera.serial))
     return entries
 
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dustd import __version__
-from dustd.output.tiffwrite import UNDEFINED, Directory, long, rational, raw_bytes, short, text
+from dustd.output.tiffwrite import Directory, long, rational, short
 from dustd.raw.frame import Camera
-from dustd.raw.tiff import Entry
+from dustd.raw.tiff import UNDEFINED, Entry, raw_bytes, text_entry
 
 if TYPE_CHECKING:
     from dustd.raw.metadata import SourceMetadata
@@ -27,14 +27,14 @@ _DNG_TAGS = range(50706, 1 << 16)
 def about(camera: Camera, metadata: "SourceMetadata") -> tuple[Entry, ...]:
     """Say in IFD0 who made the picture and with what: make, model, date, author, software."""
     copied = {entry.tag: entry for entry in metadata.ifd0 if entry.tag not in _OF_THE_SOURCE}
-    ours = [text(305, SOFTWARE)]
+    ours = [text_entry(305, SOFTWARE)]
     if camera.make:
-        ours.append(text(271, camera.make))
+        ours.append(text_entry(271, camera.make))
     if camera.model:
-        ours.append(text(272, camera.model))
+        ours.append(text_entry(272, camera.model))
     taken_at = exif_time(camera.taken_at)
     if taken_at and 306 not in copied:
-        ours.append(text(306, taken_at))
+        ours.append(text_entry(306, taken_at))
     return tuple((copied | {entry.tag: entry for entry in ours}).values())
 
 
@@ -85,7 +85,7 @@ def _exif_from_camera(camera: Camera) -> list[Entry]:
     numbers = ((33434, camera.exposure_s), (33437, camera.f_number), (37386, camera.focal_length_mm))
     entries += [rational(tag, value) for tag, value in numbers if value]
     texts = ((36867, exif_time(camera.taken_at)), (42033, camera.serial), (42036, camera.lens))
-    entries += [text(tag, value) for tag, value in texts if value]
+    entries += [text_entry(tag, value) for tag, value in texts if value]
     if camera.iso and round(camera.iso) < 1 << 16:
         entries.append(short(34855, round(camera.iso)))
     return entries

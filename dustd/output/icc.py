@@ -5,11 +5,10 @@ Version 4.3 matrix profiles (ICC.1:2010 §8.4.3, §10), a few hundred bytes, alw
 
 import struct
 from functools import cache
-from typing import Literal
 
 import numpy as np
 
-ColourSpace = Literal["srgb", "adobe-rgb", "prophoto-rgb"]
+from dustd.raw.colour import ColourSpace
 
 # Chromaticities of red, green, blue and white, and the tone curve as a parametric one: gamma, or gamma, a, b, c, d of
 # ICC.1 §10.16. IEC 61966-2-1; Adobe RGB (1998) §4.3; ISO 22028-2, with the pure power that everybody uses for it.

@@ -10,10 +10,9 @@ from math import lcm
 import cv2
 import numpy as np
 
+from dustd.raw.colour import SRGB_TO_XYZ
 from dustd.raw.frame import Frame
 
-# IEC 61966-2-1, as LibRaw has it.
-SRGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 _LONG_SIDE_PX = 2048  # no preview is smaller whose sensor allows it
 _LEAST_BLOCK_PX = {"bayer": 2, "xtrans": 3, "mono": 1, "linear": 1}  # the smallest block that holds all colours
 _BAND_ROWS = 32  # of blocks; keeps what is worked on in the processor's cache

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from dustd.raw.tiff import Entry
 
-BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SRATIONAL = 1, 2, 3, 4, 5, 7, 10
+SHORT, LONG, RATIONAL, SRATIONAL = 3, 4, 5, 10
 STRIPS = (273, 279)  # tags of the offsets and of the byte counts
 TILES = (324, 325)
 
@@ -23,16 +23,6 @@ class Directory:
     data: tuple[bytes, ...] = ()
     data_tags: tuple[int, int] = STRIPS
     children: dict[int, tuple["Directory", ...]] = field(default_factory=dict)
-
-
-def raw_bytes(tag: int, data: bytes, *, type: int = BYTE) -> Entry:
-    """Make an entry of bytes (BYTE, ASCII or UNDEFINED)."""
-    return Entry(tag=tag, type=type, count=len(data), data=data)
-
-
-def text(tag: int, value: str) -> Entry:
-    """Make a text entry; letters beyond ASCII go as UTF-8, which Exif readers understand in practice."""
-    return raw_bytes(tag, value.encode() + b"\0", type=ASCII)
 
 
 def short(tag: int, *values: int) -> Entry:

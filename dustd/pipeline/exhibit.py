@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from dustd.detector.tiles import Window
 from dustd.dustmap.evidence import Evidence, visible_from
 from dustd.output import preview
 from dustd.output.developed import orient
 from dustd.raw.frame import Frame
-from dustd.raw.light import linear_rgb
+from dustd.raw.light import Window, linear_rgb
 from dustd.spots.spot import Spot
 
 CROP_PX = 240  # of the screen, for each picture of a spot

@@ -19,7 +19,6 @@ import structlog
 
 from dustd import files
 from dustd.config import OutputSettings
-from dustd.daemon import systemd
 from dustd.detector.detect import Detector, Seen, detect, threshold
 from dustd.dustmap import evidence, stack_cache
 from dustd.dustmap.decide import Thresholds, reconcile
@@ -34,7 +33,7 @@ from dustd.output import edits, ledger, sidecar
 from dustd.output.sidecar import DetectorInfo, Output, Problem, Record, Source
 from dustd.pipeline.exhibit import Exhibit, in_order
 from dustd.pipeline.worker_client import Darkroom
-from dustd.raw.frame import Camera, Frame
+from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.light import overview
 from dustd.spots.heal import Healing
 from dustd.spots.measure import KnownShadow, measure
@@ -93,8 +92,12 @@ class Pipeline:
         sensitivity_of: Callable[[str, Path], float],
         stacks: Path | None = None,
         reviewer: Reviewer | None = None,
+        heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
-        """*stacks* is the folder for averages of frames: dust too faint for one shows there (`dustd.dustmap.stack`)."""
+        """*stacks* is the folder for averages of frames: dust too faint for one shows there (`dustd.dustmap.stack`).
+
+        *heartbeat* is called now and then while a frame takes its time.
+        """
         self.detector = detector
         self.store = store
         self.darkroom = darkroom
@@ -102,6 +105,7 @@ class Pipeline:
         self.sensitivity_of = sensitivity_of
         self.stacks = stacks
         self.reviewer = reviewer
+        self.heartbeat = heartbeat
 
     def process(self, source: Path, out_folder: Path) -> Record:
         """Clean the frame at *source* into *out_folder*, which exists; write image and sidecar, tell the map.
@@ -164,7 +168,7 @@ class Pipeline:
             frame = self.darkroom.decode(source, camera)
         try:
             with timer("detect"):
-                seen = detect(frame, self.detector, between_batches=systemd.heartbeat)
+                seen = detect(frame, self.detector, between_batches=self.heartbeat)
             with timer("reconcile"):
                 judged = self._judge(frame, seen, sensitivity, out_folder / sidecar.sidecar_name(source.name))
             with timer("correct"):
@@ -389,14 +393,6 @@ def _rejected_before(path: Path, view: View) -> tuple[Rejection, ...]:
     if (record.evidence or {}).get("frame_id") != view.frame_id:
         return ()
     return rejections_of(record.spots, view, record.source.name)
-
-
-def frame_identity(frame: Frame) -> str:
-    """Name the exposure by its samples: the same one copied, renamed or retagged counts once. 32 hex digits."""
-    digest = hashlib.sha256(repr(frame.mosaic.shape).encode())
-    for row in range(0, frame.height, 256):
-        digest.update(frame.mosaic[row : row + 256].tobytes())
-    return digest.hexdigest()[:32]
 
 
 def _score_at(false_per_mp: float, scores) -> float:

@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 
 from dustd import files
-from dustd.detector.tiles import Window
 from dustd.output.sidecar import Record
 from dustd.raw.frame import Frame
-from dustd.raw.light import linear_rgb
+from dustd.raw.light import Window, linear_rgb
 from dustd.spots.spot import Spot
 
 SIDE_PX = 640  # holds the largest training crop, 512 px and its margin, wherever the spot lies in it

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -20,7 +20,6 @@ import numpy as np
 import structlog
 
 from dustd.config import OutputSettings
-from dustd.daemon import systemd
 from dustd.errors import FrameError, SurroundingsError, UnreadableError
 from dustd.pipeline.exhibit import Exhibit
 from dustd.pipeline.worker_output import Overheard
@@ -46,8 +45,9 @@ class Darkroom:
     SurroundingsError if no worker can be started.
     """
 
-    def __init__(self, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, limit_s: float = LIMIT_S, *, heartbeat: Callable[[], None] = lambda: None) -> None:
         self.limit_s = limit_s
+        self.heartbeat = heartbeat
         self._process: subprocess.Popen | None = None
         self._line: Connection
         self._lifeline: Connection
@@ -164,7 +164,7 @@ class Darkroom:
             self._overheard.listen()  # or the worker would wait for us in the end
             now = time.monotonic()
             if now >= beat_at:
-                systemd.heartbeat()
+                self.heartbeat()
                 beat_at = now + HEARTBEAT_S
             if now >= until:
                 raise TimeoutError

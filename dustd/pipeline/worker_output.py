@@ -6,7 +6,7 @@ However much it says, memory and log stay small: of each hearing the first lines
 import os
 from collections import deque
 
-from dustd.report.report import printable
+from dustd.text import printable
 
 FIRST_LINES, LAST_LINES, LINE_CHARS = 10, 50, 300  # a crash in Python takes some thirty lines to say where
 _READ_BYTES = 1 << 16

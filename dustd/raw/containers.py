@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from dustd.output.tiffwrite import text as text_entry
 from dustd.raw.tiff import (
     MAX_VALUE_BYTES,
     Entry,
@@ -21,6 +20,7 @@ from dustd.raw.tiff import (
     read_ifd,
     read_tree,
     subdirectory_offsets,
+    text_entry,
 )
 
 MAKE, MODEL, DATE_TIME_ORIGINAL = 0x010F, 0x0110, 0x9003

@@ -14,8 +14,7 @@ import numpy as np
 import rawpy
 
 from dustd.errors import FrameError, cannot_be_read
-from dustd.output.icc import ColourSpace
-from dustd.output.preview import SRGB_TO_XYZ
+from dustd.raw.colour import SRGB_TO_XYZ, ColourSpace
 from dustd.raw.frame import Camera, Frame, SensorKind
 
 # How a camera's RAW begins. Without one of these LibRaw goes by the file's size alone and may take a headerless

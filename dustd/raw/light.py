@@ -3,14 +3,24 @@
 Light is (sample - black) / (white - black), times the camera's white balance where colours are involved.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
-from dustd.detector.tiles import Window
 from dustd.raw.frame import Frame
 
 # Neighbourhood that fills in missing colours: 3×3 reaches every colour of a Bayer pattern, X-Trans needs 5×5.
 _LINES = {"bayer": (0.25, 0.5, 0.25), "xtrans": (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A square part of a frame: top-left corner and side, px of the level it was cut from."""
+
+    left: int
+    top: int
+    side_px: int
 
 
 def linear_rgb(frame: Frame, window: Window) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 # Bytes per value of each TIFF field type (TIFF 6.0 §2, plus IFD = 13).
 TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+BYTE, ASCII, UNDEFINED = 1, 2, 7  # of these, those that hold plain bytes
 
 MAX_ENTRIES = 1024  # real directories hold under 200
 MAX_DIRECTORIES = 32
@@ -35,6 +36,16 @@ class Entry:
     type: int
     count: int
     data: bytes
+
+
+def raw_bytes(tag: int, data: bytes, *, type: int = BYTE) -> Entry:
+    """Make an entry of bytes (BYTE, ASCII or UNDEFINED)."""
+    return Entry(tag=tag, type=type, count=len(data), data=data)
+
+
+def text_entry(tag: int, value: str) -> Entry:
+    """Make a text entry; letters beyond ASCII go as UTF-8, which Exif readers understand in practice."""
+    return raw_bytes(tag, value.encode() + b"\0", type=ASCII)
 
 
 class Source:

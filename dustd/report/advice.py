@@ -7,10 +7,10 @@ sensors are those of facts/optics-and-evidence.md §1.2, §4 and §5.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
-from dustd.config_reader import Between
-from dustd.dustmap.particle import DustMap, Particle
+from dustd.config import NowLimits, Rules, SoonLimits
+from dustd.dustmap.particle import TOUCHED_FROM, DustMap, Particle
 
 Advice = Literal["clean now", "clean soon", "not known yet", "not needed"]
 URGENCY: tuple[Advice, ...] = ("clean now", "clean soon", "not known yet", "not needed")
@@ -18,38 +18,9 @@ URGENCY: tuple[Advice, ...] = ("clean now", "clean soon", "not known yet", "not 
 SHOWS = 0.05  # share of the light from which a spot shows in plain areas (§1.2: 30 to 60 µm at f/11 to f/22)
 USUAL_F_NUMBER = 11.0  # narrow enough for dust to show, wide enough to be used every day
 FINEST_F_NUMBER = 16.0
-TOUCHED_FROM = 5  # particles in a frame: one more than a good swab leaves (§1.2: 2 and 4)
 FRAMES_NEEDED = 10  # at f/8 or narrower: the map then knows nearly all dust that shows
 LEARNING = timedelta(days=7)  # what is first seen in a map's first week was there before
 RECENT = timedelta(days=28)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoonLimits:
-    """From where on the advice is "clean soon". 0: this figure never leads to it."""
-
-    visible_at_f11: Annotated[int, Between(0, 10_000)] = 8
-    light_lost_at_f11: Annotated[float, Between(0, 1)] = 0.25
-    frames_touched: Annotated[float, Between(0, 1)] = 0.5
-    new_per_week: Annotated[float, Between(0, 10_000)] = 4.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NowLimits:
-    """From where on the advice is "clean now". 0: this figure never leads to it."""
-
-    visible_at_f11: Annotated[int, Between(0, 10_000)] = 20
-    light_lost_at_f11: Annotated[float, Between(0, 1)] = 0.5
-    frames_touched: Annotated[float, Between(0, 1)] = 0.0
-    new_per_week: Annotated[float, Between(0, 10_000)] = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """The limits of both kinds of advice."""
-
-    soon: SoonLimits = SoonLimits()
-    now: NowLimits = NowLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

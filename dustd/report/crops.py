@@ -14,13 +14,13 @@ import numpy as np
 
 from dustd.dustmap.particle import Particle, Sighting
 from dustd.errors import DustdError
-from dustd.pipeline.frame_pipeline import frame_identity
-from dustd.raw.frame import Frame, from_centre
+from dustd.raw.frame import Frame, frame_identity, from_centre
 from dustd.raw.libraw import open_raw
 from dustd.raw.metadata import read_camera
-from dustd.report.report import Summary, printable
+from dustd.report.report import Summary
 from dustd.report.report_text import WORST_SHOWN
 from dustd.report.sensor_picture import CROP_PX, Crop, crop_span_px
+from dustd.text import printable
 
 FRAMES_PER_BODY = 2  # mostly one frame shows nearly all of the worst
 FRAMES_OPENED = 16  # in all; a second or two each

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
+from dustd.config import Rules
 from dustd.dustmap.particle import DustMap, Particle
 from dustd.report.advice import (
     FINEST_F_NUMBER,
@@ -19,7 +20,6 @@ from dustd.report.advice import (
     URGENCY,
     Advice,
     Figures,
-    Rules,
     advise,
     epoch_start,
     figures,
@@ -27,6 +27,7 @@ from dustd.report.advice import (
     visible_at,
 )
 from dustd.report.sensor_picture import place, where_from_front
+from dustd.text import printable
 
 F_NUMBERS = (5.6, 8.0, 11.0, 16.0, 22.0)
 # Our choice, from facts §1.2: two measured swabs took 91 % and 79 % of the dust away.
@@ -134,11 +135,6 @@ def to_dict(summary: Summary) -> dict[str, Any]:
         "growth": [{"day": day.isoformat(), "particles": count} for day, count in summary.growth],
         "particles": [_particle_dict(particle, dust) for particle in (*summary.confirmed, *summary.suspected)],
     }
-
-
-def printable(text: str) -> str:
-    """Replace what is not printable, such as the escape sequences of terminals."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def _growth(dust: DustMap, confirmed: Sequence[Particle]) -> tuple[tuple[date, int], ...]:

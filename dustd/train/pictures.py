@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 
 from dustd.daemon.scan import RAW_SUFFIXES
-from dustd.detector.tiles import Window
 from dustd.errors import FrameError
 from dustd.raw.integrity import holds_samples, require_whole
 from dustd.raw.libraw import open_raw
-from dustd.raw.light import linear_rgb
+from dustd.raw.light import Window, linear_rgb
 from dustd.raw.metadata import read_camera
 
 _LEVELS = np.arange(256, dtype=np.float32) / 255

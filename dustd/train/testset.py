@@ -21,9 +21,8 @@ import cv2
 import numpy as np
 import torch
 
-from dustd.detector.tiles import Window
 from dustd.raw.frame import Camera, Frame
-from dustd.raw.light import linear_rgb
+from dustd.raw.light import Window, linear_rgb
 from dustd.train.froc import Truth
 from dustd.train.pictures import read_picture, to_light
 from dustd.train.synth import draw_shadows

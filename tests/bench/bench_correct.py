@@ -18,10 +18,9 @@ from inpainters import INPAINTERS, mosaic_of, planes_of
 
 from dustd.demo import virtual
 from dustd.demo.virtual import BLACK, WHITE
-from dustd.detector.tiles import Window
 from dustd.dustmap.second_look import shadows
 from dustd.raw.frame import Frame
-from dustd.raw.light import linear_rgb
+from dustd.raw.light import Window, linear_rgb
 from dustd.spots.correct import correct
 from dustd.spots.measure import EDGE_SHARE, Shadow, measure
 from dustd.spots.paint import paint

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import specks
+from specks import framed, specked
 
 from dustd.demo import scenes, virtual
-from dustd.demo.scenes import SESSION, framed, specked
+from dustd.demo.scenes import SESSION
 from dustd.demo.verdict import is_visible
 from dustd.demo.virtual import Exposure, Lens, Shadow, VirtualBody, dusted, expose, frame_of, make_body, wiped
 from dustd.detector.detect import Detector, Seen, detect
-from dustd.pipeline.frame_pipeline import frame_identity
-from dustd.raw.frame import Camera
+from dustd.raw.frame import Camera, frame_identity
 from dustd.spots.spot import Detection
 from dustd.train.testset import PlacedSpot, Twins, measure_spots
 
@@ -269,4 +270,4 @@ def _specks(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 @lru_cache(maxsize=1)
 def _drawing_code() -> str:
     """A fingerprint of the code that draws frames: when it changes, kept frames are stale."""
-    return hashlib.sha256(b"".join(Path(m.__file__).read_bytes() for m in (virtual, scenes))).hexdigest()
+    return hashlib.sha256(b"".join(Path(m.__file__).read_bytes() for m in (virtual, scenes, specks))).hexdigest()

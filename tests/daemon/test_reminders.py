@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from dustd.config import Config, FolderSettings, MapSettings, ReminderSettings
+from dustd.config import Config, FolderSettings, MapSettings, ReminderSettings, Rules
 from dustd.daemon import application, systemd
 from dustd.daemon.reminder_channels import UndeliveredError, configured
 from dustd.daemon.reminders import LOOK_S, RETRY_S, Reminders, Told, decide
@@ -24,7 +24,7 @@ from dustd.dustmap.store import Store
 from dustd.errors import SurroundingsError
 from dustd.output.sidecar import Record, Source
 from dustd.raw.frame import Camera
-from dustd.report.advice import URGENCY, Rules
+from dustd.report.advice import URGENCY
 from dustd.spots.spot import Spot
 
 BODY = "Nikon Z 8 #123"

@@ -6,18 +6,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from dustd.daemon import lock, metrics
-from dustd.daemon.status import (
-    BodyState,
-    FolderState,
-    FrameState,
-    Progress,
-    Status,
-    Trouble,
-    decode,
-    duration,
-    encode,
-    words,
-)
+from dustd.daemon.status import BodyState, FolderState, FrameState, Progress, Status, Trouble, decode, encode, words
+from dustd.text import duration
 
 AT = datetime.fromisoformat("2026-11-23T12:00:00+01:00")
 SHARE = Trouble(path="/nas", problem="the disk is full", remedy="Free some space", retry_at="2026-11-23T12:00:30+01:00")

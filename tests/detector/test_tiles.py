@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dustd.detector.tiles import Window, merge, sees_whole, to_frame, windows
+from dustd.detector.tiles import merge, sees_whole, to_frame, windows
+from dustd.raw.light import Window
 from dustd.spots.spot import Detection
 
 

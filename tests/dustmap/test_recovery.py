@@ -4,14 +4,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from dustd.config import OutputSettings
-from dustd.detector.model import load_detector
 from dustd.dustmap.recovery import open_store, relearn
 from dustd.dustmap.store import Store
 from dustd.errors import DamagedError
 from dustd.output import sidecar
 from dustd.pipeline.frame_pipeline import Pipeline
 from tests.soak import seeds
-from tests.soak.fuzz import STAND_IN
+from tests.soak.standin import DarkestPlace
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def cleaned(tmp_path, darkroom):
     out.mkdir()
     with Store.open(tmp_path / "maps.sqlite") as store:
         pipeline = Pipeline(
-            detector=load_detector(str(STAND_IN)),
+            detector=DarkestPlace(),
             store=store,
             darkroom=darkroom,
             output=OutputSettings(),

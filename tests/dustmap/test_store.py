@@ -91,7 +91,7 @@ def learnt(records):
 
 
 def everything(store):
-    return store.bodies(), [store.observations(body.body_id, p.id) for body in store.bodies() for p in body.particles]
+    return store.bodies(), [store.export(body_id)["frames"] for body_id in store.body_ids()]
 
 
 def test_a_frame_is_counted_once(store):
@@ -268,10 +268,10 @@ def test_observations_tell_sightings_from_misses(store):
         store.observe(record(n))
     store.observe(record(3, spots=()))
     (particle,) = store.state(BODY).particles
-    told = store.observations(BODY, particle.id)
-    assert [each.seen for each in told] == [True, True, True, False]
-    assert [each.frame_id for each in told] == ["frame0", "frame1", "frame2", "frame3"]
-    assert told[-1].log_odds == pytest.approx(particle.log_odds, abs=0.001)
+    told = store.export(BODY)["frames"]
+    assert [particle.id in frame["observed"]["seen"] for frame in told] == [True, True, True, False]
+    assert [frame["frame_id"] for frame in told] == ["frame0", "frame1", "frame2", "frame3"]
+    assert told[-1]["observed"]["missed"][particle.id] == pytest.approx(particle.log_odds, abs=0.001)
 
 
 def test_maps_survive_closing_and_opening(tmp_path):
@@ -680,7 +680,8 @@ def test_a_file_of_the_first_schema_keeps_its_maps(tmp_path):
             assert [p.confirmed for p in store.state(nikon, "2026-11-02").particles] == [True, False]
             assert store.body(nikon).cleanings == ("2026-11-10T09:00:00",)
             assert [(e.how, e.frames, e.before) for e in store.epochs(nikon)] == [("first", 3, 0), ("declared", 3, 1)]
-            assert len(store.observations(nikon, other.id)) == 2
+            told = [frame["observed"] for frame in store.export(nikon)["frames"]]
+            assert sum(other.id in each["seen"] or other.id in each["missed"] for each in told) == 2
     with Store.open(path) as store:
         late, next_ = (dataclasses.replace(record(n, body=nikon), width=960, height=640) for n in (1, 25))
         assert store.observe(late) and store.observe(next_)

@@ -14,11 +14,12 @@ from dustd.config import OutputSettings
 from dustd.output.developed import encode_jpeg, encode_tiff, orient
 from dustd.output.dng import encode_dng
 from dustd.output.exif import exif_time
-from dustd.output.preview import SRGB_TO_XYZ
-from dustd.output.tiffwrite import rational, raw_bytes, short, text
+from dustd.output.tiffwrite import rational, short
 from dustd.pipeline.worker import Bench
+from dustd.raw.colour import SRGB_TO_XYZ
 from dustd.raw.frame import Camera, Frame
 from dustd.raw.metadata import SourceMetadata, read_camera
+from dustd.raw.tiff import raw_bytes, text_entry
 
 NOTHING = SourceMetadata()
 CAMERA = Camera(
@@ -102,7 +103,7 @@ def test_exif_describes_the_developed_pixels_not_the_sources():
 
 def test_the_sources_own_exif_wins_and_its_place_is_kept():
     metadata = SourceMetadata(
-        ifd0=(text(315, "Ann"),), exif=(rational(33437, 2.8),), gps=(text(1, "N"), rational(2, 48, 8, 12))
+        ifd0=(text_entry(315, "Ann"),), exif=(rational(33437, 2.8),), gps=(text_entry(1, "N"), rational(2, 48, 8, 12))
     )
     exif = Image.open(io.BytesIO(encode_jpeg(np.zeros((8, 8, 3), np.uint8), CAMERA, metadata))).getexif()
     assert exif[315] == "Ann"
@@ -111,7 +112,7 @@ def test_the_sources_own_exif_wins_and_its_place_is_kept():
 
 
 def test_a_note_too_long_for_a_jpeg_is_left_out():
-    metadata = SourceMetadata(ifd0=(text(270, "x" * 100_000),))
+    metadata = SourceMetadata(ifd0=(text_entry(270, "x" * 100_000),))
     assert 270 not in Image.open(io.BytesIO(encode_jpeg(np.zeros((8, 8, 3), np.uint8), CAMERA, metadata))).getexif()
 
 

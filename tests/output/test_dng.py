@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from dustd.errors import FrameError
 from dustd.output.dng import encode_dng
-from dustd.output.tiffwrite import long, rational, raw_bytes, short
+from dustd.output.tiffwrite import long, rational, short
 from dustd.raw.frame import Camera, Frame
 from dustd.raw.libraw import open_raw
 from dustd.raw.metadata import MakerNote, SourceMetadata, read_camera, read_source_metadata
+from dustd.raw.tiff import raw_bytes
 
 NOTHING = SourceMetadata()
 D65_MATRIX = np.array([[0.7034, -0.0804, -0.1014], [-0.442, 1.2564, 0.2058], [-0.0851, 0.1994, 0.5758]])

@@ -14,8 +14,8 @@ from dustd.dustmap.store import Store
 from dustd.errors import FrameError
 from dustd.output import sidecar
 from dustd.output.dng import encode_dng
-from dustd.pipeline.frame_pipeline import Pipeline, frame_identity
-from dustd.raw.frame import Camera, Frame
+from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.libraw import open_raw
 from dustd.raw.metadata import SourceMetadata, read_camera
 

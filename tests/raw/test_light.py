@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from dustd.detector.tiles import Window
 from dustd.raw.frame import Camera, Frame
-from dustd.raw.light import linear_rgb, overview
+from dustd.raw.light import Window, linear_rgb, overview
 
 XTRANS = (
     (1, 0, 1, 1, 2, 1),

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dustd.report.advice import URGENCY, NowLimits, Rules, SoonLimits, advise, figures, moment
+from dustd.config import NowLimits, Rules, SoonLimits
+from dustd.report.advice import URGENCY, advise, figures, moment
 
 AT_11 = (11 / 16) ** 2  # what a particle takes at f/11, relative to f/16
 

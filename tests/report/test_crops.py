@@ -5,12 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from dustd.config import Rules
 from dustd.demo.virtual import frame_of
 from dustd.dustmap.particle import Scene, Sighting
-from dustd.pipeline.frame_pipeline import frame_identity
-from dustd.raw.frame import centred
+from dustd.raw.frame import centred, frame_identity
 from dustd.report import crops
-from dustd.report.advice import Rules
 from dustd.report.report import summarise
 
 

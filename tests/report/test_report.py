@@ -5,10 +5,11 @@ import json
 
 import pytest
 
-from dustd.report.advice import Rules
-from dustd.report.report import printable, ranked, summarise, to_dict
+from dustd.config import Rules
+from dustd.report.report import ranked, summarise, to_dict
 from dustd.report.report_text import steps, text_report
 from dustd.spots.shape import Outline
+from dustd.text import printable
 
 RULES = Rules()
 DAY = datetime.date(2026, 11, 1)

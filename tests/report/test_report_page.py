@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from dustd.report.advice import Rules
+from dustd.config import Rules
 from dustd.report.report import ranked
 from dustd.report.report_page import html_report
 from dustd.report.sensor_picture import Crop

@@ -24,7 +24,6 @@ import structlog
 from tqdm import tqdm
 
 from dustd.config import OutputSettings
-from dustd.detector.model import load_detector
 from dustd.dustmap.store import Store
 from dustd.errors import DustdError, FrameError
 from dustd.output.sidecar import decode, encode
@@ -33,10 +32,9 @@ from dustd.pipeline.worker_client import Darkroom
 from dustd.raw.integrity import holds_samples, require_whole
 from dustd.raw.metadata import read_camera, read_source_metadata
 from tests.soak import mutations, seeds
+from tests.soak.standin import DarkestPlace
 
-HERE = Path(__file__).resolve().parent
-STAND_IN = HERE / "models" / "darkest-place"
-REAL = HERE.parents[2] / "shared" / "data" / "raw"
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "raw"
 READ_LIMIT_S = 5.0  # for the metadata of one file, in this process; they take milliseconds
 DECODE_LIMIT_S = 20.0  # for one step in the worker
 WHOLE_EVERY = 8
@@ -92,7 +90,7 @@ def campaign(inputs: Sequence[int], seed: int, files: dict[str, bytes], keep: Pa
 
 def _pipelines(room: Darkroom, folder: Path) -> Iterator[Pipeline]:
     """Give a pipeline per input, one output format after the other, and a new store now and then."""
-    detector = load_detector(str(STAND_IN))
+    detector = DarkestPlace()
     while True:
         with Store.open(":memory:") as store:
             for number in range(NEW_STORE_AFTER):

@@ -11,10 +11,10 @@ from dustd.demo.scenes import SESSION
 from dustd.demo.virtual import BLACK, WHITE, XYZ_TO_CAMERA, Lens, expose, frame_of, make_body
 from dustd.output.dng import encode_dng
 from dustd.output.exif import exif_time
-from dustd.output.tiffwrite import Directory, encode, long, rational, raw_bytes, short, text
-from dustd.pipeline.frame_pipeline import frame_identity
-from dustd.raw.frame import Frame
+from dustd.output.tiffwrite import Directory, encode, long, rational, short
+from dustd.raw.frame import Frame, frame_identity
 from dustd.raw.metadata import SourceMetadata
+from dustd.raw.tiff import raw_bytes, text_entry
 
 WIDTH, HEIGHT = 96, 72
 TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
@@ -24,7 +24,7 @@ XTRANS = tuple(tuple(map(int, row)) for row in ("110112", "112110", "201021", "1
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A RAW file's bytes and the identity of its exposure (`dustd.pipeline.frame_pipeline.frame_identity`)."""
+    """A RAW file's bytes and the identity of its exposure (`dustd.raw.frame.frame_identity`)."""
 
     data: bytes
     frame_id: str
@@ -89,15 +89,22 @@ def _plain(mosaic: np.ndarray, *, serial: str, taken_at: str) -> bytes:
     height, width = mosaic.shape
     entries = (
         *(long(254, 0), long(256, width), long(257, height), short(258, 16), short(259, 1), short(262, 32803)),
-        *(text(271, "dustd"), text(272, "Plain"), short(274, 1), short(277, 1), long(278, height), short(284, 1)),
+        *(
+            text_entry(271, "dustd"),
+            text_entry(272, "Plain"),
+            short(274, 1),
+            short(277, 1),
+            long(278, height),
+            short(284, 1),
+        ),
         *(short(33421, 2, 2), raw_bytes(33422, b"\0\1\1\2"), raw_bytes(50706, b"\1\4\0\0")),
-        *(text(50708, "dustd Plain"), long(50714, BLACK), long(50717, WHITE), rational(50728, 0.5, 1, 0.7)),
+        *(text_entry(50708, "dustd Plain"), long(50714, BLACK), long(50717, WHITE), rational(50728, 0.5, 1, 0.7)),
         *(rational(tag, *XYZ_TO_CAMERA.ravel(), signed=True) for tag in (50721, 50722)),
         *(short(50778, 17), short(50779, 21)),
     )
     exif = (
         *(rational(0x829D, 16), rational(0x829A, 1 / 125), rational(0x920A, 70)),
-        *(text(0x9003, exif_time(taken_at)), text(0xA431, serial), text(0xA434, "Virtual 70mm F2.8")),
+        *(text_entry(0x9003, exif_time(taken_at)), text_entry(0xA431, serial), text_entry(0xA434, "Virtual 70mm F2.8")),
     )
     children = {0x8769: (Directory(entries=exif),)}
     return encode(Directory(entries=entries, data=(mosaic.astype("<u2").tobytes(),), children=children))

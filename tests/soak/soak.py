@@ -3,9 +3,8 @@
 A randomised writer fills two watched folders (`tests.soak.writers`) while faults strike: SIGKILL of daemon and worker,
 full and read-only disks, damaged maps, folders that go and come back. Then a burst is cut by a kill and has to be
 resumed in order, and a quiet stretch shows whether memory and file handles stay flat. In the end every promise is
-audited (`tests.soak.audit`). The detector is a stand-in (`dustd.detector.standin`), chosen by configuration: this is
-about the daemon. Faults of disks need root, for small file systems in memory; without it they are left out, and it says
-so.
+audited (`tests.soak.audit`). The detector is a stand-in (`tests.soak.standin`): this is about the daemon. Faults of
+disks need root, for small file systems in memory; without it they are left out, and it says so.
 """
 
 import argparse
@@ -37,18 +36,17 @@ from dustd.errors import SurroundingsError
 from dustd.output import ledger, sidecar
 from tests.soak import seeds
 from tests.soak.audit import Studio, audit, counts
-from tests.soak.fuzz import STAND_IN
 from tests.soak.writers import Landed, land
 
-CONFIG = f"""\
+CONFIG = """\
 folders:
-  - {{path: studio, output: ../cleaned/studio}}
-  - {{path: location}}
-map: {{store: state/maps.sqlite}}
-model: {{id: {STAND_IN}}}
-watch: {{quiet_s: 0.5, give_up_s: 8, rescan_s: 5}}
-log: {{format: json}}
+  - {path: studio, output: ../cleaned/studio}
+  - {path: location}
+map: {store: state/maps.sqlite}
+watch: {quiet_s: 0.5, give_up_s: 8, rescan_s: 5}
+log: {format: json}
 """
+PROGRAM = (sys.executable, "-m", "tests.soak.standin")
 DISK_MB = 48
 FAULT_EVERY_S, FAULT_LASTS_S = 8.0, 4.0
 BURST, STEADY = 60, 150  # frames
@@ -96,7 +94,7 @@ class Campaign:
         waiting = len(unfinished(self))
         self.lives.append((time.time(), log, waiting))
         self.up = False
-        self.daemon = Daemon(self.home / "config.yaml", log)
+        self.daemon = Daemon(self.home / "config.yaml", log, program=PROGRAM)
         self.daemon.__enter__()
 
     def listen(self) -> None:
