@@ -22,9 +22,10 @@ fuzz: .venv/test-ready
 	$(BIN)/python -m tests.soak.fuzz --keep fuzz-kept
 
 lint: .venv/test-ready
-	$(BIN)/python -m pip install -q -c constraints.txt ruff
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --group dev
 	$(BIN)/ruff check dustd tests
 	$(BIN)/ruff format --check dustd tests
+	$(BIN)/lint-imports --no-logo
 
 # A stamp per purpose; an edited pyproject.toml or constraints.txt installs again.
 .venv/demo-ready: pyproject.toml constraints.txt
