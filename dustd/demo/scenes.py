@@ -47,7 +47,7 @@ def clouds_over_sea(rng: np.random.Generator, height: int, width: int) -> np.nda
     sunward = _sample(texture, centred / (above + 0.12) * 0.45 + 0.03, 0.5 / (above + 0.12) - 0.03)
     cover = _step(thick, 0.1, 1.3) * np.clip(above / 0.12, 0, 1)
     shade = np.clip(0.62 + 0.16 * (thick - sunward) - 0.07 * thick, 0.3, 0.85)
-    image = _over(image, shade[..., None] * np.float32((1.0, 1.0, 1.02)), cover)
+    image = _over(image, shade[..., None] * np.array((1.0, 1.0, 1.02), np.float32), cover)
     below = np.maximum(y - horizon, 1e-3)
     waves = _sample(_tile(rng, 1024, 0.05), centred / below * 0.05, 0.35 / below)
     waves *= np.clip(below / 0.02, 0, 1)
@@ -58,7 +58,9 @@ def clouds_over_sea(rng: np.random.Generator, height: int, width: int) -> np.nda
     image = _over(image, sea, _soft((horizon - y) * height))
     shore = 0.97 - 0.5 * np.clip(0.38 - np.abs(x - rng.choice([0.05, width / height - 0.05])), 0, 1) ** 1.2
     rock_line = shore + 0.022 * _noise(rng, height, width, 0.12, octaves=6)
-    rock = np.float32((0.05, 0.045, 0.04)) * np.exp(0.7 * _noise(rng, height, width, 0.03, octaves=6))[..., None]
+    rock = (
+        np.array((0.05, 0.045, 0.04), np.float32) * np.exp(0.7 * _noise(rng, height, width, 0.03, octaves=6))[..., None]
+    )
     image = _over(image, rock, _soft((rock_line - y) * height))
     for _ in range(rng.integers(3, 8)):
         _bird(image, rng, (rng.uniform(0.1, 0.9) * width, rng.uniform(0.15, 0.6) * height), height)
@@ -68,8 +70,8 @@ def clouds_over_sea(rng: np.random.Generator, height: int, width: int) -> np.nda
 def bottle_on_seamless(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A product in front of a paper sweep with light fall-off: glass, label with lettering, contact shadow."""
     y, x = _grid(height, width)
-    paper = np.float32(
-        [(0.55, 0.55, 0.56), (0.22, 0.25, 0.29), (0.55, 0.44, 0.36), (0.30, 0.38, 0.36)][rng.integers(4)]
+    paper = np.array(
+        [(0.55, 0.55, 0.56), (0.22, 0.25, 0.29), (0.55, 0.44, 0.36), (0.30, 0.38, 0.36)][rng.integers(4)], np.float32
     )
     middle = width / height * rng.uniform(0.42, 0.58)
     glow = np.exp(-((x - middle - 0.15) ** 2 + 1.4 * (y - 0.38) ** 2) / 0.55)
@@ -82,16 +84,16 @@ def bottle_on_seamless(rng: np.random.Generator, height: int, width: int) -> np.
     body = radius * (1 - 0.68 * (1 - _step(level, 0.22, 0.42)))
     body = np.where(level < 0.13, radius * 0.40, body)
     across = np.clip((x - middle) / body, -1, 1)
-    glass = np.float32(
-        [(0.10, 0.045, 0.012), (0.02, 0.06, 0.035), (0.5, 0.48, 0.45), (0.05, 0.06, 0.12)][rng.integers(4)]
+    glass = np.array(
+        [(0.10, 0.045, 0.012), (0.02, 0.06, 0.035), (0.5, 0.48, 0.45), (0.05, 0.06, 0.12)][rng.integers(4)], np.float32
     )
     lit = 0.35 + 0.65 * np.sqrt(1 - across**2) * (1 - 0.45 * across)
     surface = glass * lit[..., None]
-    cap = np.float32((0.03, 0.03, 0.032)) * (lit * (1 + 0.25 * np.sin(70 * np.arcsin(across))))[..., None]
+    cap = np.array((0.03, 0.03, 0.032), np.float32) * (lit * (1 + 0.25 * np.sin(70 * np.arcsin(across))))[..., None]
     surface = np.where((level < 0.13)[..., None], cap, surface)
     label, ink = _label(rng, 700, 900), _step(level, 0.495, 0.497) * (1 - _step(level, 0.895, 0.897))
     printed = _sample_once(label, np.arcsin(across) / np.pi * 0.9 + 0.5, (level - 0.495) / 0.4)
-    surface = _over(surface, np.float32((0.68, 0.66, 0.60)) * (printed * lit)[..., None], ink)
+    surface = _over(surface, np.array((0.68, 0.66, 0.60), np.float32) * (printed * lit)[..., None], ink)
     softbox = 0.55 * _step(-across, 0.42, 0.46) * (1 - _step(-across, 0.64, 0.68)) + 0.25 * _step(across, 0.82, 0.9)
     surface += (softbox * (1 - 0.75 * ink) * (1 - 0.4 * (level < 0.13)) * (0.4 + 0.6 * (1 - level)))[..., None]
     round_foot = foot + 0.012 * np.sqrt(1 - across**2) - 0.012
@@ -110,7 +112,9 @@ def shirt_with_buttons(rng: np.random.Generator, height: int, width: int) -> np.
     slub = (1 + 0.06 * rng.standard_normal(4096)).astype(np.float32)[
         np.where(weft_on_top, along, across).astype(np.int32) % 4096
     ]
-    dye = np.float32([(0.16, 0.22, 0.34), (0.55, 0.52, 0.47), (0.30, 0.12, 0.11), (0.20, 0.24, 0.18)][rng.integers(4)])
+    dye = np.array(
+        [(0.16, 0.22, 0.34), (0.55, 0.52, 0.47), (0.30, 0.12, 0.11), (0.20, 0.24, 0.18)][rng.integers(4)], np.float32
+    )
     folds = 0.85 + 0.22 * _noise(rng, height, width, 0.45, octaves=2) + 0.2 * (0.7 - x / (width / height))
     weave = (
         (0.62 + 0.38 * np.sqrt(1 - (2 * bulge - 1) ** 2))
@@ -174,20 +178,22 @@ def printed_page(rng: np.random.Generator, height: int, width: int) -> np.ndarra
         1 + 0.018 * _noise(rng, height, width, 0.004, octaves=3) + 0.015 * _noise(rng, height, width, 0.3, octaves=2)
     )
     light = 0.80 - 0.28 * x / (width / height) - 0.10 * (y - 0.5) ** 2
-    return np.float32((0.92, 0.88, 0.80)) * (light * tooth * (0.06 + 0.94 * ink))[..., None]
+    return np.array((0.92, 0.88, 0.80), np.float32) * (light * tooth * (0.06 + 0.94 * ink))[..., None]
 
 
 def pear_before_bokeh(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A speckled pear on a wooden table before a garden far out of focus, with discs of light."""
     y, x = _grid(height, width)
-    image = np.float32((0.10, 0.16, 0.06)) * np.exp(0.7 * _noise(rng, height, width, 0.4, octaves=3))[..., None]
+    image = (
+        np.array((0.10, 0.16, 0.06), np.float32) * np.exp(0.7 * _noise(rng, height, width, 0.4, octaves=3))[..., None]
+    )
     for _ in range(45):
         _bokeh_disc(image, rng, height)
     image = cv2.GaussianBlur(image, (0, 0), 0.004 * height)
     edge = rng.uniform(0.74, 0.80)
     rings = 7 * np.sqrt(np.abs(y - edge) + 0.02) * 12 + 0.6 * x + 0.5 * _noise(rng, height, width, 0.5, octaves=2)
     grain = np.sin(rings * 2 * np.pi) + 0.7 * _sample(_tile(rng, 512, 0.5), 0.15 * x, (y - edge) / (0.1 + y) * 6)
-    wood = np.float32((0.24, 0.13, 0.065)) * np.exp(0.13 * grain - 0.5 * (y - edge))[..., None]
+    wood = np.array((0.24, 0.13, 0.065), np.float32) * np.exp(0.13 * grain - 0.5 * (y - edge))[..., None]
     middle, foot, size = width / height * rng.uniform(0.3, 0.7), edge + 0.11, rng.uniform(0.17, 0.21)
     wood *= (1 - 0.75 * np.exp(-(((x - middle - 0.06) / (1.3 * size)) ** 2 + ((y - foot) / 0.04) ** 2)))[..., None]
     image = _over(image, wood, _soft((edge - y) * height / 6))
@@ -202,7 +208,7 @@ def pear_before_bokeh(rng: np.random.Generator, height: int, width: int) -> np.n
     image = _over(image, skin, _soft((np.abs(x - middle) - half) * height) * (rise > 0) * (rise < 1))
     stalk = _soft((np.abs(x - middle - 0.25 * (foot - 2.9 * size - y)) - 0.006) * height)
     stalk *= _soft((y - foot + 2.86 * size) * height) * _soft((foot - 3.25 * size - y) * height)
-    return _over(image, np.float32((0.06, 0.035, 0.015)) * np.ones_like(image), stalk)
+    return _over(image, np.array((0.06, 0.035, 0.015), np.float32) * np.ones_like(image), stalk)
 
 
 SESSION: tuple[Scene, ...] = (
@@ -227,7 +233,9 @@ def framed(scene: np.ndarray, height: int, width: int, *, centre: tuple[float, f
     *zoom* is frame px per scene px. The part must lie within the scene; what lies outside repeats its edge.
     """
     x, y = centre
-    to_scene = np.float32([[1 / zoom, 0, x - (width - 1) / 2 / zoom], [0, 1 / zoom, y - (height - 1) / 2 / zoom]])
+    to_scene = np.array(
+        [[1 / zoom, 0, x - (width - 1) / 2 / zoom], [0, 1 / zoom, y - (height - 1) / 2 / zoom]], np.float32
+    )
     return cv2.warpAffine(
         scene, to_scene, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )
@@ -366,7 +374,7 @@ def _button(image: np.ndarray, dx: np.ndarray, dy: np.ndarray, height: int) -> n
     for sign in (-1, 1):
         sewn = _soft((np.abs(dx - sign * dy) / np.sqrt(2) - 0.0018) * height) * _soft((r - 0.0128) * height)
         face = face + (0.30 - face) * sewn
-    return _over(image, np.float32((1.0, 0.96, 0.88)) * face[..., None], _soft((r - radius) * height))
+    return _over(image, np.array((1.0, 0.96, 0.88), np.float32) * face[..., None], _soft((r - radius) * height))
 
 
 def _bird(image: np.ndarray, rng: np.random.Generator, place: tuple[float, float], height: int) -> None:
@@ -383,7 +391,7 @@ def _bird(image: np.ndarray, rng: np.random.Generator, place: tuple[float, float
     window = image[top : top + len(cover), left : left + len(cover)]
     window[:] = _over(
         window,
-        np.float32((0.03, 0.03, 0.035)) * np.ones_like(window),
+        np.array((0.03, 0.03, 0.035), np.float32) * np.ones_like(window),
         cover[: window.shape[0], : window.shape[1]] / 255,
     )
 
@@ -391,8 +399,8 @@ def _bird(image: np.ndarray, rng: np.random.Generator, place: tuple[float, float
 def _bokeh_disc(image: np.ndarray, rng: np.random.Generator, height: int) -> None:
     """Add a lamp or a leaf's glint far out of focus to *image*: an even disc with a brighter rim."""
     radius = rng.uniform(0.03, 0.07) * height
-    colour = np.float32(
-        [(0.30, 0.26, 0.10), (0.10, 0.20, 0.05), (0.34, 0.30, 0.22), (0.16, 0.22, 0.20)][rng.integers(4)]
+    colour = np.array(
+        [(0.30, 0.26, 0.10), (0.10, 0.20, 0.05), (0.34, 0.30, 0.22), (0.16, 0.22, 0.20)][rng.integers(4)], np.float32
     )
     x, y = rng.uniform(0, image.shape[1]), rng.uniform(-0.05, 0.75) * height
     left, top = max(int(x - radius - 2), 0), max(int(y - radius - 2), 0)

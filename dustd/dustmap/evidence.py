@@ -220,7 +220,9 @@ def _aligned(evidence: Evidence, grid: _Grid) -> np.ndarray:
     def shift(own: int, other: int) -> float:
         return (other - own) / 2 / grid.scene_px + scale / 2 - 0.5
 
-    onto = np.float32([[scale, 0, shift(evidence.width, grid.width)], [0, scale, shift(evidence.height, grid.height)]])
+    onto = np.array(
+        [[scale, 0, shift(evidence.width, grid.width)], [0, scale, shift(evidence.height, grid.height)]], np.float32
+    )
     rows, columns = grid.shape
     return cv2.warpAffine(scene, onto, (columns, rows), borderMode=cv2.BORDER_REPLICATE)
 

@@ -263,6 +263,6 @@ def _shrunk(image: np.ndarray, log_scale: float) -> np.ndarray:
     height, width = image.shape
     scale = math.exp(log_scale)
     x, y = (width - 1) / 2, (height - 1) / 2
-    from_reference = np.float32([[scale, 0, x - scale * x], [0, scale, y - scale * y]])
+    from_reference = np.array([[scale, 0, x - scale * x], [0, scale, y - scale * y]], np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, from_reference, (width, height), flags=flags, borderValue=0.0)

@@ -10,7 +10,7 @@ from dustd.output.icc import profile
 from dustd.output.tiffwrite import UNDEFINED, Directory, encode, long, raw_bytes, short
 from dustd.output.xmp import of_the_picture
 from dustd.raw.colour import ColourSpace
-from dustd.raw.frame import Camera
+from dustd.raw.frame import Camera, Frame
 from dustd.raw.tiff import Entry
 
 if TYPE_CHECKING:
@@ -35,6 +35,17 @@ def orient(rgb: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (3, 4, 7, 8):
         rgb = rgb[::-1]
     return rgb
+
+
+def cropped(rgb: np.ndarray, frame: Frame) -> np.ndarray:
+    """Cut an unrotated picture of a frame's visible area, (H, W, ...), to what the camera's own pictures show: a view.
+
+    Unchanged where the camera crops nothing, or the developer has made another size of it.
+    """
+    if frame.crop is None or rgb.shape[:2] != (frame.height, frame.width):
+        return rgb
+    top, left, height, width = frame.crop
+    return rgb[top : top + height, left : left + width]
 
 
 def encode_tiff(rgb: np.ndarray, camera: Camera, metadata: "SourceMetadata", *, space: ColourSpace = "srgb") -> bytes:

@@ -111,7 +111,10 @@ def _stored(frame: Frame, raw: np.ndarray) -> np.ndarray:
 
 
 def _tile_px(samples: np.ndarray) -> int:
-    return min(_TILE_PX, samples.shape[1] // 16 * 16)  # LibRaw misreads a tile wider than the picture
+    width = samples.shape[1]
+    tile_px = min(_TILE_PX, width // 16 * 16)  # LibRaw misreads a tile wider than the picture
+    # And takes two tiles of two components that are exactly as wide as the picture for its whole rows.
+    return tile_px - 16 if 2 * tile_px == width else tile_px
 
 
 def _raw_directory(frame: Frame, raw: np.ndarray, metadata: "SourceMetadata", tiles: Sequence[bytes]) -> Directory:
@@ -161,12 +164,17 @@ def _development(source: tuple[Entry, ...], frame: Frame, area: tuple[int, ...])
 
 
 def _same_levels(source: dict[int, Entry], frame: Frame) -> bool:
-    """Tell whether the black (on average) and white levels of a source DNG are those of the decoded frame."""
+    """Tell whether the decoded samples are in the scale of a source DNG: then its own levels hold for the copy.
+
+    LibRaw's may be coarser (one number for a pattern), or another's (measured in masked borders). Where it has taken
+    the black away itself, the white level or a black of zero shows it.
+    """
     black = float(np.mean(numbers(source.get(_BLACK_LEVEL)) or (0,)))
     for tag in (_BLACK_DELTA_H, _BLACK_DELTA_V):
         black += float(np.mean(numbers(source.get(tag), limit=1 << 16) or (0,)))
     whites = numbers(source.get(_WHITE_LEVEL))
-    return set(whites) == {frame.white} and abs(black - float(np.mean(frame.black))) < 1
+    taken_away = black >= 1 and float(np.max(frame.black)) == 0
+    return set(whites) == {frame.white} and not taken_away
 
 
 def _versions(metadata: "SourceMetadata") -> tuple[Entry, Entry]:

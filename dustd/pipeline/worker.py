@@ -1,8 +1,8 @@
 """The worker process: whatever LibRaw and strangers' files can do happens in here, and to one frame only.
 
 Started by `dustd.pipeline.worker_client` as `python -m dustd.pipeline.worker FD FD FD`, it answers calls
-(`dustd.pipeline.worker_protocol`) until the daemon hangs up. Its memory is limited. One frame at a time lies on its
-bench: decoded, corrected, encoded. It holds no settings, no map and no model.
+(`dustd.pipeline.worker_protocol`) until the daemon hangs up. Its memory is limited. One frame at a time is held:
+decoded, corrected, encoded. It holds no settings, no map and no model.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ import numpy as np
 from dustd.config import OutputSettings
 from dustd.errors import DustdError, FrameError
 from dustd.output import preview
-from dustd.output.developed import encode_jpeg, encode_tiff, orient
+from dustd.output.developed import cropped, encode_jpeg, encode_tiff, orient
 from dustd.output.dng import compress, encode_dng
 from dustd.pipeline.exhibit import Exhibit, show
 from dustd.pipeline.training_example import cut_out
@@ -36,6 +36,7 @@ from dustd.raw.frame import Camera, Frame
 from dustd.raw.integrity import require_whole
 from dustd.raw.libraw import OpenRaw, open_raw
 from dustd.raw.metadata import read_camera
+from dustd.raw.support import require_supported
 from dustd.spots.correct import correct
 from dustd.spots.heal import Healing, healing
 from dustd.spots.measure import KnownShadow
@@ -49,7 +50,7 @@ MEMORY_SHARE = 3 / 4
 ENOUGH_MEMORY_BYTES = 16 << 30
 
 
-class Bench:
+class HeldFrame:
     """What the worker does, call by call; each method is one that `dustd.pipeline.worker_client.WorkerClient` has,
     too."""
 
@@ -64,26 +65,27 @@ class Bench:
         return read_camera(source)
 
     def decode(self, source: Path, camera: Camera) -> Frame:
-        """Put a frame on the bench, in place of the one before."""
+        """Decode a frame and hold it, in place of the one before."""
         self._frame.close()
         require_whole(source)
+        require_supported(source)
         self._opened = self._frame.enter_context(open_raw(source, camera))
         self._source = source
         return self._opened.frame
 
     def correct(self, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> tuple[Spot, ...]:
-        """Correct the frame on the bench; see `dustd.spots.correct.correct`."""
+        """Correct the frame at hand; see `dustd.spots.correct.correct`."""
         corrected = correct(self._opened.frame, spots, known)
         self._raw = corrected.raw
         return corrected.spots
 
     def healing(self, spots: Sequence[Spot]) -> Healing:
-        """Choose heals for the corrected spots of the frame on the bench; see `dustd.spots.heal.healing`."""
+        """Choose heals for the corrected spots of the frame at hand; see `dustd.spots.heal.healing`."""
         frame = replace(self._opened.frame, raw=self._raw)
         return healing(frame, spots, read_source_metadata(self._source).exif)
 
     def recall(self, cleaned: Path | None, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> None:
-        """Put the corrected samples on the bench again: those of a *cleaned* DNG, else as *spots* were corrected."""
+        """Hold the corrected samples again: those of a *cleaned* DNG, else as *spots* were corrected."""
         frame = self._opened.frame
         if cleaned is None:
             self._raw = correct(frame, spots, known).raw
@@ -131,22 +133,22 @@ class Bench:
                     original_name=self._source.name,
                     tiles=tiles.result(),
                 )
-        space = output.profile
+        space, bits = output.profile, 16 if output.format == "tiff" else 8
+        whole = opened.develop(raw, half_size=False, bits=bits, space=space)
+        picture = orient(cropped(whole, opened.frame), camera.orientation)
         if output.format == "tiff":
-            picture = orient(opened.develop(raw, half_size=False, bits=16, space=space), camera.orientation)
             return encode_tiff(picture, camera, metadata, space=space)
-        picture = orient(opened.develop(raw, half_size=False, space=space), camera.orientation)
         return encode_jpeg(picture, camera, metadata, quality=output.jpeg_quality, space=space)
 
     def clear(self) -> None:
-        """Take the frame off the bench: its file is closed and its memory free."""
+        """Let go of the frame: its file is closed and its memory free."""
         self._frame.close()
         self._raw = None
 
 
 def serve(line: Connection, memory: int) -> None:
     """Answer calls until the other side hangs up."""
-    bench = Bench()
+    held = HeldFrame()
     send(line, memory, None)  # ready
     while True:
         try:
@@ -154,7 +156,7 @@ def serve(line: Connection, memory: int) -> None:
         except (EOFError, OSError):
             return
         try:
-            answer = getattr(bench, name)(*arguments)
+            answer = getattr(held, name)(*arguments)
         except DustdError as error:
             answer = Failure(kind=type(error), problem=error.problem, remedy=error.remedy, path=error.path)
         except Exception as exc:  # noqa: BLE001 - the daemon says what becomes of it

@@ -38,7 +38,7 @@ HEARTBEAT_S = 5.0
 
 
 class WorkerClient:
-    """One frame at a time: `decode` puts it on the bench, `correct` and `encode` work on it. A context manager.
+    """One frame at a time: `decode` holds it there, `correct` and `encode` work on it. A context manager.
 
     All methods raise what the function of their name does, UnreadableError if the worker dies over a frame, FrameError
     if it does so again, takes longer than *limit_s* or more memory than a worker may (`dustd.pipeline.worker`), and

@@ -53,6 +53,12 @@ _LARGE_JPEG_BYTES = 512 << 10
 _RW2 = b"IIU\0"
 # LibRaw takes memory it does not get for the overflow of its own list of what it has got.
 _OUT_OF_MEMORY = (rawpy.LibRawUnsufficientMemoryError, rawpy.LibRawMemPoolOverflowError)
+# The file may be whole, and copying it again never helps.
+_UNSUPPORTED = (rawpy.LibRawFileUnsupportedError, rawpy.LibRawOutOfOrderCallError, rawpy.LibRawNotImplementedError)
+_NOT_SUPPORTED = (
+    "Left untouched; set the camera to lossless or uncompressed RAW, or convert the file with its maker's or Adobe's"
+    " DNG converter"
+)
 _COPY_AGAIN = "Left untouched; copy it again from the card and clean it again"
 
 
@@ -122,6 +128,8 @@ def open_raw(path: Path, camera: Camera) -> Iterator[OpenRaw]:
             frame = _frame(libraw, path, camera)
         except _OUT_OF_MEMORY as exc:
             raise MemoryError from exc
+        except _UNSUPPORTED as exc:
+            raise FrameError(f"LibRaw cannot decode it ({_words(exc)})", remedy=_NOT_SUPPORTED, path=path) from exc
         except (rawpy.LibRawError, ValueError) as exc:
             raise FrameError(f"LibRaw cannot decode it ({_words(exc)})", remedy=_COPY_AGAIN, path=path) from exc
         yield OpenRaw(frame, libraw)
@@ -171,6 +179,12 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
         top, left = visible[:2]
         black = np.array(
             [[levels[libraw.raw_color(top + y, left + x)] for x in range(len(cfa))] for y in range(len(cfa))]
+        )
+    if libraw.white_level <= float(np.max(black)):
+        raise FrameError(
+            f"its levels make no sense (black {np.max(black):g}, white {libraw.white_level})",
+            remedy="Left untouched; convert it again with the program that made it, or with Adobe's DNG converter",
+            path=path,
         )
     raw.setflags(write=False)
     return Frame(

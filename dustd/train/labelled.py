@@ -98,7 +98,7 @@ def draw_crop(one: Labelled, size_px: int, rng: np.random.Generator) -> tuple[np
         middle = one.boxes[rng.integers(len(one.boxes)), :2] - rng.uniform(0.1, 0.9, 2) * size_px
         left, top = (int(np.clip(v, 0, side - size_px)) for v, side in zip(middle, (width, height), strict=True))
     crop = one.picture[top : top + size_px, left : left + size_px]
-    x, y, w, h = (one.boxes - np.float32([left, top, 0, 0])).T
+    x, y, w, h = (one.boxes - np.array([left, top, 0, 0], np.float32)).T
     for _ in range(rng.integers(4)):
         crop = np.rot90(crop)
         x, y, w, h = y, size_px - x, h, w

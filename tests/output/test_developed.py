@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from dustd.config import OutputSettings
-from dustd.output.developed import encode_jpeg, encode_tiff, orient
+from dustd.output.developed import cropped, encode_jpeg, encode_tiff, orient
 from dustd.output.dng import encode_dng
 from dustd.output.exif import exif_time
 from dustd.output.tiffwrite import rational, raw_bytes, short
-from dustd.pipeline.worker import Bench
+from dustd.pipeline.worker import HeldFrame
 from dustd.raw.colour import SRGB_TO_XYZ
 from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.frame import Camera, Frame
@@ -55,6 +55,27 @@ def test_pictures_are_turned_as_pillow_turns_them(orientation, height, width):
 def test_an_orientation_of_zero_leaves_the_picture_alone():
     rgb = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     assert orient(rgb, 0) is rgb
+
+
+@pytest.mark.parametrize(("crop", "size"), [((10, 20, 40, 50), (40, 50)), (None, (64, 80))])
+def test_a_picture_shows_what_the_cameras_own_shows(crop, size):
+    frame = Frame(
+        raw=np.zeros((64, 80), np.uint16),
+        visible=(0, 0, 64, 80),
+        kind="mono",
+        cfa=((1,),),
+        black=np.zeros((1, 1), np.float32),
+        white=1,
+        wb=(1.0, 1.0, 1.0),
+        xyz_to_camera=None,
+        camera=Camera(),
+        crop=crop,
+    )
+    picture = np.arange(64 * 80 * 3).reshape(64, 80, 3)
+    shown = cropped(picture, frame)
+    assert shown.shape[:2] == size
+    assert shown[0, 0, 0] == picture[(crop or (0, 0))[0], (crop or (0, 0))[1], 0]
+    assert cropped(picture[::2], frame).shape == (32, 80, 3)  # developed at another size
 
 
 def test_tiff_keeps_every_sample():
@@ -169,11 +190,11 @@ def quadrants(orientation):
 
 
 def written(source, output):
-    bench = Bench()
-    bench.decode(source, read_camera(source))
-    bench.correct((), {})
-    data = bytes(bench.encode(output))
-    bench.clear()
+    held = HeldFrame()
+    held.decode(source, read_camera(source))
+    held.correct((), {})
+    data = bytes(held.encode(output))
+    held.clear()
     return data
 
 

@@ -125,6 +125,14 @@ def test_noise_of_any_depth_survives_behind_any_border(seed, bits, top, left):
 # ---- what describes them -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("width", [32, 512, 528, 1008, 1024, 1040])
+@pytest.mark.parametrize("kind", ["bayer", "mono"])
+def test_libraw_reads_frames_of_every_width_back(kind, width):
+    frame = synthetic(kind, height=64, width=width, visible=(0, 0, 64, width))
+    with opened(dng_of(frame)) as raw:
+        assert np.array_equal(samples_of(raw), frame.raw)
+
+
 @pytest.mark.parametrize("kind", ["bayer", "xtrans", "linear"])
 def test_levels_white_balance_and_matrix_are_read_back(kind):
     with opened(dng_of(synthetic(kind))) as raw:
@@ -212,6 +220,19 @@ def test_what_a_source_dng_says_of_levels_and_crop_is_kept_where_it_holds():
     tags = ifds(dng_of(small(), SourceMetadata(raw=(*crop, *levels))))[1]
     assert (tags[50719].value, tags[50720].value) == ((8, 4), (60, 50))
     assert tags[50714].value[0] / tags[50714].value[1] == 512.25
+
+
+def test_a_pattern_of_black_levels_is_kept_though_libraw_knows_one():
+    levels = long(50714, *range(500, 536))
+    source = SourceMetadata(raw=(short(50713, 6, 6), levels, long(50717, 15000)))
+    written = ifds(dng_of(small("xtrans", black=np.full((6, 6), 500, np.float32)), source))[1]
+    assert (written[50714].value, written[50713].value) == (tuple(range(500, 536)), (6, 6))
+
+
+def test_the_sources_black_level_is_kept_where_masked_borders_say_otherwise():
+    source = SourceMetadata(raw=(short(50713, 1, 1), long(50714, 512), long(50717, 15000)))
+    written = ifds(dng_of(small(black=np.full((2, 2), 900, np.float32)), source))[1]
+    assert written[50714].value == 512
 
 
 def test_levels_of_another_scale_are_not_kept():
