@@ -79,10 +79,11 @@ _EDIT_WORDS = {
 def _overridden(settings: Config, args: argparse.Namespace) -> Config:
     """Put what the command line says in place of what the configuration says."""
     output, model = settings.output, settings.model
+    if args.edits and "none" in args.edits and len(set(args.edits)) > 1:
+        raise UsageError("--edits none goes with no other program", remedy="Leave one of them out")
+    edits = () if args.edits == ["none"] else tuple(args.edits or output.edits)
     return dataclasses.replace(
         settings,
-        output=dataclasses.replace(
-            output, format=args.format or output.format, edits=tuple(args.edits or output.edits)
-        ),
+        output=dataclasses.replace(output, format=args.format or output.format, edits=edits),
         model=dataclasses.replace(model, id=args.model or model.id, device=args.device or model.device),
     )

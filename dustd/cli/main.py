@@ -90,9 +90,9 @@ def _add_clean(commands: Any) -> None:
     clean.add_argument("--format", choices=["dng", "tiff", "jpeg"], help="kind of cleaned file; default: dng")
     clean.add_argument(
         "--edits",
-        choices=["darktable", "rawtherapee", "adobe"],
+        choices=["darktable", "rawtherapee", "adobe", "none"],
         action="append",
-        help="heal the spots in an edit beside the RAW, too; may be given again for another program",
+        help="heal the spots in an edit beside the RAW, too, or in none; may be given again for another program",
     )
     clean.add_argument("--review", metavar="FILE", type=Path, help="write a page with every spot before and after")
     clean.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="what the model runs on")
@@ -119,13 +119,14 @@ def _add_map(commands: Any) -> None:
         ("show", "show", "draw a body's sensor and list the particles on it"),
         ("cleaned", "cleaned", "note that the sensor was cleaned just now; the old map is kept as history"),
         ("forget", "forget", "delete all that is known about a body; rebuild brings it back"),
-        ("rebuild", "rebuild", "learn the maps again from the sidecars below a folder"),
+        ("rebuild", "rebuild", "add what the sidecars below a folder know to the maps"),
         ("export", "export", "write a body's map with its history into a file, for another computer"),
         ("import", "import_", "take in a map that export wrote"),
     ):
         sub = _verb(map_verbs, name, _in("maps", function), text)
         if name == "rebuild":
             sub.add_argument("folder", metavar="FOLDER", type=Path, help="output folder with sidecars")
+            sub.add_argument("--replace", action="store_true", help="forget the bodies' other frames; says how many")
         elif name == "import":
             sub.add_argument("file", metavar="FILE", type=Path, help="file that dustd map export wrote")
             sub.add_argument("--replace", action="store_true", help="in place of the map that the body has already")

@@ -1,6 +1,7 @@
 """`dustd map`: look at the dust maps of bodies, tell them about cleanings, carry them between computers."""
 
 import argparse
+import collections
 import datetime
 import json
 import sys
@@ -12,6 +13,7 @@ from dustd.cli.common import FINE, SOME_FAILED, find_body, open_store, publish
 from dustd.errors import UsageError
 from dustd.output import sidecar
 from dustd.report import sensor_picture
+from dustd.text import counted
 
 
 def list_bodies(args: argparse.Namespace) -> int:
@@ -126,7 +128,7 @@ def import_(args: argparse.Namespace) -> int:
 
 
 def rebuild(args: argparse.Namespace) -> int:
-    """Learn the maps again from sidecars."""
+    """Add to the maps what sidecars know, or with --replace put that in place of what the maps know."""
     if not args.folder.is_dir():
         raise UsageError("it is not a folder", remedy="Name the folder that holds the sidecars", path=args.folder)
     records, unreadable = [], 0
@@ -136,10 +138,21 @@ def rebuild(args: argparse.Namespace) -> int:
         except (OSError, ValueError) as exc:
             unreadable += 1
             print(f"dustd: {path}: this sidecar cannot be read ({exc}). It was left out", file=sys.stderr)
+    named = collections.Counter(record.camera.body_id for record in records)
     with open_store(args) as store:
-        counted = store.rebuild(records)
-    bodies = len({record.camera.body_id for record in records})
-    print(f"The maps of {bodies} bodies were learnt again from {counted} of {len(records) + unreadable} sidecars.")
+        known = {each.body_id: each.frames for each in store.bodies() if each.body_id in named}
+        if args.replace:
+            for body_id, frames in sorted(known.items()):
+                print(f"{body_id}: {counted(frames, 'frame')} known so far, {counted(named[body_id], 'sidecar')} here.")
+            learnt = store.rebuild(records)
+        else:
+            learnt = store.add(records)
+    sidecars = counted(len(records) + unreadable, "sidecar")
+    if args.replace:
+        print(f"The maps of {counted(len(named), 'body', 'bodies')} were learnt again from {learnt} of {sidecars}.")
+    else:
+        rest = "the others were counted before or tell nothing"
+        print(f"{counted(learnt, 'frame')} of {sidecars} added to the maps; {rest}.")
     return SOME_FAILED if unreadable else FINE
 
 

@@ -23,7 +23,7 @@ from dustd.daemon.reminders import Reminders
 from dustd.daemon.status import BodyState, FrameState, Progress, Status, Trouble
 from dustd.daemon.watch import WatchedFolder
 from dustd.dustmap.recovery import relearn
-from dustd.errors import DustdError
+from dustd.errors import DustdError, ModelError
 from dustd.output import ledger, sidecar
 from dustd.report.review_book import SessionPages
 
@@ -58,6 +58,18 @@ def serve(
             reload=station.reload,
             tell=station.tell,
         )
+
+
+def _loaded(load_model: LoadModel, model: ModelSettings) -> Any:
+    """Load a model. Raises ModelError whatever goes wrong: memory of a GPU, a shape that the library refuses."""
+    try:
+        return load_model(model)
+    except DustdError:
+        raise
+    except Exception as exc:
+        remedy = "The model in force stays; correct model.id, model.device or model.engine"
+        problem = f"the model {model.id!r} cannot be loaded ({type(exc).__name__}: {exc})"
+        raise ModelError(problem, remedy=remedy) from exc
 
 
 def plan_of(settings: Config) -> Plan:
@@ -101,6 +113,7 @@ class Application:
 
     def is_done(self, source: Path, folder: WatchedFolder) -> bool:
         """Tell whether a frame needs nothing any more; note if that is because it failed."""
+        systemd.heartbeat()  # it may read the whole file, and a search asks for thousands
         path = _out_folder(source, folder) / sidecar.sidecar_name(source.name)
         done = ledger.is_done(source, path) and not files.is_claimed(path)  # claimed: the map may not know it yet
         failure = ledger.failure(path) if done else None
@@ -208,7 +221,8 @@ class Application:
             return None
         if new.model != old.model and self._load_model:
             logger.info("loading_model", id=new.model.id, device=new.model.device)
-            self._pipeline.detector = self._load_model(new.model)  # first: it may fail, and then nothing has changed
+            # First, as it may fail, and then nothing has changed.
+            self._pipeline.detector = _loaded(self._load_model, new.model)
         self._pipeline.output = new.output
         self._pipeline.sensitivity_of = new.sensitivity_of
         self._pipeline.reviewer = self._reviewer(new)

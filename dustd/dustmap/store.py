@@ -47,6 +47,7 @@ from dustd.dustmap.schema import (
 )
 from dustd.errors import UsageError
 from dustd.output.sidecar import Record
+from dustd.raw.body_id import NO_BODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,13 +204,22 @@ class Store:
         with self._database.reading() as db:
             return tuple(each for _, each in verdicts_of(db, body_id))
 
+    def add(self, records: Iterable[Record]) -> int:
+        """Count the frames in *records* that are not counted yet, in capture order. Returns how many these were.
+
+        What is known stays. Frames of no known body, and those of which the map has no use, are left out.
+        """
+        ordered = sorted(records, key=lambda record: (history.place_of(record), record.source.sha256))
+        return sum(self.observe(record) for record in ordered if record.camera.body_id != NO_BODY)
+
     def rebuild(self, records: Iterable[Record]) -> int:
         """Learn the maps of all bodies in *records* anew, in capture order; all or nothing. Returns the frames counted.
 
         The order and repetition of *records* do not matter. Declared and undone cleanings stay, also those that only
         the note beside the maps still tells of (`dustd.dustmap.declared_cleanings`). Cleanings are noticed anew.
         """
-        ordered = sorted(records, key=lambda record: (history.place_of(record), record.source.sha256))
+        numbered = (record for record in records if record.camera.body_id != NO_BODY)
+        ordered = sorted(numbered, key=lambda record: (history.place_of(record), record.source.sha256))
         with self._changing() as db:
             body_ids = sorted({record.camera.body_id for record in ordered})
             for body_id in body_ids:

@@ -19,19 +19,29 @@ from dustd.output.sidecar import SCHEMA, SUFFIX
 class _Entry:
     size: int
     mtime_ns: int
+    ctime_ns: int | None
+    source_sha256: str
     sha256: str
     outputs: tuple[tuple[str, str], ...]  # path, sha256
     failure: tuple[str, str] | None  # problem, remedy
 
 
 def is_done(source: Path, sidecar: Path) -> bool:
-    """Tell whether *sidecar* speaks about *source* as it is now (size and mtime). Never raises."""
+    """Tell whether *sidecar* speaks about *source* as it is now. Never raises.
+
+    Size and mtime tell nearly always. Where the system has changed something about the file since (it was copied,
+    renamed, given other rights, or another exposure came under its name), its content is asked, once.
+    """
     entry = _read(sidecar)
     try:
         now = source.stat()
+        if entry is None or (entry.size, entry.mtime_ns) != (now.st_size, now.st_mtime_ns):
+            return False
+        if entry.ctime_ns in (None, now.st_ctime_ns) or not entry.source_sha256:
+            return True
+        return _sha256_of_version(source, now.st_size, now.st_mtime_ns, now.st_ctime_ns) == entry.source_sha256
     except OSError:
         return False
-    return entry is not None and (entry.size, entry.mtime_ns) == (now.st_size, now.st_mtime_ns)
 
 
 def failure(sidecar: Path) -> tuple[str, str] | None:
@@ -86,23 +96,35 @@ def _read(sidecar: Path) -> _Entry | None:
         version = sidecar.stat()
     except OSError:
         return None
-    return _read_version(sidecar, version.st_mtime_ns, version.st_size)
+    try:
+        return _read_version(sidecar, version.st_mtime_ns, version.st_size)
+    except OSError:  # not remembered: it may be read the next time
+        return None
 
 
 @functools.lru_cache(maxsize=200_000)
 def _read_version(sidecar: Path, _mtime_ns: int, _size: int) -> _Entry | None:
     """Read each version of a sidecar once: every rescan asks for all of them."""
+    data = sidecar.read_bytes()
     try:
-        data = sidecar.read_bytes()
         parsed = json.loads(data)
         if parsed["schema"] != SCHEMA:
             return None
         return _Entry(
             size=parsed["source"]["size"],
             mtime_ns=parsed["source"]["mtime_ns"],
+            ctime_ns=parsed["source"].get("ctime_ns"),
+            source_sha256=parsed["source"]["sha256"],
             sha256=hashlib.sha256(data).hexdigest(),
             outputs=tuple((output["path"], output["sha256"]) for output in parsed["outputs"]),
             failure=(parsed["error"]["problem"], parsed["error"]["remedy"]) if parsed["status"] == "failed" else None,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+@functools.lru_cache(maxsize=200_000)
+def _sha256_of_version(path: Path, _size: int, _mtime_ns: int, _ctime_ns: int) -> str:
+    """Hash each version of a file once. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -30,6 +30,8 @@ class Source:
     """The RAW file as it was when it was read; *name* has no folder.
 
     *folder* is where it lay then, counted from the sidecar's folder, so that both can be moved together; None unknown.
+    *ctime_ns* is when the system last changed anything about it: another file of the same name, size and mtime has
+    another. None in a sidecar that did not keep it.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Source:
     sha256: str
     mtime_ns: int
     folder: str | None = None
+    ctime_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

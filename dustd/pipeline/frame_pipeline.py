@@ -315,7 +315,13 @@ def _stamp(source: Path) -> Source:
         before = source.stat()
     except OSError as exc:
         raise cannot_be_read(exc, source) from exc
-    return Source(name=source.name, size=before.st_size, sha256=files.sha256_file(source), mtime_ns=before.st_mtime_ns)
+    return Source(
+        name=source.name,
+        size=before.st_size,
+        sha256=files.sha256_file(source),
+        mtime_ns=before.st_mtime_ns,
+        ctime_ns=before.st_ctime_ns,
+    )
 
 
 def _stamp_or_name(source: Path) -> Source:

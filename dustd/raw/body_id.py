@@ -2,6 +2,8 @@
 
 import re
 
+# The key of frames whose file names no camera at all: they share no sensor, so no map.
+NO_BODY = "unknown"
 # Words of a make that say nothing about the camera.
 _COMPANY = {"ag", "camera", "co", "company", "corp", "corporation", "gmbh", "imaging", "inc", "ltd", "optical"}
 # Serial numbers that are none: all zeros, all F or X (erased memory), a word, too short to tell anything.
@@ -16,7 +18,7 @@ def body_id(make: str | None, model: str | None, serial: str | None) -> str:
     """
     name = full_model(make, model)
     if name is None and serial is None:
-        return "unknown"
+        return NO_BODY
     numbered = f" #{_bare(serial)[:64]}" if serial else " (no serial)"
     return re.sub(r"[/\\:]", "-", (name or "unknown")[:70].strip() + numbered)
 

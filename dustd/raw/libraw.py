@@ -49,6 +49,8 @@ _SPACES: dict[ColourSpace, tuple[rawpy.ColorSpace, tuple[float, float]]] = {
     "prophoto-rgb": (rawpy.ColorSpace.ProPhoto, (1.8, 0.0)),
 }
 _MOST_GAIN = 1000.0  # between colours; no light asks for more, only a damaged file
+# Rows of zeros that a damaged sensor line or a border may have.
+_MOST_EMPTY_ROWS = 8
 _LARGE_JPEG_BYTES = 512 << 10
 _RW2 = b"IIU\0"
 # LibRaw takes memory it does not get for the overflow of its own list of what it has got.
@@ -122,7 +124,7 @@ def open_raw(path: Path, camera: Camera) -> Iterator[OpenRaw]:
     _require_header(path)
     with rawpy.RawPy() as libraw:
         try:
-            libraw.open_file(str(path))
+            _open(libraw, path)
             _require_plausible_size(libraw.sizes, path)  # before LibRaw takes memory for it
             libraw.unpack()
             frame = _frame(libraw, path, camera)
@@ -133,6 +135,17 @@ def open_raw(path: Path, camera: Camera) -> Iterator[OpenRaw]:
         except (rawpy.LibRawError, ValueError) as exc:
             raise FrameError(f"LibRaw cannot decode it ({_words(exc)})", remedy=_COPY_AGAIN, path=path) from exc
         yield OpenRaw(frame, libraw)
+
+
+def _open(libraw: rawpy.RawPy, path: Path) -> None:
+    """Open a file by its name, or where rawpy cannot say the name (bytes that are no UTF-8), by its content."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            libraw.open_buffer(file)
+        return
+    libraw.open_file(str(path))
 
 
 def _require_header(path: Path) -> None:
@@ -186,6 +199,7 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
             remedy="Left untouched; convert it again with the program that made it, or with Adobe's DNG converter",
             path=path,
         )
+    _require_written(raw[visible[0] : visible[0] + visible[2], visible[1] : visible[1] + visible[3]], black, path)
     raw.setflags(write=False)
     return Frame(
         raw=raw,
@@ -200,6 +214,25 @@ def _frame(libraw: rawpy.RawPy, path: Path, camera: Camera) -> Frame:
         crop=_crop(sizes),
         wb_is_known=min(libraw.camera_whitebalance[:3]) > 0,
     )
+
+
+def _require_written(mosaic: np.ndarray, black: np.ndarray, path: Path) -> None:
+    """Raise FrameError if rows of samples are exactly zero in bulk: a file that was made long first and filled later.
+
+    No sensor with a black level above zero gives that. Where black is zero, a dark scene may; but not so that the
+    picture ends in it.
+    """
+    empty = ~mosaic.reshape(len(mosaic), -1).any(axis=1)
+    if float(np.min(black)) <= 0:
+        if empty.all():
+            return
+        empty &= np.logical_and.accumulate(empty[::-1])[::-1]  # at the end only
+    if empty.sum() >= _MOST_EMPTY_ROWS:
+        raise FrameError(
+            f"{int(empty.sum())} of its {len(mosaic)} rows hold nothing: the file is not written to its end",
+            remedy=_COPY_AGAIN,
+            path=path,
+        )
 
 
 def _begins_with(path: Path, magic: bytes) -> bool:

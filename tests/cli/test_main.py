@@ -458,9 +458,36 @@ def test_map_rebuild_learns_from_sidecars_what_was_forgotten(store, tmp_path, ca
         path.write_bytes(sidecar.encode(record("Canon A 11", number)))
     dustd("map", "forget", "Canon A", "--store", store)
     assert dustd("map", "rebuild", tmp_path / "out", "--store", store) == 0
-    assert "5 of 5 sidecars" in capsys.readouterr().out
+    assert "5 frames of 5 sidecars added" in capsys.readouterr().out
     with Store.open(store) as maps:
         assert maps.body("Canon A 11") == before
+
+
+def test_map_rebuild_adds_and_loses_nothing_unless_told_to(store, tmp_path, capsys):
+    (tmp_path / "7.CR3.dustd.json").write_bytes(sidecar.encode(record("Canon A 11", 7)))
+    with Store.open(store) as maps:
+        before = maps.body("Canon A 11").frames
+    assert dustd("map", "rebuild", tmp_path, "--store", store) == 0
+    assert "1 frame of 1 sidecar added" in capsys.readouterr().out
+    with Store.open(store) as maps:
+        assert maps.body("Canon A 11").frames == before + 1
+    assert dustd("map", "rebuild", tmp_path, "--replace", "--store", store) == 0
+    assert f"Canon A 11: {before + 1} frames known so far, 1 sidecar here." in capsys.readouterr().out
+    with Store.open(store) as maps:
+        assert maps.body("Canon A 11").frames == 1
+
+
+def test_frames_of_no_known_body_make_no_map(tmp_path):
+    (tmp_path / "1.CR3.dustd.json").write_bytes(sidecar.encode(record("unknown", 1)))
+    for more in ((), ("--replace",)):
+        assert dustd("map", "rebuild", tmp_path, *more, "--store", tmp_path / "m.sqlite") == 0
+    with Store.open(tmp_path / "m.sqlite") as maps:
+        assert maps.bodies() == ()
+
+
+def test_the_status_of_a_configuration_that_is_not_there_is_an_error(tmp_path, capsys):
+    assert dustd("status", "-c", tmp_path / "no.yaml") == 78
+    assert "no.yaml: there is no such file" in capsys.readouterr().err
 
 
 def test_map_rebuild_names_sidecars_that_cannot_be_read_and_ends_with_1(tmp_path, capsys):

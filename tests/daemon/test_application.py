@@ -94,6 +94,8 @@ class Running:
     def load_model(self, model):
         if model.id == "gone":
             raise ModelError("there is no model 'gone'", remedy="Name another")
+        if model.id == "huge":
+            raise RuntimeError("CUDA out of memory")
         return types.SimpleNamespace(model_id=model.id, device=model.device)
 
     def run(self, steps):
@@ -225,8 +227,9 @@ def test_sensitivity_and_model_take_effect_from_the_next_frame_on(running):
         ("folders: [{path: shoot}]\nsensitivty: 80\n", "unknown key"),
         ("folders: [{path: shoot}\n", "line"),
         ("folders: [{path: shoot}]\nsensitivity: 80\nmodel: {id: gone}\n", "no model"),
+        ("folders: [{path: shoot}]\nsensitivity: 80\nmodel: {id: huge}\n", "out of memory"),
     ],
-    ids=["mistake", "no YAML", "missing model"],
+    ids=["mistake", "no YAML", "missing model", "no room for the model"],
 )
 def test_a_configuration_that_cannot_be_used_is_told_and_the_old_one_stays(running, text, words):
     def steps():

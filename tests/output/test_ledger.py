@@ -9,7 +9,13 @@ from dustd.raw.frame import Camera
 
 def write_sidecar(raw, folder, outputs=()):
     stat = raw.stat()
-    source = Source(name=raw.name, size=stat.st_size, sha256="0" * 64, mtime_ns=stat.st_mtime_ns)
+    source = Source(
+        name=raw.name,
+        size=stat.st_size,
+        sha256=hashlib.sha256(raw.read_bytes()).hexdigest(),
+        mtime_ns=stat.st_mtime_ns,
+        ctime_ns=stat.st_ctime_ns,
+    )
     record = Record(source=source, camera=Camera(), outputs=tuple(outputs), status="clean")
     path = folder / f"{raw.name}.dustd.json"
     path.write_bytes(encode(record))
@@ -34,6 +40,64 @@ def test_a_frame_that_changed_is_not_done(tmp_path):
     sidecar = write_sidecar(raw, tmp_path)
     os.utime(raw, ns=(0, 1))
     assert not ledger.is_done(raw, sidecar)
+
+
+def as_old_as(path, other):
+    stat = other.stat()
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_another_exposure_of_the_same_name_size_and_time_is_not_done(tmp_path):
+    raw = raw_in(tmp_path)
+    sidecar = write_sidecar(raw, tmp_path)
+    other = tmp_path / ".other"
+    other.write_bytes(b"RAW")
+    as_old_as(other, raw)
+    other.replace(raw)
+    assert not ledger.is_done(raw, sidecar)
+
+
+def test_another_exposure_written_into_the_same_file_is_not_done(tmp_path):
+    raw = raw_in(tmp_path)
+    sidecar, before = write_sidecar(raw, tmp_path), raw.stat()
+    raw.write_bytes(b"RAW")
+    os.utime(raw, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not ledger.is_done(raw, sidecar)
+
+
+def test_a_copy_of_the_same_exposure_and_other_rights_change_nothing(tmp_path):
+    raw = raw_in(tmp_path)
+    sidecar = write_sidecar(raw, tmp_path)
+    raw.chmod(0o600)
+    assert ledger.is_done(raw, sidecar)
+    copy = tmp_path / ".copy"
+    copy.write_bytes(raw.read_bytes())
+    as_old_as(copy, raw)
+    copy.replace(raw)
+    assert ledger.is_done(raw, sidecar)
+
+
+def test_a_sidecar_of_before_is_believed_by_size_and_time(tmp_path):
+    raw = raw_in(tmp_path)
+    sidecar = write_sidecar(raw, tmp_path)
+    data = json.loads(sidecar.read_text())
+    del data["source"]["ctime_ns"]
+    sidecar.write_text(json.dumps(data))
+    raw.chmod(0o600)
+    assert ledger.is_done(raw, sidecar)
+
+
+def test_a_sidecar_that_could_not_be_read_once_is_read_the_next_time(tmp_path, monkeypatch):
+    raw = raw_in(tmp_path)
+    sidecar = write_sidecar(raw, tmp_path)
+
+    def fail(self):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(sidecar), "read_bytes", fail)
+        assert not ledger.is_done(raw, sidecar) and ledger.vouched(sidecar) == frozenset()
+    assert ledger.is_done(raw, sidecar)
 
 
 def test_deleting_a_sidecar_asks_for_the_frame_again(tmp_path):

@@ -1,7 +1,9 @@
 """LibRaw's door: real frames come out as they are, everything else as a clear error."""
 
+import os
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,3 +117,30 @@ def test_a_frame_without_light_stays_black():
     mosaic = np.zeros((8, 8), np.uint16)
     fill_dead(mosaic)
     assert not mosaic.any()
+
+
+def test_a_name_that_is_not_unicode_is_a_name_like_any_other(shared_data, tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9\xff.dng"))
+    path.write_bytes((shared_data / "raw" / "nikon_dsc1339_768x512_wrapped.dng").read_bytes())
+    with open_raw(path, Camera()) as opened:
+        assert opened.frame.mosaic.shape == (512, 768)
+        assert opened.develop(opened.frame.raw, half_size=True).shape == (256, 384, 3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "whole"), [(slice(300, None), False), (slice(100, 200), False), (slice(40, 44), True)]
+)
+def test_a_file_that_was_made_long_first_and_not_filled_is_told(dusty_shot, tmp_path, rows, whole):
+    exposure, _ = dusty_shot
+    frame = frame_of(exposure)
+    raw = frame.raw.copy()
+    raw[rows] = 0
+    preview = np.zeros((36, 50, 3), np.uint8)
+    path = tmp_path / "A.DNG"
+    path.write_bytes(encode_dng(frame, raw, SourceMetadata(), preview_rgb=preview, original_name="A.DNG"))
+    if whole:
+        with open_raw(path, Camera()) as opened:
+            assert opened.frame.mosaic.shape == frame.mosaic.shape
+    else:
+        with pytest.raises(FrameError, match="rows hold nothing"), open_raw(path, Camera()):
+            pass
