@@ -61,19 +61,46 @@ def draw_light(
     return light, cells, mix_in(labelled, light, cells, generator)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposed:
+    """Crops as photographed, not encoded yet: what `expose_crops` gives.
+
+    *scene* (B, 3, S, S) is the light without dust and noise, *seen* the photographed light, both with CONTEXT_PX on
+    every side; the labels are those of `Batch`, in the frame of the crop without its context.
+    """
+
+    scene: Tensor
+    seen: Tensor
+    boxes: tuple[Tensor, ...]
+    attenuations: tuple[Tensor, ...]
+    visible: tuple[Tensor, ...]
+
+
 def develop(light: Tensor, cells: Tensor, real: list[Tensor | None], generator: torch.Generator) -> Batch:
     """Lay dust over *light* (`draw_light`), photograph and encode it, on the device of the light and the *generator*.
 
-    Crops with *real* dust get no other; it counts as visible, its attenuation is unknown (NaN). The labels are on the
-    CPU in any case.
+    The labels are on the CPU in any case.
+    """
+    exposed = expose_crops(light, real, generator)
+    return Batch(
+        image=_inner(_encode(exposed.seen)).contiguous(),
+        boxes=exposed.boxes,
+        attenuations=exposed.attenuations,
+        visible=exposed.visible,
+        cells=cells,
+    )
+
+
+def expose_crops(light: Tensor, real: list[Tensor | None], generator: torch.Generator) -> Exposed:
+    """Lay dust over *light* (`draw_light`) and photograph it; see `develop`.
+
+    Crops with *real* dust get no other; it counts as visible, its attenuation is unknown (NaN).
     """
     size = light.shape[-1]
     crop_px = size - 2 * CONTEXT_PX
-    inner = slice(CONTEXT_PX, CONTEXT_PX + crop_px)
     dust = _leave_real(draw_dust(len(light), size, generator), real)
     seen = _finish_some(expose(light, dust.transmission, generator, dust.scale), generator)
-    image = _encode(seen)[..., inner, inner].contiguous()
-    with_dust, without = (one[..., inner, inner].cpu() for one in _with_and_without(seen, dust.transmission))
+    with_dust, without = (_inner(one).cpu() for one in _with_and_without(seen, dust.transmission))
     boxes, depths, visible = [], [], []
     for index, (found, depth) in enumerate(zip(dust.boxes, dust.attenuations, strict=True)):
         found = found.cpu() - torch.tensor([CONTEXT_PX, CONTEXT_PX, 0, 0])
@@ -84,7 +111,12 @@ def develop(light: Tensor, cells: Tensor, real: list[Tensor | None], generator: 
         # What is centred outside is for the neighbouring tile to report.
         whole = ((centres >= 0) & (centres <= crop_px)).all(1)
         visible.append(whole & (stands_out(with_dust[index], without[index], inside) | depths[-1].isnan()))
-    return Batch(image=image, boxes=tuple(boxes), attenuations=tuple(depths), visible=tuple(visible), cells=cells)
+    return Exposed(scene=light, seen=seen, boxes=tuple(boxes), attenuations=tuple(depths), visible=tuple(visible))
+
+
+def _inner(crops: Tensor) -> Tensor:
+    """Cut the context off crops (B, C, S, S)."""
+    return crops[..., CONTEXT_PX:-CONTEXT_PX, CONTEXT_PX:-CONTEXT_PX]
 
 
 def _encode(light: Tensor) -> Tensor:

@@ -12,20 +12,20 @@ from sessions import TELE, WIDE, Shot, Take, looked_at, specks_of, taken
 from dustd.config import OutputSettings
 from dustd.demo.verdict import MAP_SLACK_PX
 from dustd.demo.virtual import Lens, VirtualBody, frame_of, place_px
-from dustd.detector.detect import Seen
 from dustd.detector.model import find_model, load_detector
-from dustd.dustmap import evidence, stack_cache
+from dustd.dustmap import stack_cache
 from dustd.dustmap.match import State
-from dustd.dustmap.particle import Particle, View, predict, view_of
+from dustd.dustmap.particle import Particle, View, predict
 from dustd.dustmap.store import Store
 from dustd.output.sidecar import Record, Source
+from dustd.pipeline.decide import Scale, view_in
 from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.pipeline.look import Look
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.spots.correct import correct
 from dustd.spots.spot import Spot
 
 SENSITIVITY = 50.0
-NO_VERDICTS = Path("no such frame.dustd.json")  # where a person's would stand
 
 
 class Looker:
@@ -44,7 +44,7 @@ class Looker:
         """Take the picture."""
         return taken(take, self._cache)
 
-    def seen(self, shot: Shot) -> Seen:
+    def seen(self, shot: Shot) -> Look:
         """Say what the detector sees in it; loads the network for what it has not yet seen."""
         return looked_at(shot, self.sha256, self._loaded, self._cache)
 
@@ -83,28 +83,24 @@ def play(takes: Sequence[Take], looker: Looker) -> Iterator[Step]:
             frame = frame_of(shot.exposure)
             body_id = frame.camera.body_id
             before = store.state(body_id, frame.camera.taken_at)
-            judged = pipeline._judge(frame, looker.seen(shot), SENSITIVITY, NO_VERDICTS)
-            spots = correct(frame, judged.spots, judged.known).spots
+            seen = looker.seen(shot)
+            decision, stack = pipeline.decide(seen, SENSITIVITY, frame)
+            spots = correct(frame, decision.spots, decision.known).spots
             record = Record(
                 source=Source(name=f"{take.session}-{take.number:03d}", size=0, sha256="", mtime_ns=0),
                 camera=frame.camera,
                 width=frame.width,
                 height=frame.height,
-                detector=judged.detector,
+                detector=decision.detector_info(seen),
                 spots=spots,
                 status="cleaned",
-                evidence=judged.evidence,
+                evidence=decision.evidence(seen),
             )
             store.observe(record)
-            assert judged.stack is not None, "every frame is of the present epoch"
-            stack_cache.save(stacks, body_id, judged.stack)
-            view = view_of(
-                frame.camera,
-                frame_id=judged.evidence["frame_id"],
-                width=frame.width,
-                height=frame.height,
-                evidence=evidence.from_dict(judged.evidence),
-                score=judged.evidence["evidence_score"],
+            assert stack is not None, "every frame is of the present epoch"
+            stack_cache.save(stacks, body_id, stack)
+            view = view_in(
+                seen, Scale(calibration=looker.calibration, false_positive_scores=looker.false_positive_scores)
             )
             body = store.body(body_id)
             assert body is not None, "it has just been observed"
@@ -129,7 +125,7 @@ def alone(shot: Shot, looker: Looker) -> tuple[Spot, ...]:
             output=OutputSettings(),
             sensitivity_of=lambda *_: SENSITIVITY,
         )
-        spots = pipeline._judge(frame, looker.seen(shot), SENSITIVITY, NO_VERDICTS).spots
+        spots = pipeline.decide(looker.seen(shot), SENSITIVITY, frame)[0].spots
     return correct(frame, tuple(replace(spot, wanted=True) for spot in spots)).spots
 
 

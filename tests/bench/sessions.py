@@ -6,6 +6,7 @@ of them, can be kept from run to run.
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -19,9 +20,9 @@ from dustd.demo import scenes, virtual
 from dustd.demo.scenes import SESSION, framed, specked
 from dustd.demo.verdict import is_visible
 from dustd.demo.virtual import Exposure, Lens, Shadow, VirtualBody, dusted, expose, frame_of, make_body, wiped
-from dustd.detector.detect import Detector, Seen, detect
+from dustd.detector.detect import Detector
+from dustd.pipeline.look import Look, look
 from dustd.raw.frame import Camera, frame_identity
-from dustd.spots.spot import Detection
 from dustd.train.testset import PlacedSpot, Twins, measure_spots
 
 WIDTH, HEIGHT = 1800, 1370  # 16 tiles of 512 px at both scales
@@ -195,17 +196,16 @@ def counted(exposure: Exposure) -> list[int]:
     return [s.grain for s, spot in zip(within, measure_spots(twins), strict=True) if not spot.truth().ignore]
 
 
-def looked_at(shot: Shot, detector_sha256: str, detector: Callable[[], Detector], cache: Path) -> Seen:
+def looked_at(shot: Shot, detector_sha256: str, detector: Callable[[], Detector], cache: Path) -> Look:
     """Let the detector look at a shot, or fetch what it saw from *cache*."""
     frame = frame_of(shot.exposure)
-    path = cache / "scores" / detector_sha256[:16] / f"{frame_identity(frame)}.json"
+    path = cache / "looks" / detector_sha256[:16] / f"{frame_identity(frame)}.pickle"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(detect(frame, detector()))), encoding="utf-8")
+        partial.write_bytes(pickle.dumps(look(frame, detector(), blur_constant=None)))
         partial.replace(path)
-    told = json.loads(path.read_text(encoding="utf-8"))
-    return Seen(**{**told, "detections": tuple(Detection(**d) for d in told["detections"])})
+    return pickle.loads(path.read_bytes())
 
 
 def clock(take: Take) -> str:

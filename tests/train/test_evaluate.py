@@ -12,7 +12,6 @@ import yaml
 from dustd.detector.model import find_model
 from dustd.errors import UsageError
 from dustd.spots.calibration import Calibration
-from dustd.spots.spot import Detection
 from dustd.train import evaluate
 from dustd.train.backgrounds import is_validation
 from dustd.train.froc import Truth
@@ -56,9 +55,12 @@ class FindsNothing:
     def __init__(self):
         self.asked = 0
 
-    def __call__(self, tiles):
+    def encode(self, light):
+        return light[..., 1][None]
+
+    def __call__(self, images):
         self.asked += 1
-        return [[Detection(x=128, y=128, width_px=20, height_px=20, score=0.3)] for _ in tiles]
+        return [np.array([[128, 128, 20, 20, 0.3]], np.float32) for _ in images]
 
 
 def test_an_evaluation_writes_figures_table_and_pictures(photos, dusty, tmp_path):

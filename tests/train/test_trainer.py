@@ -102,8 +102,8 @@ def test_the_set_stage_starts_from_the_dense_weights_and_packs_as_queries(tiny, 
     assert load(run / "set" / "last.pt", TINY, "cpu")["state"]["step"] == 2
     pack(run / "set", packed)
     detector = load_detector(str(packed), device="cpu", threads=1)
-    side = detector.tile_px + 2 * detector.context_px
-    answers = detector(np.full((1, side, side, 3), 0.2, np.float32))
+    light = np.full((detector.tile_px, detector.tile_px, 3), 0.2, np.float32)
+    answers = detector(detector.encode(light)[None])
     assert len(answers) == 1
     assert len(answers[0]) <= TINY.queries
 
