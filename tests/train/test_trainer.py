@@ -27,7 +27,7 @@ TINY = Architecture(encoder_layers=1, out_feature_indexes=(1,), decoder_layers=1
 # Killed before it ends; must be importable by a child process.
 CHILD = """
 import sys
-from dustd import network
+from dustd.detector import network
 from dustd.train import checkpoint, trainer
 network.ARCHITECTURES["dust-tiny"] = network.Architecture(
     encoder_layers=1, out_feature_indexes=(1,), decoder_layers=1, queries=20, query_groups=2
