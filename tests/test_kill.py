@@ -81,7 +81,8 @@ def serve(config_path: Path, detector) -> None:
 def test_ten_kills_while_twelve_frames_arrive_lose_nothing_and_count_nothing_twice(tmp_path):
     from dustd.detector.model import load_detector
 
-    detector = load_detector(device="cpu", threads=1)  # one thread: a pool of threads would not survive the fork
+    # OpenVINO and pools of threads do not survive a fork.
+    detector = load_detector(engine="torch", device="cpu", threads=1)
     capture = tmp_path / "capture"
     capture.mkdir()
     settings = tmp_path / "config.yaml"

@@ -118,8 +118,8 @@ def test_a_file_that_was_put_off_comes_back_in_time_or_when_it_is_hurried_and_le
     assert state.next_due() == 60.0
     assert state.take(60.0, always(look())) == RAW
     state.put_off(RAW, 90.0)
-    state.reload_now(RAW, 61.0)
-    state.reload_now(other, 61.0)  # is not there
+    state.check_now(RAW, 61.0)
+    state.check_now(other, 61.0)  # is not there
     assert state.take(61.0, always(look())) == RAW
 
 
