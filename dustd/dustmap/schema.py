@@ -26,6 +26,10 @@ class GarbledError(Exception):
     """What the database holds is no dust map; only damage does that."""
 
 
+# PostgreSQL's codes for insufficient privilege, and for no schema that the user may use.
+NO_RIGHTS = ("42501", "3F000")
+
+
 class Packed(sa.types.TypeDecorator):
     """A JSON value, compressed. Raises GarbledError on reading what is none."""
 
@@ -203,11 +207,19 @@ class Database:
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Turn the database's errors into ours; put a damaged file aside."""
+        """Turn the database's errors into ours; put a damaged file aside.
+
+        What a server holds is never put aside nor begun anew: other stations work with it.
+        """
         try:
             yield
-        except (sa.exc.IntegrityError, sa.exc.ProgrammingError):  # ours, not the surroundings'
-            raise
+        except (sa.exc.IntegrityError, sa.exc.ProgrammingError) as exc:
+            if getattr(exc.orig, "sqlstate", None) not in NO_RIGHTS:
+                raise  # ours, not the surroundings'
+            raise SurroundingsError(
+                f"the dust maps{self._named()} may not be used ({_said(exc)})",
+                remedy="Let the user that map.store names make, read and write tables in that database (GRANT)",
+            ) from exc
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError) as exc:
             raise SurroundingsError(
                 f"the dust maps{self._named()} cannot be used now ({_said(exc)})",
@@ -217,6 +229,13 @@ class Database:
                 path=self.path,
             ) from exc
         except (sa.exc.DatabaseError, GarbledError) as exc:
+            if self._engine.dialect.name != "sqlite":
+                raise SurroundingsError(
+                    f"the dust maps{self._named()} hold something that cannot be read ({_said(exc)}); nothing of them "
+                    "was changed",
+                    remedy="Restore the database from a backup, or empty it while no station works with it and run "
+                    "dustd map rebuild FOLDER for the frames of every station",
+                ) from exc
             self.close()
             kept = _put_aside(self.path) if self.path is not None else None
             self.damaged = True

@@ -24,9 +24,10 @@ from dustd.dustmap import evidence, history, mapjson, schema
 from dustd.dustmap.cleaning import Cleaning
 from dustd.dustmap.history import wall_time
 from dustd.dustmap.match import State
+from dustd.dustmap.recovery import open_store
 from dustd.dustmap.schema import PARTS, VERSION
 from dustd.dustmap.store import Store
-from dustd.errors import ConfigError, SurroundingsError, UsageError
+from dustd.errors import ConfigError, DamagedError, SurroundingsError, UsageError
 from dustd.output import sidecar
 from dustd.output.sidecar import Record, Source
 from dustd.raw.body_id import body_id
@@ -853,6 +854,37 @@ def test_a_postgresql_database_keeps_its_maps_and_refuses_what_is_newer(shared):
         connection.execute("UPDATE schema_version SET version = 99")
     with pytest.raises(SurroundingsError, match="newer dustd"):
         Store.open(shared)
+
+
+def test_what_cannot_be_read_on_a_server_is_told_and_begins_nothing_anew(shared, tmp_path):
+    import psycopg
+
+    with Store.open(shared) as store:
+        for n in range(3):
+            store.observe(record(n))
+    with psycopg.connect(shared.replace("+psycopg", "")) as connection:
+        connection.execute("UPDATE states SET state = 'no zlib'")
+    with open_store(shared, [tmp_path]) as store:
+        for question in (store.bodies, lambda: store.observe(record(3))):
+            with pytest.raises(SurroundingsError, match="nothing of them was changed") as caught:
+                question()
+            assert not isinstance(caught.value, DamagedError)
+        assert not store.damaged
+    with psycopg.connect(shared.replace("+psycopg", "")) as connection:
+        assert connection.execute("SELECT count(*) FROM frames").fetchone() == (3,)
+
+
+def test_missing_rights_on_a_server_are_a_fault_of_the_surroundings(shared):
+    import psycopg
+
+    with Store.open(shared) as store:
+        store.observe(record(0))
+    with psycopg.connect(shared.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS guest")
+        connection.execute("CREATE ROLE guest LOGIN")
+    with pytest.raises(SurroundingsError, match="may not be used") as caught:
+        Store.open(shared.replace("dustd@", "guest@"))
+    assert "GRANT" in caught.value.remedy
 
 
 def test_two_stations_counting_frames_of_one_body_at_once_lose_nothing(shared):
