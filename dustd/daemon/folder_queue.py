@@ -5,6 +5,7 @@ what is due and when to look again; it processes nothing.
 """
 
 import datetime
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +62,8 @@ class FolderQueue:
         self.paused_until = 0.0
         self._is_done = is_done
         self._scans: deque[Iterator[tuple[Path, Look] | None]] = deque()
-        self._scan_started_at = self._next_scan_at = 0.0
+        self._whole: Iterator[tuple[Path, Look] | None] | None = None  # of the scans the one of the whole folder
+        self._scan_started_at = self._next_scan_at = 0.0  # the next is at inf while one goes on and none is asked for
         self._listens = False  # a whole search was made since events were last in doubt
         self._unheard: tuple[Path, float] | None = None  # found by a search though events should have told of it
         self._pause_s = 0.0
@@ -112,27 +114,31 @@ class FolderQueue:
     def scan(self, outputs: Sequence[Path], *, present: bool, has_events: bool) -> None:
         """Take a turn at searching the folder; what is found is offered to settling."""
         now = time.monotonic()
-        if not self._scans and now >= self._next_scan_at and present:
-            self._scans.append(self._walk(self.folder.path, outputs))
-            self._scan_started_at = now
-        elif not self._scans:
-            return
+        if self._whole is None and now >= self._next_scan_at and present:
+            self._whole = self._walk(self.folder.path, outputs)
+            self._scans.append(self._whole)
+            self._scan_started_at, self._next_scan_at = now, math.inf
         while self._scans and len(self.settle) < MAX_WAITING:
             for item in self._scans[0]:
                 if item is not None:
                     self._offer(*item, at=now + SCAN_TURN_S)  # one moment for all: age decides whose turn it is
                 if len(self.settle) >= MAX_WAITING or time.monotonic() - now > SCAN_TURN_S:
                     return
-            self._scans.popleft()
-        if not self._scans:
+            if self._scans.popleft() is self._whole:
+                self._end_whole(has_events)
+
+    def _end_whole(self, has_events: bool) -> None:
+        """Say when the whole folder is searched next, unless that was asked for meanwhile; note what can be read."""
+        self._whole = None
+        if self._next_scan_at == math.inf:
             period_s = self.timing.rescan_s if has_events else POLL_S
             took_s = time.monotonic() - self._scan_started_at
             self._next_scan_at = time.monotonic() + max(min(period_s, self.timing.rescan_s), SCAN_SHARE * took_s)
             self._listens = has_events
-            if recovered := self._unreadable.keys() - self._complaints.keys():
-                log.info("folder_readable", folders=sorted(recovered))
-                self._renew = True
-            self._unreadable, self._complaints = self._complaints, {}
+        if recovered := self._unreadable.keys() - self._complaints.keys():
+            log.info("folder_readable", folders=sorted(recovered))
+            self._renew = True
+        self._unreadable, self._complaints = self._complaints, {}
 
     def misses_events(self) -> bool:
         """Tell, once, that some subfolder may be unwatched, so that all are to be watched anew.

@@ -26,7 +26,7 @@ from dustd.daemon import systemd
 from dustd.daemon.folder_queue import FolderQueue, IsDone, Timing
 from dustd.daemon.scan import look_at
 from dustd.daemon.status import Progress, duration
-from dustd.daemon.watch import Watch, WatchedFolder
+from dustd.daemon.watch import Event, Watch, WatchedFolder
 from dustd.errors import (
     ConfigError,
     DustdError,
@@ -152,13 +152,7 @@ class _Loop:
 
     def _drain(self, wait_s: float) -> None:
         """Take the events that are there, waiting for the first; many about one path are one."""
-        latest: dict[tuple[WatchedFolder, Path], float] = {}
-        with contextlib.suppress(queue.Empty):
-            folder, path, at = self.watching.events.get(timeout=wait_s) if wait_s else self.watching.events.get_nowait()
-            for _ in range(self.watching.events.qsize() + 1):
-                if folder is not None:
-                    latest[folder, path] = at
-                folder, path, at = self.watching.events.get_nowait()
+        latest = {(folder, path): at for folder, path, at in take_events(self.watching.events, wait_s) if folder}
         for (folder, path), at in latest.items():
             if folder in self.folder_queues:
                 self.folder_queues[folder].heard(path, at, self.outputs)
@@ -275,6 +269,18 @@ class _Loop:
         if status != self.status:
             self.status = status
             systemd.status(status)
+
+
+def take_events(events: "queue.SimpleQueue[Event]", wait_s: float) -> list[Event]:
+    """Take the events that are there, waiting up to *wait_s* seconds for the first.
+
+    What comes while they are taken stays for the next turn, so that a flood does not keep the loop here.
+    """
+    taken: list[Event] = []
+    with contextlib.suppress(queue.Empty):
+        taken.append(events.get(timeout=wait_s) if wait_s else events.get_nowait())
+        taken.extend(events.get_nowait() for _ in range(events.qsize()))
+    return taken
 
 
 def _remove_stale_temps(folders: Sequence[WatchedFolder]) -> None:

@@ -6,6 +6,7 @@ end when the condition holds and have a generous limit.
 
 import contextlib
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -431,3 +432,17 @@ def test_a_hang_up_before_it_is_ready_is_let_pass(monkeypatch):
         os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, previous)
+
+
+def test_an_event_that_comes_while_others_are_taken_is_not_lost():
+    class Flood(queue.SimpleQueue):
+        def qsize(self):
+            """Say what there was a moment ago."""
+            return max(0, super().qsize() - 1)
+
+    events = Flood()
+    for number in range(3):
+        events.put((None, Path(str(number)), 0.0))
+    taken = [*daemon_module.take_events(events, 0), *daemon_module.take_events(events, 0)]
+    assert [str(path) for _, path, _ in taken] == ["0", "1", "2"]
+    assert daemon_module.take_events(events, 0) == []
