@@ -1,4 +1,4 @@
-"""Small things about text for people, used everywhere: what may be shown of a name."""
+"""Small things about text for people, used everywhere: what may be shown of a name, how a number of things is said."""
 
 
 def printable(text: str) -> str:

@@ -1,6 +1,6 @@
 """Find dust in one frame: at two sizes, stripe by stripe, in overlapping tiles, with one merged list.
 
-The aperture says how small a shadow can be (`optics.narrowest_blur_px`), and so how far the frame may be shrunk before
+The aperture says how small a shadow can be (`optics.narrowest_px`), and so how far the frame may be shrunk before
 it is looked at: until the narrowest possible shadow is NARROWEST_PX wide, and once more at half of that for wide ones.
 
 The detector is anything that follows `Detector`; which network it is, and on what device, is `dustd.detector.model`'s

@@ -60,7 +60,7 @@ GRID_PX = 8
 
 
 def encode(light: np.ndarray) -> np.ndarray:
-    """Encode white-balanced linear light, (H, W, 3) float32 with 1 = white, as (9, H, W) float32, by OpenCV.
+    """Encode white-balanced linear light, (H, W, 3) float32 with 1 = white, as (8, H, W) float32, by OpenCV.
 
     H and W may be any; inside, borders are repeated.
     """

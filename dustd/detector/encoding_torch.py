@@ -21,6 +21,7 @@ from dustd.detector.encoding import (
     TEXTURE_FLOOR,
     TEXTURE_SHRINK,
     TEXTURE_SIGMA_PX,
+    Band,
     gaussian,
     sigma_on,
 )
@@ -35,9 +36,7 @@ def encode(rgb: Tensor) -> Tensor:
     flat = bounded(log, local_median(log))
     ratios, textures = [], []
     for band in BANDS:
-        small = _pool(flat, band.shrink)
-        near, far = (_smooth(small, ratio * band.sigma_px, band.shrink) for ratio in (1.0, DOG_RATIO))
-        dog = near - far
+        dog = _difference(flat, band)
         roots = _smooth(_pool(dog.abs().sqrt(), TEXTURE_SHRINK // band.shrink), TEXTURE_SIGMA_PX, TEXTURE_SHRINK)
         textures.append(HALF_POWER * roots.square() + TEXTURE_FLOOR)
         ratios.append(_enlarge((dog / _enlarge(textures[-1], dog)).clamp(-6, 6) / 2, log))
@@ -78,12 +77,14 @@ def bounded(log: Tensor, level: Tensor) -> Tensor:
 
 def differences(flat: Tensor) -> Tensor:
     """Differences of Gaussians of bounded log light (B, 1, H, W) in all BANDS, (B, 5, H, W), not yet divided."""
-    found = []
-    for band in BANDS:
-        small = _pool(flat, band.shrink)
-        near, far = (_smooth(small, ratio * band.sigma_px, band.shrink) for ratio in (1.0, DOG_RATIO))
-        found.append(_enlarge(near - far, flat))
-    return torch.cat(found, 1)
+    return torch.cat([_enlarge(_difference(flat, band), flat) for band in BANDS], 1)
+
+
+def _difference(flat: Tensor, band: Band) -> Tensor:
+    """Difference of Gaussians of one band, on its smaller copy."""
+    small = _pool(flat, band.shrink)
+    near, far = (_smooth(small, ratio * band.sigma_px, band.shrink) for ratio in (1.0, DOG_RATIO))
+    return near - far
 
 
 def blur(image: Tensor, sigma_px: float) -> Tensor:

@@ -120,7 +120,7 @@ def choose_engine(wanted_engine: str, wanted_device: str, card: ModelCard) -> tu
         raise ModelError("the engine torch is not installed", remedy="Install dustd[gpu], or set model.engine to auto")
     device = wanted_device
     if device == "auto":
-        device = _best_device() if has_torch and wanted_engine != "openvino" else "cpu"
+        device = choose_device("auto") if has_torch and wanted_engine != "openvino" else "cpu"
     elif device != "cpu" and not has_torch:
         raise ModelError(
             f"the device {device} needs the engine torch", remedy="Install dustd[gpu], or set model.device to auto"
@@ -144,21 +144,20 @@ def choose_engine(wanted_engine: str, wanted_device: str, card: ModelCard) -> tu
     return "openvino", device
 
 
-def _best_device() -> str:
+def _devices() -> tuple[str, ...]:
+    """List the devices that torch has here, best first."""
     import torch
 
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    return next((name for name, there in available.items() if there), "cpu")
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return tuple(name for name, there in available.items() if there)
 
 
 def choose_device(wanted: str) -> str:
     """Turn "auto" into the best device torch has; check that a wanted one exists. Raises ModelError if not."""
-    import torch
-
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    devices = _devices()
     if wanted == "auto":
-        return _best_device()
-    if not available.get(wanted, False):
+        return devices[0]
+    if wanted not in devices:
         raise ModelError(f"this machine has no {wanted} device for the model", remedy="Set model.device to auto")
     return wanted
 

@@ -20,6 +20,7 @@ from dustd import files
 from dustd.config import OutputSettings
 from dustd.detector.detect import Detector
 from dustd.dustmap import evidence, stack_cache
+from dustd.dustmap.lenses import BodyOptics
 from dustd.dustmap.particle import View
 from dustd.dustmap.rejection import Rejection, rejections_of
 from dustd.dustmap.stack import Stack, add
@@ -184,7 +185,7 @@ class Pipeline:
         scale = Scale(calibration=self.detector.calibration, false_positive_scores=self.detector.false_positive_scores)
         state = self.store.state(body_id, seen.camera.taken_at)
         view = view_in(seen, scale)
-        stack = self._stacked(frame, view, body_id) if frame is not None else None
+        stack = self._stacked(frame, view, body_id, state.optics) if frame is not None else None
         decision = decide(
             seen,
             state,
@@ -203,7 +204,7 @@ class Pipeline:
         seen = look_of(earlier)
         return seen if seen is not None and seen.sha256 == self.detector.sha256 else None
 
-    def _stacked(self, frame: Frame, view: View, body_id: str) -> Stack | None:
+    def _stacked(self, frame: Frame, view: View, body_id: str, optics: BodyOptics) -> Stack | None:
         """Average this frame into those of its body since the last cleaning; None if it is older than that."""
         if self.stacks is None:
             return None
@@ -213,7 +214,7 @@ class Pipeline:
         kept = stack_cache.load(self.stacks, body_id)
         kept = kept if kept.epoch == epoch else Stack(epoch=epoch)
         step = OVERVIEW_STEP_PX[frame.kind]
-        return add(kept, overview(frame, step), step, view, self.store.state(body_id, view.taken_at).optics)
+        return add(kept, overview(frame, step), step, view, optics)
 
     def _stands(self, record: Record, source: Path, path: Path, sensitivity: float) -> bool:
         """Tell whether an earlier run did for this very file what these very settings ask for."""

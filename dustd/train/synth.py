@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Generator, Tensor
 
-from dustd.detector.detect import MOST_SHRUNK, NARROWEST_PX
+from dustd.detector.detect import NARROWEST_PX, scales_for
 from dustd.spots.optics import THINNEST_STACK_UM
 
 KINDS = ("speck", "clump", "short fibre", "long fibre", "droplet ring")
@@ -229,11 +229,16 @@ def draw_spots(
         return _uniform(generator, low, high, count, *shape)
 
     if kind is None:
-        bounds = torch.tensor(shares, device=generator.device).cumsum(0)
-        kinds = torch.bucketize(uniform(0, 1), bounds[:-1], right=True)
+        kinds = _draw_kinds(count, shares, generator)
     else:
         kinds = torch.full((count,), kind, device=generator.device)
     return _dressed(kinds, _pick(kinds, generator), generator)
+
+
+def _draw_kinds(count: int, shares: tuple[float, ...], generator: Generator) -> Tensor:
+    """Draw numbers of KINDS, (count,) long, in these *shares*."""
+    bounds = torch.tensor(shares, device=generator.device).cumsum(0)
+    return torch.bucketize(_uniform(generator, 0, 1, count), bounds[:-1], right=True)
 
 
 def _dressed(kinds: Tensor, physics: dict[str, Tensor], generator: Generator, *, pupil: Tensor | None = None) -> Spots:
@@ -283,8 +288,8 @@ def draw_lenses(count: int, generator: Generator) -> Lenses:
     stack_um = stack_um[torch.randperm(count, generator=generator, device=device)]
     f_number = _f_numbers(count, generator)
     sensor_um = _uniform(generator, 3.2, 8.5, count)
-    shrunk = (THINNEST_STACK_UM / (f_number * sensor_um * NARROWEST_PX)).clamp(max=MOST_SHRUNK)
-    first = (2 * (shrunk / 2).floor()).clamp_min(1)  # `detect.scales_for`
+    narrowest_px = THINNEST_STACK_UM / (f_number * sensor_um)
+    first = torch.tensor([float(scales_for(width_px)[0]) for width_px in narrowest_px.tolist()], device=device)
     blur_px = stack_um / f_number / sensor_um / first
     half = (_uniform(generator, 0, 1, count) < 0.4) & (blur_px >= 2 * NARROWEST_PX) | (blur_px > WIDEST_BLUR_PX)
     scale = torch.where(half, 2 * first, first)
@@ -307,8 +312,7 @@ def draw_spots_through(lenses: Lenses, generator: Generator) -> Spots:
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return _uniform(generator, low, high, count, *shape)
 
-    bounds = torch.tensor(TRAINING_SHARES, device=generator.device).cumsum(0)
-    kinds = torch.bucketize(uniform(0, 1), bounds[:-1], right=True)
+    kinds = _draw_kinds(count, TRAINING_SHARES, generator)
     blur_um = lenses.stack_um / lenses.f_number
     room_um = (PATCH_PX - 8) * lenses.pitch_um - 1.2 * blur_um
     opacity = _opacities(count, generator)
