@@ -29,7 +29,7 @@ TRAINING_SHARES = (0.73, 0.10, 0.10, 0.04, 0.03)
 PATCH_PX = 128  # holds the widest shadow, grain and blur together
 # Patches that shadows are drawn in, the smallest that holds each; waves, drawn at half a pixel, need room to spread.
 SIDES_PX, WAVE_SIDES_PX = (32, 64, PATCH_PX), (48, 64)
-SPOTS_MEAN = 9.0  # beside the first; dense supervision wants many [J]
+SPOTS_MEAN = 14.0  # beside the first; dense supervision wants many [J]
 BOX_LEVEL = 0.3  # a label's box holds what is deeper than this share of the peak
 DEEPEST = 0.98  # some light always finds its way round
 # The detector looks at a frame at full size and again at half (design §5). What is wider than this at full size is
@@ -41,7 +41,7 @@ RING_DEPTHS = (0.03, 0.20)  # §7
 # What is blurred wider than this at one scale is found at half of it.
 WIDEST_BLUR_PX = 44.0
 # Crops in which each spot has a lens of its own, as if nothing were known of the frame's.
-MIXED_SHARE = 0.4
+MIXED_SHARE = 0.5
 WAVE_SHARE = 0.25  # §7
 # Blue, green and red take three wavelengths each of 440, 475 ... 650 nm; neighbours share one, as the dyes of a Bayer
 # filter overlap [J]. §1.1 averages three per channel.
@@ -130,7 +130,7 @@ class Spots:
 
 
 def draw_dust(batch: int, size_px: int, generator: Generator, *, empty_share: float = 0.25) -> Dust:
-    """Draw dust for *batch* crops of *size_px*: 1 + Poisson(9) spots each, none in *empty_share* of them.
+    """Draw dust for *batch* crops of *size_px*: 1 + Poisson(SPOTS_MEAN) spots each, none in *empty_share* of them.
 
     Places are uniform, so spots overlap and are cut by the border as it happens. Shadows multiply, in linear light. A
     box is where the green shadow is deeper than 30 % of its peak, cut at the border; a spot without any such place in
