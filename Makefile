@@ -27,7 +27,8 @@ lint: .venv/test-ready
 	$(BIN)/ruff format --check dustd tests
 	$(BIN)/lint-imports
 
-# A stamp per purpose; an edited pyproject.toml or constraints.txt installs again.
+# A stamp per purpose; an edited pyproject.toml or constraints.txt installs again. The demo needs the light core only
+# (0.5 GB), the tests also what trains and runs on GPUs (6 GB).
 .venv/demo-ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dustd needs Python 3.11 or newer: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -36,7 +37,7 @@ lint: .venv/test-ready
 	touch $@
 
 .venv/test-ready: .venv/demo-ready
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --group test
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[train]' --group test
 	touch $@
 
 clean-venv:

@@ -136,7 +136,7 @@ def _database(url: Url) -> Finding:
 
 
 def _model(settings: Config) -> Iterator[Finding]:
-    from dustd.detector import model
+    from dustd.detector import engines, model
 
     wanted = settings.model
     try:
@@ -148,11 +148,26 @@ def _model(settings: Config) -> Iterator[Finding]:
         yield _failure("model", error)
         return
     try:
-        engine, device = model.choose_engine(wanted.engine, wanted.device, card)
+        engine, device = engines.choose_engine(wanted.engine, wanted.device, card)
         how = f"model.device: {wanted.device}, model.engine: {wanted.engine}"
-        yield Finding(level="ok", about="device", detail=f"{device}, {engine} ({how})")
+        detail = f"{device}, {engine} ({how})"
+        if wanted.device == "auto" and not engines.has_torch():
+            yield _device_without_torch(detail, engines.gpu_here())
+        else:
+            yield Finding(level="ok", about="device", detail=detail)
     except DustdError as error:
         yield _failure("device", error)
+
+
+def _device_without_torch(detail: str, gpu: str | None) -> Finding:
+    """Say what the extra for GPUs would bring on this machine."""
+    from dustd.detector.engines import GPU_EXTRA
+
+    if gpu is None:
+        detail += "; no GPU of NVIDIA or Apple was found, which is what dustd[gpu] is for"
+        return Finding(level="ok", about="device", detail=detail)
+    remedy = f"To run the model there: {GPU_EXTRA} (several GB)"
+    return Finding(level="ok", about="device", detail=f"{detail}; the {gpu} GPU here is not used", remedy=remedy)
 
 
 def _reminders(settings: ReminderSettings) -> Iterator[Finding]:
@@ -204,9 +219,13 @@ def _user() -> Iterator[Finding]:
 def _versions() -> Finding:
     import rawpy
 
-    libraries = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "rfdetr", "rawpy"))
+    libraries = []
+    for name in ("rawpy", "openvino", "torch", "rfdetr"):  # the last two are extras
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            libraries.append(f"{name} {importlib.metadata.version(name)}")
     libraw = ".".join(str(part) for part in rawpy.libraw_version)
-    detail = f"dustd {__version__}, Python {platform.python_version()}, LibRaw {libraw}, {libraries}"
+    python = platform.python_version()
+    detail = f"dustd {__version__}, Python {python}, LibRaw {libraw}, {', '.join(libraries)}"
     return Finding(level="ok", about="versions", detail=detail)
 
 

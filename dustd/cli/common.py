@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,14 @@ def make_pipeline(
         stacks=stacks,
         heartbeat=heartbeat,
     )
+
+
+def need_training_libraries(what: str) -> None:
+    """Raise UsageError, naming the remedy, if what *what* needs to train or judge a detector is not installed."""
+    missing = [name for name in ("torch", "torchvision", "rfdetr", "matplotlib") if find_spec(name) is None]
+    if missing:
+        problem = f"{what} needs {', '.join(missing)}, which the light installation leaves out"
+        raise UsageError(problem, remedy="Install what is missing: pip install 'dustd[train]'")
 
 
 def detector_of(model: "ModelSettings") -> Any:

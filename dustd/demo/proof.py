@@ -4,43 +4,62 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from dustd.demo.verdict import Verdict
 from dustd.demo.virtual import BLACK, SRGB_TO_XYZ, WHITE, XYZ_TO_CAMERA, Exposure, Shadow
 
 CROPS = 8
+WIDTH_PX, GAP_PX, TITLE_PX = 1760, 12, 28
+RING_PX = 13
 
 
 def draw(path: Path, exposure: Exposure, cleaned: np.ndarray, verdict: Verdict) -> None:
     """Write the PNG for one frame: whole, with its details pulled up, and up to CROPS of its deepest visible spots."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     deepest = sorted(verdict.visible, key=lambda shadow: -shadow.attenuation)[:CROPS]
-    figure = Figure(figsize=(16, 15.4), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.62, 1))
-    whole = top.subplots(2, 2)
-    for column, (title, mosaic) in enumerate((("before", exposure.mosaic), ("after", cleaned))):
-        whole[0, column].imshow(develop(mosaic))
-        whole[0, column].set_title(f"{verdict.name}, f/{verdict.f_number:g}, {title}")
-        whole[1, column].imshow(pull_up(mosaic), cmap="gray", vmin=-0.06, vmax=0.06)
-        whole[1, column].set_title(f"{title}, contrast pulled up")
-    _ring(whole[0, 0], verdict, deepest)
-    crops = bottom.subplots(3, CROPS, squeeze=False)
-    for column, shadow in enumerate(deepest):
-        clean, reach = _crop(exposure.clean, shadow)
-        for row, mosaic in enumerate((exposure.mosaic, cleaned, exposure.clean)):
-            crops[row, column].imshow(_stretched(_crop(mosaic, shadow)[0], clean))
-        crops[0, column].set_title(f"{shadow.attenuation:.0%} lost, {2 * reach} px", fontsize=9)
-    for row, title in enumerate(("before", "after", "without dust")):
-        crops[row, 0].set_ylabel(title)
-    for axes in (*whole.flat, *crops.flat):
-        axes.set_xticks([])
-        axes.set_yticks([])
-    for axes in crops[:, len(deepest) :].flat:
-        axes.set_axis_off()
-    figure.savefig(path, dpi=110)
+    whole_px = (WIDTH_PX - 3 * GAP_PX) // 2
+    rows: list[list[Image.Image]] = [[], []]
+    for title, mosaic in (("before", exposure.mosaic), ("after", cleaned)):
+        seen = Image.fromarray(develop(mosaic))
+        if title == "before":
+            _ring(seen, verdict, deepest)
+        rows[0].append(_titled(seen, whole_px, f"{verdict.name}, f/{verdict.f_number:g}, {title}"))
+        grey = np.clip((pull_up(mosaic) + 0.06) / 0.12 * 255, 0, 255).astype(np.uint8)
+        rows[1].append(_titled(Image.fromarray(grey), whole_px, f"{title}, contrast pulled up"))
+    crop_px = (WIDTH_PX - (CROPS + 1) * GAP_PX) // CROPS
+    for title, mosaic in (("before", exposure.mosaic), ("after", cleaned), ("without dust", exposure.clean)):
+        rows.append([_crop_titled(title, mosaic, exposure.clean, shadow, crop_px) for shadow in deepest])
+    _stack(rows).save(path)
+
+
+def _crop_titled(title: str, mosaic: np.ndarray, clean: np.ndarray, shadow: Shadow, width_px: int) -> Image.Image:
+    """Show a shadow's surroundings with the contrast that those without dust allow."""
+    truth, reach = _crop(clean, shadow)
+    picture = Image.fromarray(_stretched(_crop(mosaic, shadow)[0], truth))
+    told = f"{title}, {shadow.attenuation:.0%} lost, {2 * reach} px" if title == "before" else title
+    return _titled(picture, width_px, told)
+
+
+def _titled(picture: Image.Image, width_px: int, title: str) -> Image.Image:
+    """Bring a picture to a width, and put a title above it."""
+    scaled = picture.convert("RGB").resize((width_px, round(width_px * picture.height / picture.width)))
+    framed = Image.new("RGB", (width_px, scaled.height + TITLE_PX), "white")
+    framed.paste(scaled, (0, TITLE_PX))
+    font = ImageFont.load_default(16 if width_px > 400 else 13)
+    ImageDraw.Draw(framed).text((width_px / 2, TITLE_PX / 2), title, "black", font, anchor="mm")
+    return framed
+
+
+def _stack(rows: list[list[Image.Image]]) -> Image.Image:
+    """Put rows of pictures of one size under each other."""
+    rows = [row for row in rows if row]
+    height_px = sum(row[0].height + GAP_PX for row in rows) + GAP_PX
+    sheet, top = Image.new("RGB", (WIDTH_PX, height_px), "white"), GAP_PX
+    for row in rows:
+        for column, picture in enumerate(row):
+            sheet.paste(picture, (GAP_PX + column * (picture.width + GAP_PX), top))
+        top += row[0].height + GAP_PX
+    return sheet
 
 
 def develop(mosaic: np.ndarray) -> np.ndarray:
@@ -84,12 +103,17 @@ def _stretched(picture: np.ndarray, clean: np.ndarray) -> np.ndarray:
     return np.clip(tone + (picture - tone) * np.clip(110 / (high - low), 1, 4), 0, 255).astype(np.uint8)
 
 
-def _ring(axes, verdict: Verdict, deepest: list[Shadow]) -> None:
-    """Circle visible dust: green if removed, yellow if left, red if missed; a cross where no dust was."""
+def _ring(picture: Image.Image, verdict: Verdict, deepest: list[Shadow]) -> None:
+    """Circle visible dust: green if removed, yellow if left, red if missed; a cross where no dust was.
+
+    *picture* has half the frame's size.
+    """
+    pen = ImageDraw.Draw(picture)
     removed, left = ({shadow.grain for shadow in group} for group in (verdict.removed, verdict.left))
     for shadow in verdict.visible:
         colour = "lime" if shadow.grain in removed else "gold" if shadow.grain in left else "red"
-        width = 1.8 if shadow in deepest else 0.9
-        axes.plot(shadow.x / 2, shadow.y / 2, "o", markersize=11, fillstyle="none", color=colour, markeredgewidth=width)
+        pen.circle((shadow.x / 2, shadow.y / 2), RING_PX, outline=colour, width=3 if shadow in deepest else 2)
     for spot in verdict.wrong:
-        axes.plot(spot.x / 2, spot.y / 2, "x", markersize=9, color="magenta")
+        x, y, arm = spot.x / 2, spot.y / 2, 0.7 * RING_PX
+        pen.line((x - arm, y - arm, x + arm, y + arm), "magenta", 3)
+        pen.line((x - arm, y + arm, x + arm, y - arm), "magenta", 3)

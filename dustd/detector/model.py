@@ -1,22 +1,22 @@
 """The shipped detector: reads `models/<id>/`, loads its network into an engine, keeps it warm, answers for tiles.
 
 Two engines run the same network: OpenVINO on CPUs, from the exported file beside the weights, and torch on CUDA, MPS
-or where it is asked for. Only `torch_engine`, `network`, `encoding_torch` and `dustd.train` know torch, only
-`openvino_engine` and `train.export` know OpenVINO.
+or where it is asked for. Only `engines`, `torch_engine`, `network`, `encoding_torch` and `dustd.train` know torch,
+only `openvino_engine` and `train.export` know OpenVINO.
 """
 
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import yaml
 
 from dustd.detector.encoding import CONTEXT_PX, ENCODING, encode
+from dustd.detector.engines import choose_engine
 from dustd.errors import ModelError
 from dustd.spots.calibration import Calibration
 
@@ -108,58 +108,6 @@ def verify(card: ModelCard) -> None:
             raise ModelError(
                 "the weights are not the ones model.yaml describes", remedy="Install dustd again", path=path
             )
-
-
-def choose_engine(wanted_engine: str, wanted_device: str, card: ModelCard) -> tuple[Literal["openvino", "torch"], str]:
-    """Turn "auto" into the best engine and device there are; check that wanted ones exist.
-
-    CUDA and MPS run torch, a CPU runs OpenVINO. Raises ModelError if what is wanted is not there.
-    """
-    has_torch = find_spec("torch") is not None
-    if wanted_engine == "torch" and not has_torch:
-        raise ModelError("the engine torch is not installed", remedy="Install dustd[gpu], or set model.engine to auto")
-    device = wanted_device
-    if device == "auto":
-        device = choose_device("auto") if has_torch and wanted_engine != "openvino" else "cpu"
-    elif device != "cpu" and not has_torch:
-        raise ModelError(
-            f"the device {device} needs the engine torch", remedy="Install dustd[gpu], or set model.device to auto"
-        )
-    elif device != "cpu":
-        device = choose_device(device)
-    if device != "cpu" and wanted_engine == "openvino":
-        raise ModelError(
-            f"the engine openvino runs on CPUs, not on {device}", remedy="Set model.device or model.engine to auto"
-        )
-    if device != "cpu" or wanted_engine == "torch":
-        return "torch", device
-    if card.exported is None:
-        if wanted_engine == "openvino" or not has_torch:
-            raise ModelError(
-                "the model has no exported network for the engine openvino",
-                remedy="Choose another model, or install dustd[gpu] and set model.engine to torch",
-                path=card.folder,
-            )
-        return "torch", device
-    return "openvino", device
-
-
-def _devices() -> tuple[str, ...]:
-    """List the devices that torch has here, best first."""
-    import torch
-
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    return tuple(name for name, there in available.items() if there)
-
-
-def choose_device(wanted: str) -> str:
-    """Turn "auto" into the best device torch has; check that a wanted one exists. Raises ModelError if not."""
-    devices = _devices()
-    if wanted == "auto":
-        return devices[0]
-    if wanted not in devices:
-        raise ModelError(f"this machine has no {wanted} device for the model", remedy="Set model.device to auto")
-    return wanted
 
 
 def load_detector(

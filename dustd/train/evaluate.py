@@ -46,30 +46,16 @@ from dustd.train.realframes import dust_in_photographs, labelled_frames
 from dustd.train.tuning import tune_baseline
 
 
-def main(argv: list[str]) -> int:
-    """Run `dustd evaluate`; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="dustd evaluate", description="Judge, calibrate and pack a detector.")
-    parser.add_argument("--photos", type=Path, required=True, help="the folder that training used; held-out ones count")
-    parser.add_argument(
-        "--dusty", type=Path, nargs="+", default=[], help="folders of real dusty frames, each with a dust_labels.csv"
-    )
-    parser.add_argument("--model", default="default", help="id or folder of the model to judge")
-    parser.add_argument("--pack", type=Path, metavar="RUN", help="first pack RUN/best.pt into the --model folder")
-    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="folder for figures and pictures")
-    parser.add_argument("--frames", type=int, default=12, help="held-out photographs to judge, at most")
-    parser.add_argument(
-        "--tune-baseline", action="store_true", help="only tune the classical filters; writes baseline.csv"
-    )
-    arguments = parser.parse_args(argv)
+def run(arguments: argparse.Namespace) -> None:
+    """Run `dustd evaluate`."""
     arguments.out.mkdir(parents=True, exist_ok=True)
     paths = [p for p in photo_paths(arguments.photos) if is_validation(p)][: arguments.frames]
     if arguments.tune_baseline:
         tune_baseline(paths, arguments.out)
-        return 0
+        return
     if arguments.pack:
         pack(arguments.pack, Path(arguments.model))
     evaluate(load_detector(arguments.model), paths, arguments)
-    return 0
 
 
 def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Namespace) -> None:

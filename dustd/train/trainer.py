@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from dustd.detector.model import choose_device
+from dustd.detector.engines import choose_device
 from dustd.detector.network import ARCHITECTURES, TILE_PX, build, decode, features, is_proposal_part, propose, set_crop
 from dustd.errors import UsageError
 from dustd.train import setloss
@@ -49,42 +49,22 @@ LINE_S = 60.0
 VALIDATION_MP = 31.5
 
 
-def main(argv: list[str]) -> int:
-    """Run `dustd train`; returns the exit code."""
-    cuda = torch.cuda.is_available()
-    parser = argparse.ArgumentParser(prog="dustd train", description="Train a detector from scratch.")
-    parser.add_argument("--photos", type=Path, help="folder of dust-free photographs (backgrounds)")
-    parser.add_argument("--preview", type=Path, metavar="SHEET.png", help="only draw the dust, with or without photos")
-    parser.add_argument("--labelled", type=Path, metavar="FOLDER", help="real dusty pictures with COCO labels")
-    parser.add_argument("--model", choices=sorted(ARCHITECTURES), default="dust-small", help="the network's shape")
-    parser.add_argument("--stage", choices=["dense", "set"], default="dense", help="set continues a dense run")
-    parser.add_argument("--from", dest="start", type=Path, metavar="WEIGHTS", help="begin with these, not at random")
-    parser.add_argument("--run", type=Path, help="folder for checkpoints and curves; default: runs/MODEL")
-    parser.add_argument("--hours", type=float, default=2.0, help="training time; the learning rate ends at zero then")
-    parser.add_argument("--device", default="cuda" if cuda else "cpu")
-    parser.add_argument("--batch", type=int, help="crops per step; default: 8 on a CPU, 32 elsewhere")
-    parser.add_argument("--crop", type=int, help="crop side, px; default: 256 on a CPU, 512 elsewhere")
-    parser.add_argument("--rate", type=float, default=4e-4, help="peak learning rate")
-    parser.add_argument("--workers", type=int, help="data workers; default: 1 on a CPU, else one core less than all")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, help="stop after so many steps even if time is left")
-    parser.add_argument("--validation-crops", type=int, help="default: as many as make 31.5 megapixels")
-    parser.add_argument("--evaluate-every", type=float, default=12.0, metavar="MINUTES")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the network: 90 s at first, then faster")
-    options = parser.parse_args(argv)
+def run(options: argparse.Namespace) -> None:
+    """Run `dustd train`. Raises UsageError, ModelError if something is missing or does not fit."""
     if options.preview:
         write_preview(options.preview, options.photos)
-        return 0
+        return
     if options.photos is None:
-        parser.error("--photos FOLDER is needed to train")
+        raise UsageError("training needs photographs", remedy="Name a folder of them: --photos FOLDER")
     train(with_defaults(options))
-    return 0
 
 
 def with_defaults(options: argparse.Namespace) -> argparse.Namespace:
     """Fill in what depends on model and device, in place. Raises UsageError, ModelError if it cannot be."""
-    options.device = choose_device(options.device)
+    if options.model not in ARCHITECTURES:
+        known = " or ".join(sorted(ARCHITECTURES))
+        raise UsageError(f"there is no network of the shape {options.model!r}", remedy=f"Set --model to {known}")
+    options.device = choose_device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     on_cpu = options.device == "cpu"
     chosen = {
         "run": Path("runs", options.model),

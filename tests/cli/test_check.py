@@ -175,7 +175,14 @@ def test_a_configuration_that_is_not_there_is_one_finding(tmp_path):
 
 def test_the_versions_of_what_decides_about_pictures_are_told():
     finding = check._versions()
-    assert all(name in finding.detail for name in ("LibRaw", "torch", "rfdetr", "Python"))
+    assert all(name in finding.detail for name in ("LibRaw", "openvino", "torch", "rfdetr", "Python"))
+
+
+@pytest.mark.parametrize("gpu", ["NVIDIA", "Apple", None])
+def test_what_the_extra_for_gpus_would_bring_depends_on_the_machine(gpu):
+    finding = check._device_without_torch("cpu, openvino", gpu)
+    assert finding.level == "ok" and finding.detail.startswith("cpu, openvino")
+    assert ("pip install 'dustd[gpu]'" in finding.remedy) == (gpu is not None)
 
 
 def test_everything_is_looked_at_even_if_the_configuration_is_broken(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ HEAVY = {
     "torch",
     "torchvision",
     "rfdetr",
+    "openvino",
     "rawpy",
     "watchdog",
     "structlog",

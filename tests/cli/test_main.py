@@ -192,15 +192,17 @@ def test_every_problem_of_the_configuration_is_printed(tmp_path, capsys):
     assert lines[-1].endswith(f"dustd check -c {path}")
 
 
-def test_training_gets_all_its_words_untouched(monkeypatch):
+def test_training_and_judging_are_handed_over_with_their_options(monkeypatch):
     from dustd.train import evaluate, trainer
 
     said = []
-    for verb, module in (("train", trainer), ("evaluate", evaluate)):
-        monkeypatch.setattr(module, "main", lambda argv, verb=verb: said.append((verb, argv)) or 0)
-    assert dustd("train", "--photos", "x", "--help") == 0
-    assert dustd("evaluate") == 0
-    assert said == [("train", ["--photos", "x", "--help"]), ("evaluate", [])]
+    for module in (trainer, evaluate):
+        monkeypatch.setattr(module, "run", said.append)
+    assert dustd("train", "--photos", "x", "--hours", "3") == 0
+    assert dustd("evaluate", "--photos", "x", "--dusty", "y", "z") == 0
+    train, evaluated = said
+    assert (str(train.photos), train.hours) == ("x", 3.0)
+    assert [str(folder) for folder in evaluated.dusty] == ["y", "z"]
 
 
 # --- clean --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from dustd.demo.virtual import frame_of
-from dustd.detector import model
+from dustd.detector import engines, model
 from dustd.detector.detect import detect, threshold
 from dustd.errors import ModelError
 from dustd.spots.measure import measure
@@ -56,7 +56,7 @@ def test_a_device_that_is_not_there_is_an_error_with_a_remedy():
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(ModelError, match="no cuda device") as refused:
-        model.choose_device("cuda")
+        engines.choose_device("cuda")
     assert "auto" in refused.value.remedy
 
 
@@ -120,6 +120,6 @@ def test_both_engines_give_the_same_answers(dusty_shot):
 
 def test_a_model_without_an_exported_network_runs_in_torch():
     card = dataclasses.replace(model.find_model("default"), exported=None)
-    assert model.choose_engine("auto", "cpu", card) == ("torch", "cpu")
+    assert engines.choose_engine("auto", "cpu", card) == ("torch", "cpu")
     with pytest.raises(ModelError, match="no exported network"):
-        model.choose_engine("openvino", "cpu", card)
+        engines.choose_engine("openvino", "cpu", card)

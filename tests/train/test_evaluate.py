@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from dustd.cli.parser import build_parser
 from dustd.detector.model import find_model
 from dustd.errors import UsageError
 from dustd.spots.calibration import Calibration
@@ -64,7 +65,8 @@ class FindsNothing:
 
 
 def test_an_evaluation_writes_figures_table_and_pictures(photos, dusty, tmp_path):
-    assert evaluate.main(["--photos", str(photos), "--dusty", str(dusty), "--out", str(tmp_path)]) == 0
+    words = ["evaluate", "--photos", str(photos), "--dusty", str(dusty), "--out", str(tmp_path)]
+    evaluate.run(build_parser().parse_args(words))
     figures = json.loads((tmp_path / "evaluation.json").read_text())
     assert figures["test_set"]["photographs"] == ["d", "i"]
     assert 0 <= figures["all"]["model"]["mean_froc"]["value"] <= 1

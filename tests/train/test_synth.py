@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dustd.cli.parser import build_parser
+from dustd.errors import UsageError
 from dustd.train import synth, trainer
 from dustd.train.synth import (
     KINDS,
@@ -241,12 +243,11 @@ def test_a_seed_draws_the_same_dust_again_on_a_gpu():
 
 def test_a_preview_is_a_picture_and_needs_no_photographs(tmp_path):
     sheet = tmp_path / "sheet.png"
-    assert trainer.main(["--preview", str(sheet)]) == 0
+    trainer.run(build_parser().parse_args(["train", "--preview", str(sheet)]))
     with Image.open(sheet) as picture:
         assert picture.width > 1500
 
 
 def test_training_without_photographs_is_wrong_usage():
-    with pytest.raises(SystemExit) as stop:
-        trainer.main([])
-    assert stop.value.code == 2
+    with pytest.raises(UsageError, match="photographs"):
+        trainer.run(build_parser().parse_args(["train"]))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from dustd.cli.parser import build_parser
 from dustd.detector import network
 from dustd.detector.model import load_detector
 from dustd.detector.network import Architecture, build, decode, features, is_part, set_crop
@@ -27,14 +28,19 @@ TINY = Architecture(encoder_layers=1, out_feature_indexes=(1,), decoder_layers=1
 # Killed before it ends; must be importable by a child process.
 CHILD = """
 import sys
+from dustd.cli import parser
 from dustd.detector import network
 from dustd.train import checkpoint, trainer
 network.ARCHITECTURES["dust-tiny"] = network.Architecture(
     encoder_layers=1, out_feature_indexes=(1,), decoder_layers=1, queries=20, query_groups=2
 )
 trainer.CHECKPOINT_S = 0.0
-trainer.main(sys.argv[1:])
+trainer.run(parser.build_parser().parse_args(["train", *sys.argv[1:]]))
 """
+
+
+def train(words):
+    trainer.run(build_parser().parse_args(["train", *words]))
 
 
 @pytest.fixture
@@ -77,7 +83,7 @@ def test_a_killed_run_goes_on_where_it_was(tiny, photos, tmp_path):
     child.wait()
     before = state_of(run)
     assert before["step"] >= 1
-    trainer.main(arguments(photos, run, "--hours", "1", "--steps", str(before["step"] + 1)))
+    train(arguments(photos, run, "--hours", "1", "--steps", str(before["step"] + 1)))
     after = state_of(run)
     assert after["step"] == before["step"] + 1
     assert after["spots"] >= before["spots"]
@@ -88,17 +94,17 @@ def test_a_killed_run_goes_on_where_it_was(tiny, photos, tmp_path):
 
 def test_the_set_stage_starts_from_the_dense_weights_and_packs_as_queries(tiny, photos, tmp_path):
     run, packed = tmp_path / "run", tmp_path / "packed"
-    trainer.main(arguments(photos, run, "--steps", "1"))
+    train(arguments(photos, run, "--steps", "1"))
     dense = load(run / "best.pt", TINY, "cpu")
     assert dense["output"] == "proposals"
-    trainer.main(arguments(photos, run, "--stage", "set", "--steps", "1"))
+    train(arguments(photos, run, "--stage", "set", "--steps", "1"))
     after = load(run / "set" / "best.pt", TINY, "cpu")
     assert after["output"] == "queries"
     assert after["state"]["spots"] >= dense["state"]["spots"]
     assert after["state"]["dense_steps"] == 1
     columns = curves.read_log(run / "set" / "log.csv")[0]
     assert {"set", "mean_froc", "proposals_mean_froc"} <= set(columns)
-    trainer.main(arguments(photos, run, "--stage", "set", "--steps", "2"))
+    train(arguments(photos, run, "--stage", "set", "--steps", "2"))
     assert load(run / "set" / "last.pt", TINY, "cpu")["state"]["step"] == 2
     pack(run / "set", packed)
     detector = load_detector(str(packed), device="cpu", threads=1)
@@ -135,7 +141,7 @@ def test_a_broken_checkpoint_is_named(tmp_path):
 
 def test_set_prediction_without_dense_weights_says_what_to_do_first(tiny, photos, tmp_path):
     with pytest.raises(ModelError, match="no weights to start") as refused:
-        trainer.main(arguments(photos, tmp_path, "--stage", "set"))
+        train(arguments(photos, tmp_path, "--stage", "set"))
     assert "without --stage set" in refused.value.remedy
     assert not (tmp_path / "set").exists()
 
@@ -148,7 +154,7 @@ def test_a_folder_without_photographs_is_named(tiny, tmp_path, prepare, problem)
     folder = tmp_path / "photos"
     prepare(folder)
     with pytest.raises(UsageError, match=problem) as refused:
-        trainer.main(arguments(folder, tmp_path / "run"))
+        train(arguments(folder, tmp_path / "run"))
     assert refused.value.path == folder
 
 
@@ -158,14 +164,14 @@ def test_photographs_too_small_to_use_are_an_error(tiny, tmp_path, caplog):
     for index in range(2):
         cv2.imwrite(str(folder / f"p{index}.png"), np.zeros((60, 60, 3), np.uint8))
     with pytest.raises(UsageError, match="none of its 1 photographs can be used"):
-        trainer.main(arguments(folder, tmp_path / "run"))
+        train(arguments(folder, tmp_path / "run"))
 
 
 def test_crops_that_make_no_whole_tile_are_refused_before_anything_is_read(tmp_path):
     with pytest.raises(UsageError, match="8 crops of 100 px"):
-        trainer.main(["--photos", str(tmp_path / "none"), "--crop", "100"])
+        train(["--photos", str(tmp_path / "none"), "--crop", "100"])
     with pytest.raises(UsageError, match="multiple of 4"):
-        trainer.main(["--photos", str(tmp_path / "none"), "--stage", "set", "--crop", "256", "--batch", "6"])
+        train(["--photos", str(tmp_path / "none"), "--stage", "set", "--crop", "256", "--batch", "6"])
 
 
 def test_a_step_of_the_set_stage_teaches_both_the_proposals_and_the_decoder(small_batch):
@@ -284,3 +290,9 @@ def test_every_needed_weight_is_packed(tmp_path):
         pack(tmp_path, tmp_path / output)
         weights = torch.load(tmp_path / output / "weights.pt", weights_only=True)
         assert set(weights) == {name for name in model.state_dict() if is_part(name, output)}
+
+
+def test_a_network_of_an_unknown_shape_is_refused_with_those_there_are(tmp_path):
+    with pytest.raises(UsageError, match="'dust-huge'") as refused:
+        train(["--photos", str(tmp_path), "--model", "dust-huge"])
+    assert all(name in refused.value.remedy for name in network.ARCHITECTURES)
