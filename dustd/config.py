@@ -19,6 +19,7 @@ import yaml
 from dustd.config_reader import Between, Note, Url, read_group
 from dustd.errors import ConfigError
 
+EXAMPLE = Path(__file__).with_name("config.example.yaml")  # every key with its default and reason
 Sensitivity = Annotated[float, Between(0, 100)]
 EditProgram = Literal["darktable", "rawtherapee", "adobe"]
 
@@ -240,7 +241,7 @@ def _parse(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError as exc:
         raise ConfigError(
-            "there is no such file", remedy="Name one with -c, or start from config.example.yaml", path=path
+            "there is no such file", remedy="Make one with dustd init FOLDER, or name another with -c", path=path
         ) from exc
     except OSError as exc:
         raise ConfigError(f"cannot be read ({exc.strerror})", remedy="Check its permissions", path=path) from exc

@@ -14,7 +14,7 @@ from dustd import config as config_module
 from dustd.config import BodySettings, Config, FolderSettings, OutputSettings, load
 from dustd.errors import ConfigError
 
-EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
+EXAMPLE = config_module.EXAMPLE
 
 
 @pytest.fixture
@@ -62,6 +62,13 @@ def test_the_example_holds_the_defaults(monkeypatch):
     example = load(EXAMPLE)
     assert example.folders == (FolderSettings(path=Path.home() / "Pictures/Capture"),)
     assert dataclasses.replace(example, folders=()) == Config()
+
+
+def test_the_six_lines_on_top_of_the_example_are_a_whole_configuration(write):
+    lines = EXAMPLE.read_text().splitlines()
+    begin = lines.index("#   folders:")
+    text = "\n".join(line.removeprefix("#") for line in lines[begin : begin + 6])
+    assert load(write(text)) == load(EXAMPLE)
 
 
 def every_key(cls, prefix=""):

@@ -13,8 +13,22 @@ from dustd.cli import common, main
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
-# design §9; reject, status, service, retry, export and import are ours
-VERBS = ["run", "clean", "reject", "map", "report", "check", "demo", "status", "service", "retry", "train", "evaluate"]
+# design §9; init, reject, status, service, retry, export and import are ours
+VERBS = [
+    "init",
+    "run",
+    "clean",
+    "reject",
+    "map",
+    "report",
+    "check",
+    "demo",
+    "status",
+    "service",
+    "retry",
+    "train",
+    "evaluate",
+]
 SERVICE_VERBS = ["install", "uninstall", "status"]
 MAP_VERBS = ["list", "show", "cleaned", "forget", "rebuild", "export", "import"]
 
@@ -32,11 +46,11 @@ def parsers(parser=None, name=""):
 
 def test_the_verbs_are_those_of_the_design():
     assert [words for words, *_ in parsers()] == [
-        *VERBS[:4],
+        *VERBS[:5],
         *(f"map {verb}" for verb in MAP_VERBS),
-        *VERBS[4:9],
+        *VERBS[5:10],
         *(f"service {verb}" for verb in SERVICE_VERBS),
-        *VERBS[9:],
+        *VERBS[10:],
     ]
 
 

@@ -1,6 +1,6 @@
 """The light core: all that a shoot needs works where nothing but it is installed.
 
-Here the extras' libraries are hidden from an interpreter that has them; `.ci/run` installs the wheel where they are not.
+Here the extras' libraries are hidden from an interpreter that has them; `.ci/run` installs the wheel without them.
 """
 
 import json
