@@ -108,8 +108,8 @@ def overwrite(path: Path, data: bytes) -> None:
 
 def refuse_long_name(path: Path, source: Path | None = None) -> None:
     """Raise FrameError, about *source* if given, if no file can have the name of *path*."""
-    length = len(os.fsencode(path.name))
-    if length > _NAME_LIMIT_BYTES:
+    if is_long_name(path.name):
+        length = len(os.fsencode(path.name))
         excess = length - _NAME_LIMIT_BYTES
         raise FrameError(
             f"a file to write for it would need a name of {length} bytes, and file systems allow {_NAME_LIMIT_BYTES}",
@@ -124,6 +124,45 @@ def sha256_file(path: Path) -> str:
         return _sha256(path)
     except OSError as exc:
         raise cannot_be_read(exc, path) from exc
+
+
+def remove(path: Path, sha256: str) -> bool:
+    """Remove *path* if it still is what dustd wrote, known by its SHA-256 (hex); tell whether it is gone now.
+
+    Raises SurroundingsError if disk or folder is in the way.
+    """
+    with _surroundings(path):
+        try:
+            before = path.lstat()
+            if not stat.S_ISREG(before.st_mode) or _sha256(path) != sha256:
+                return False
+            now = path.lstat()
+            if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
+                return False
+            path.unlink()
+        except FileNotFoundError:
+            pass
+        _sync_folder(path.parent)
+    return True
+
+
+def rename(path: Path, new: Path) -> bool:
+    """Give *path* the name *new* in the same folder, durably, if that is free; tell whether it has it now.
+
+    Raises SurroundingsError if disk or folder is in the way.
+    """
+    with _surroundings(new):
+        try:
+            _rename_new(path, new)
+        except FileExistsError:
+            return False
+        _sync_folder(new.parent)
+    return True
+
+
+def is_long_name(name: str) -> bool:
+    """Tell whether no file can have this name."""
+    return len(os.fsencode(name)) > _NAME_LIMIT_BYTES
 
 
 def remove_stale_temps(folder: Path, *, older_than_s: float = 86_400.0) -> int:

@@ -1,14 +1,15 @@
 """What the sidecars on disk prove: which frames are done, and which files dustd wrote itself.
 
 There is no other ledger. A sidecar that speaks about the source as it is now means "done", so restarts, rescans and
-repeated events cost nothing, and deleting a sidecar makes dustd look at the frame again.
+repeated events cost nothing, and deleting a sidecar makes dustd look at the frame again. Whose an output is, the
+identity of its source says (its hash, and that of its samples), not its name: docs/outputs.md.
 """
 
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from dustd.output.sidecar import SCHEMA, SUFFIX
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
+    name: str
+    folder: str | None
+    frame_id: str | None
     size: int
     mtime_ns: int
     ctime_ns: int | None
@@ -65,6 +69,48 @@ def vouched(sidecar: Path) -> frozenset[str]:
     return frozenset({hashlib.sha256(b"").hexdigest()} if reserved else ())
 
 
+def sha256_of(sidecar: Path) -> str | None:
+    """Give the SHA-256 (hex) of a sidecar of dustd's, None if it is none. Never raises."""
+    entry = _read(sidecar)
+    return entry.sha256 if entry is not None else None
+
+
+def left_behind(source: Path, path: Path, *, sha256: str = "", frame_id: str | None = None) -> Iterator[Path]:
+    """Find the sidecars beside *path*, under other names, that speak of the exposure at *source* and lost their own.
+
+    Their source had another name (it was renamed since), or its name was taken by another exposure for a while (they
+    were set aside). *sha256* is of the source, *frame_id* of its samples; either proves it. Sidecars that tell of
+    failures are left out, and so are those of a copy that is still where it was. Never raises.
+    """
+    try:
+        present = set(os.listdir(source.parent))  # noqa: PTH208 - names are all it needs
+        beside = [name for name in os.listdir(path.parent) if name.endswith(SUFFIX) and name != path.name]  # noqa: PTH208
+    except OSError:
+        return
+    for name in sorted(beside):
+        if name.removesuffix(SUFFIX) in present:
+            continue
+        entry = _read(path.parent / name)
+        if entry is None or entry.failure is not None or not entry.source_sha256:
+            continue
+        same = entry.source_sha256 == sha256 or (frame_id is not None and entry.frame_id == frame_id)
+        if same and not _has_its_source(entry, path.parent, source):
+            yield path.parent / name
+
+
+def _has_its_source(entry: _Entry, out_folder: Path, source: Path) -> bool:
+    """Tell whether the file that *entry* speaks of is still where it was, and is not *source* itself."""
+    folder = source.parent if entry.folder is None else Path(os.path.normpath(out_folder / entry.folder))
+    place = folder / entry.name
+    if os.path.abspath(place) == os.path.abspath(source):  # noqa: PTH100 - links stay
+        return False
+    try:
+        now = place.stat()
+    except OSError:
+        return False
+    return (now.st_size, now.st_mtime_ns) == (entry.size, entry.mtime_ns)
+
+
 def is_own_output(path: Path) -> bool:
     """Tell whether dustd wrote the DNG *path*: a sidecar beside it lists it. Never raises."""
     if path.suffix.lower() != ".dng":
@@ -111,6 +157,9 @@ def _read_version(sidecar: Path, _mtime_ns: int, _size: int) -> _Entry | None:
         if parsed["schema"] != SCHEMA:
             return None
         return _Entry(
+            name=parsed["source"]["name"],
+            folder=parsed["source"].get("folder"),
+            frame_id=(parsed.get("evidence") or {}).get("frame_id"),
             size=parsed["source"]["size"],
             mtime_ns=parsed["source"]["mtime_ns"],
             ctime_ns=parsed["source"].get("ctime_ns"),

@@ -2,22 +2,24 @@
 
 Cleaned file, edits, then sidecar (its presence means "done"), then the map, in one transaction keyed by the frame's
 identity. A note beside the sidecar (`files.claim`) lasts until the map knows, so that a restart finishes what a kill
-interrupted and counts nothing twice. The daemon, `dustd clean` and `dustd reject` all deliver here.
+interrupted and counts nothing twice. What an earlier run left for the same exposure is replaced, what it left for
+another steps aside (`dustd.output.life`). The daemon, `dustd clean` and `dustd reject` all deliver here.
 """
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dustd import files
 from dustd.config import EditProgram, OutputSettings
-from dustd.output import edits, ledger, sidecar
+from dustd.output import edits, ledger, life, sidecar
+from dustd.output.life import PICTURES, Earlier
 from dustd.output.sidecar import Output, Record
 from dustd.spots.heal import Healing
 
 SUFFIXES = {"dng": ".dng", "tiff": ".tif", "jpeg": ".jpg"}
-PICTURES = tuple(SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +44,22 @@ def deliver(
     source: Path,
     path: Path,
     tell: Callable[[Record], bool],
+    earlier: Earlier | None,
     timings_ms: Callable[[], dict[str, float]] | None = None,
 ) -> tuple[Record, bool]:
     """Write cleaned file, edits and the sidecar *path* of the frame at *source*, then *tell* the map.
 
-    Outputs and edits that *record* lists already stay listed, except those replaced. *timings_ms* is asked when all but
-    the sidecar is written. Returns the record as written, and what *tell* answered. Raises FrameError if a name is
-    taken, SurroundingsError if disk or folder is in the way.
+    Outputs and edits that *record* lists already stay listed, except those replaced. *earlier* is what a run before
+    left for this exposure, None for one that is new here: what it lists and *record* does not is retired. *timings_ms*
+    is asked when all but the sidecar is written. Returns the record as written, and what *tell* answered. Raises
+    FrameError if a name is taken, SurroundingsError if disk or folder is in the way.
     """
     image, healing, programs = results.image, results.healing, results.programs
     drafts = edits.draft(source, healing, programs) if healing is not None else ()
     with files.claim(path, image or b"", *(each.data for each in drafts if each.data)) as claimed:
-        ours = ledger.vouched(path) | claimed
+        if earlier is None or earlier.path != path:
+            life.set_aside(path, renounce_edits=True)
+        ours = ledger.vouched(path) | claimed | (ledger.vouched(earlier.path) if earlier else frozenset())
         outputs, edited = record.outputs, record.edits
         if image is not None:
             target = results.place or _target(source, path.parent, SUFFIXES[results.settings.format], ours)
@@ -66,11 +72,15 @@ def deliver(
             written, own = edits.publish(drafts, healing, results.settings, path.parent, ours)
             outputs = (*(each for each in outputs if each.kind not in programs), *own)
             edited = (*(each for each in edited if each.program not in programs), *written)
+        if earlier is not None and earlier.path == path:  # before the sidecar forgets them
+            life.retire(path.parent, earlier.record.outputs, outputs)
         record = replace(record, outputs=outputs, edits=edited)
         if timings_ms is not None:
             record = replace(record, timings_ms=timings_ms())
         files.publish(path, sidecar.encode(record), ours=ours)
         told = tell(record)
+        if earlier is not None and earlier.path != path:
+            life.retire_sidecar(earlier, outputs)
     return record, told
 
 
@@ -81,8 +91,10 @@ def appearance(output: OutputSettings) -> tuple[str, str | None, int | None]:
 
 
 def _target(source: Path, out_folder: Path, suffix: str, ours: frozenset[str]) -> Path:
-    """Name the cleaned file: <stem>.dng, or <source name>.dng where another file has that name already."""
-    short = out_folder / (source.stem + suffix)
-    if short.exists() and files.sha256_file(short) not in ours:
-        return out_folder / (source.name + suffix)
-    return short
+    """Name the cleaned file: <stem>.dng, or where another file has that name <source name>.dng, then ….CR3-2.dng."""
+    numbered = (f"{source.name}-{number}{suffix}" for number in itertools.count(2))
+    for name in itertools.chain((source.stem + suffix, source.name + suffix), numbered):
+        place = out_folder / name
+        if files.is_long_name(name) or not place.exists() or files.sha256_file(place) in ours:
+            return place  # a name that is too long is told by `files.publish`
+    raise AssertionError("numbers do not end")

@@ -26,10 +26,11 @@ from dustd.dustmap.rejection import Rejection, rejections_of
 from dustd.dustmap.stack import Stack, add
 from dustd.dustmap.store import Store
 from dustd.errors import DustdError, FrameError, cannot_be_read, without_folders
-from dustd.output import edits, ledger, sidecar
+from dustd.output import edits, ledger, life, sidecar
+from dustd.output.life import PICTURES
 from dustd.output.sidecar import Problem, Record, Source
 from dustd.pipeline.decide import Decision, Scale, decide, view_in
-from dustd.pipeline.deliver import PICTURES, Results, appearance, deliver
+from dustd.pipeline.deliver import Results, appearance, deliver
 from dustd.pipeline.exhibit import Exhibit, in_order
 from dustd.pipeline.look import OVERVIEW_STEP_PX, Look, look, look_of
 from dustd.pipeline.worker_client import WorkerClient
@@ -89,10 +90,10 @@ class Pipeline:
             camera = self.worker.read_camera(source)
             with structlog.contextvars.bound_contextvars(body=camera.body_id):
                 sensitivity = self.sensitivity_of(camera.body_id, source)
-                earlier = _earlier(path)
-                if earlier is not None and self._stands(earlier, source, path, sensitivity):
-                    return self._tell_again(earlier, source, path)
-                record = self._clean(source, path, camera, sensitivity, earlier)
+                before = life.read(path)
+                if before is not None and self._stands(before, source, path, sensitivity):
+                    return self._tell_again(before, source, path)
+                record = self._clean(source, path, camera, sensitivity)
                 log.info(
                     "frame_" + record.status,
                     spots=len(record.spots),
@@ -113,26 +114,29 @@ class Pipeline:
             error=Problem(problem=without_folders(error.problem), remedy=without_folders(error.remedy)),
         )
         path = out_folder / sidecar.sidecar_name(source.name)
+        life.set_aside(path, renounce_edits=False)  # what was cleaned once may be all that is left of it
         files.publish(path, sidecar.encode(record), ours=ledger.vouched(path))
         files.release(path)
         if self.reviewer is not None:
             self.reviewer.add(out_folder, record, None)
         return record
 
-    def _clean(self, source: Path, path: Path, camera: Camera, sensitivity: float, earlier: Record | None) -> Record:
-        """Take one frame through all acts; what *earlier* saw of it is not looked at again."""
+    def _clean(self, source: Path, path: Path, camera: Camera, sensitivity: float) -> Record:
+        """Take one frame through all acts; what an earlier run saw of it is not looked at again."""
         timer = Timer()
         with timer("read"):
             stamp = _stamp(source)
             frame = self.worker.decode(source, camera)
+        earlier = life.find(source, path, sha256=stamp.sha256)
         try:
-            seen = self._seen_before(earlier, stamp)
+            seen = self._seen_before(earlier.record if earlier else None, stamp)
             if seen is None:
                 with timer("detect"):
                     known = self.store.state(camera.body_id).optics.blur_constant
                     seen = look(frame, self.detector, blur_constant=known, heartbeat=self.heartbeat)
+            earlier = earlier or life.find(source, path, frame_id=seen.frame_id)
             with timer("reconcile"):
-                decision, stack = self.decide(seen, sensitivity, frame, earlier)
+                decision, stack = self.decide(seen, sensitivity, frame, earlier.record if earlier else None)
             with timer("correct"):
                 spots = self.worker.correct(decision.spots, decision.known)
             changed = any(spot.action != "left" for spot in spots)
@@ -166,7 +170,13 @@ class Pipeline:
         )
         with timer("write"):
             record, _ = deliver(
-                record, results, source=source, path=path, tell=self.store.observe, timings_ms=timer.timings_ms
+                record,
+                results,
+                source=source,
+                path=path,
+                tell=self.store.observe,
+                earlier=earlier,
+                timings_ms=timer.timings_ms,
             )
         if self.stacks is not None and stack is not None:
             stack_cache.save(self.stacks, camera.body_id, stack)
@@ -234,6 +244,10 @@ class Pipeline:
     def _tell_again(self, record: Record, source: Path, path: Path) -> Record:
         """Report a frame that is done to the map, which may not know it, and to the reviewer."""
         self.store.observe(record)
+        if files.is_claimed(path):  # a kill may have come before what it had under another name was retired
+            for each in ledger.left_behind(source, path, sha256=record.source.sha256):
+                if (other := life.read(each)) is not None:
+                    life.retire_sidecar(life.Earlier(each, other), record.outputs)
         files.release(path)
         if self.reviewer is not None:
             self.reviewer.add(path.parent, record, self._shown_again(record, source, path.parent))
@@ -286,14 +300,6 @@ class Timer:
             steps[step] = steps.get(step, 0.0) + (now - began) * 1000
         total = (now - self._began) * 1000
         return {step: round(ms, 1) for step, ms in steps.items()} | {"total": round(total, 1)}
-
-
-def _earlier(path: Path) -> Record | None:
-    """Read the sidecar of an earlier run; None if there is none that can be read."""
-    try:
-        return sidecar.decode(path.read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 def _rejected_before(earlier: Record | None, view: View) -> tuple[Rejection, ...]:

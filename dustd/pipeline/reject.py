@@ -16,9 +16,10 @@ from dustd.config import Config, OutputSettings
 from dustd.dustmap.store import Store
 from dustd.errors import FrameError, UsageError
 from dustd.output import ledger, sidecar
+from dustd.output.life import PICTURES, Earlier
 from dustd.output.sidecar import Output, Record
 from dustd.pipeline import training_example
-from dustd.pipeline.deliver import PICTURES, Results, deliver
+from dustd.pipeline.deliver import Results, deliver
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.spots.revise import known_from_dict
 from dustd.spots.spot import Spot
@@ -156,6 +157,7 @@ def _rewrite(
 
     Of the edits those are written anew that are wholly dustd's; heals that were merged into somebody's file stay there.
     """
+    earlier = Earlier(path, record)
     picture = next((each for each in record.outputs if each.kind in PICTURES), None)
     if picture is not None and files.sha256_file(path.parent / picture.path) != picture.sha256:
         _require_claimed(path, path.parent / picture.path)
@@ -176,7 +178,7 @@ def _rewrite(
         programs=programs,
         place=path.parent / picture.path if picture is not None else None,
     )
-    return deliver(record, results, source=original, path=path, tell=store.judge)
+    return deliver(record, results, source=original, path=path, tell=store.judge, earlier=earlier)
 
 
 def _settings_of(picture: Output, output: OutputSettings) -> OutputSettings:

@@ -8,9 +8,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from dustd.config import OutputSettings
 from dustd.dustmap import stack_cache
-from dustd.dustmap.store import Store
 from dustd.errors import FrameError
 from dustd.output import sidecar
 from dustd.output.dng import encode_dng
@@ -21,37 +19,6 @@ from dustd.raw.libraw import open_raw
 from dustd.raw.metadata import read_camera
 
 SCHEMA = Path(sidecar.__file__).with_name("sidecar.schema.json")
-
-
-@pytest.fixture
-def store():
-    with Store.open(":memory:") as opened:
-        yield opened
-
-
-@pytest.fixture
-def make(detector, worker, store):
-    """Build a pipeline with given output settings; sensitivity 50."""
-
-    def build(sensitivity: float = 50.0, **output) -> Pipeline:
-        return Pipeline(
-            detector=detector,
-            store=store,
-            worker=worker,
-            output=OutputSettings(**output),
-            sensitivity_of=lambda body, source: sensitivity,
-        )
-
-    return build
-
-
-@pytest.fixture
-def shot(tmp_path, dusty_shot):
-    path = tmp_path / "SHOT.DNG"
-    path.write_bytes(dusty_shot[1])
-    out = tmp_path / "out"
-    out.mkdir()
-    return path, out
 
 
 def samples(path: Path) -> np.ndarray:
@@ -278,26 +245,13 @@ def test_a_frame_cut_short_is_an_error_with_a_remedy_and_a_failed_sidecar(make, 
     assert "copy it again" in record.error.remedy
 
 
-def test_when_clean_skip_writes_only_the_sidecar_of_a_frame_without_dust(make, shot, detector):
+def test_when_clean_skip_writes_only_the_sidecar_of_a_frame_without_dust(make, shot, blind):
     path, out = shot
     pipeline = make(when_clean="skip")
-    pipeline.detector = Blind(detector)
+    pipeline.detector = blind
     record = pipeline.process(path, out)
     assert (record.status, record.outputs) == ("clean", ())
     assert [p.name for p in out.iterdir()] == ["SHOT.DNG.dustd.json"]
-
-
-class Blind:
-    """The shipped model with its eyes shut."""
-
-    def __init__(self, detector) -> None:
-        self._detector = detector
-
-    def __getattr__(self, name: str):
-        return getattr(self._detector, name)
-
-    def __call__(self, tiles):
-        return [np.zeros((0, 5), np.float32)] * len(tiles)
 
 
 def test_the_identity_of_a_frame_is_that_of_its_samples(shot, tmp_path):

@@ -79,12 +79,17 @@ def _outputs(studio: Studio, landed: Sequence[Landed]) -> Iterator[str]:
     """Hold what lies in the output folders against the sidecars: nothing twice, nothing left behind."""
     strangers = {each.stranger for each in landed}
     wanted = {studio.out(each.path) / sidecar.sidecar_name(each.path.name) for each in landed}
+    exposures = {frame_id for each in landed for frame_id in each.frame_ids}
     for root in studio.folders.values():
         listed: Counter = Counter()
         files = {path for path in root.rglob("*") if path.is_file()}
         for path in sorted(path for path in files if path.name.endswith(sidecar.SUFFIX)):
             record = sidecar.decode(path.read_bytes())
-            if path not in wanted and not any(path.is_relative_to(gone) for gone in studio.gone):
+            # Another exposure has its name now: it was set aside, with its cleaned file.
+            aside = path.with_name(sidecar.sidecar_name(record.source.name)) in wanted and (
+                (record.evidence or {}).get("frame_id") in exposures
+            )
+            if path not in wanted and not aside and not any(path.is_relative_to(gone) for gone in studio.gone):
                 yield f"{path.name[:60]!r}: a sidecar of no frame"
             for output in record.outputs:
                 listed[path.parent / output.path] += 1
