@@ -10,6 +10,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -22,7 +23,7 @@ from dustd import __version__, config
 from dustd.cli.common import CONFIG, FINE, SOME_FAILED
 from dustd.config import Config, FolderSettings, ReminderSettings
 from dustd.config_reader import Url
-from dustd.daemon import scan
+from dustd.daemon import lock, metrics, scan, status
 from dustd.errors import ConfigError, DustdError
 
 LOW_SPACE_BYTES = 10 << 30  # 100 to 200 cleaned frames of 45 megapixels
@@ -51,7 +52,8 @@ def check(path: Path) -> tuple[Finding, ...]:
         findings += _output(f"output of folders[{index}]", settings.output_folder(folder))
     if settings.folders:
         findings += _inotify([folder.path for folder in settings.folders])
-    findings += [*_store(settings.map.store), *_model(settings), *_reminders(settings.reminders), *_user(), _versions()]
+    findings += [*_store(settings.map.store), *_model(settings), *_reminders(settings.reminders)]
+    findings += [*_metrics(settings), *_user(), _versions()]
     return tuple(findings)
 
 
@@ -182,6 +184,33 @@ def _reminders(settings: ReminderSettings) -> Iterator[Finding]:
             yield Finding(level="fail", about="reminders", detail=f"{program} is no program here", remedy=remedy)
     if settings.webhook:
         yield Finding(level="ok", about="reminders", detail=f"they are posted to {urlsplit(settings.webhook).hostname}")
+
+
+def _metrics(settings: Config) -> Iterator[Finding]:
+    """See whether the port is free, or in the hands of the daemon that runs with these maps."""
+    port = settings.metrics.port
+    if not port:
+        return
+    try:
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+            trial.bind((metrics.HOST, port))
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE or not _is_served(settings):
+            yield _failure("metrics", metrics.cannot_be_served(port, exc))
+            return
+    yield Finding(level="ok", about="metrics", detail=f"http://{metrics.HOST}:{port}/metrics")
+
+
+def _is_served(settings: Config) -> bool:
+    """Ask whether a daemon runs that says nothing against its metrics."""
+    if lock.holder(settings.map.state_folder) is None:
+        return False
+    try:
+        state = status.decode((settings.map.state_folder / status.FILE_NAME).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return not any(each.path == "metrics" for each in state.troubles)
 
 
 def _inotify(folders: Iterable[Path], limits: Path = _INOTIFY) -> Iterator[Finding]:

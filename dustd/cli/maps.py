@@ -1,19 +1,23 @@
 """`dustd map`: look at the dust maps of bodies, tell them about cleanings, carry them between computers."""
 
 import argparse
-import collections
 import datetime
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 
 from dustd.cli.common import FINE, SOME_FAILED, find_body, open_store, publish
+from dustd.dustmap import recovery
 from dustd.errors import UsageError
-from dustd.output import sidecar
 from dustd.report import sensor_picture
 from dustd.text import counted
+
+if TYPE_CHECKING:
+    from dustd.dustmap.store import Store
 
 
 def list_bodies(args: argparse.Namespace) -> int:
@@ -131,29 +135,30 @@ def rebuild(args: argparse.Namespace) -> int:
     """Add to the maps what sidecars know, or with --replace put that in place of what the maps know."""
     if not args.folder.is_dir():
         raise UsageError("it is not a folder", remedy="Name the folder that holds the sidecars", path=args.folder)
-    records, unreadable = [], 0
-    for path in sorted(args.folder.rglob("*" + sidecar.SUFFIX)):
-        try:
-            records.append(sidecar.decode(path.read_bytes()))
-        except (OSError, ValueError) as exc:
-            unreadable += 1
-            print(f"dustd: {path}: this sidecar cannot be read ({exc}). It was left out", file=sys.stderr)
-    named = collections.Counter(record.camera.body_id for record in records)
+    found = recovery.find_sidecars([args.folder], left_out=_complain)
     with open_store(args) as store:
-        known = {each.body_id: each.frames for each in store.bodies() if each.body_id in named}
-        if args.replace:
-            for body_id, frames in sorted(known.items()):
-                print(f"{body_id}: {counted(frames, 'frame')} known so far, {counted(named[body_id], 'sidecar')} here.")
-            learnt = store.rebuild(records)
-        else:
-            learnt = store.add(records)
-    sidecars = counted(len(records) + unreadable, "sidecar")
+        learnt = _replace(store, found) if args.replace else recovery.learn(store, found)
+    sidecars = counted(found.read + found.left_out, "sidecar")
     if args.replace:
-        print(f"The maps of {counted(len(named), 'body', 'bodies')} were learnt again from {learnt} of {sidecars}.")
+        bodies = counted(len(found.bodies), "body", "bodies")
+        print(f"The maps of {bodies} were learnt again from {learnt} of {sidecars}.")
     else:
         rest = "the others were counted before or tell nothing"
         print(f"{counted(learnt, 'frame')} of {sidecars} added to the maps; {rest}.")
-    return SOME_FAILED if unreadable else FINE
+    return SOME_FAILED if found.left_out else FINE
+
+
+def _replace(store: "Store", found: recovery.Found) -> int:
+    """Put what was found in the place of what the maps know, body by body; say first what that is."""
+    known = {each.body_id: each.frames for each in store.bodies() if each.body_id in found.bodies}
+    for body_id, frames in sorted(known.items()):
+        here = counted(len(found.bodies[body_id]), "sidecar")
+        print(f"{body_id}: {counted(frames, 'frame')} known so far, {here} here.")
+    return sum(store.replace(body_id, recovery.records_of(paths)) for body_id, paths in found.bodies.items())
+
+
+def _complain(path: Path, exc: Exception) -> None:
+    print(f"dustd: {path}: this sidecar cannot be read ({exc}). It was left out", file=sys.stderr)
 
 
 def _is_png(data: bytes) -> bool:

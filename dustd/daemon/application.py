@@ -34,6 +34,7 @@ FAILED_LISTED = 100
 WRITE_S = 10.0  # the status file is written this often even if nothing changes: it shows that dustd lives
 REST_S, FAST_S = 0.5, 1.0  # where frames take less than FAST_S, it is written at most so often
 PRUNE_S = 60.0
+FIRST_LEARN_PAUSE_S, LONGEST_LEARN_PAUSE_S = 2.0, 900.0  # between tries to learn lost maps again
 
 LoadModel = Callable[[ModelSettings], Any]
 
@@ -104,6 +105,8 @@ class Application:
         self._bodies: dict[str, BodyState] = {}
         self._failed: dict[Path, Trouble] = {}
         self._reminding = ""
+        self._troubles: dict[Literal["maps", "metrics"], Trouble] = {}
+        self._learn_at = self._learn_pause_s = 0.0
         self._progress = Progress(doing="starting", folders=())
         self._written: Status | None = None
         self._written_at = self._pruned_at = time.monotonic()
@@ -162,10 +165,11 @@ class Application:
 
     def between(self) -> str:
         """Look after the maps and the reminders; say what the status line should say of these."""
-        if self._pipeline.store.damaged:
+        store = self._pipeline.store
+        if (store.damaged or store.lacks_frames) and time.monotonic() >= self._learn_at:
             self._learn_again()
         self._reminding = self._reminders.turn()
-        return self._reminding
+        return "; ".join([*(each.problem for each in self._troubles.values()), *filter(None, [self._reminding])])
 
     def reload(self, asked: bool) -> Plan | None:
         """Take in a changed configuration. What cannot be used is told and leaves the one in force."""
@@ -201,12 +205,21 @@ class Application:
         self._write(stopped=True)
 
     def _learn_again(self) -> None:
-        """Learn damaged maps again from the sidecars; what is in the way is told, and tried again in the next turn."""
+        """Learn damaged maps again from the sidecars; what is in the way is told, and tried again, later and later."""
         try:
+            systemd.status("learning the dust maps again from the sidecars")
             outputs = [folder.output for folder in plan_of(self._settings).folders]
             relearn(self._pipeline.store, outputs, systemd.heartbeat)
         except DustdError as error:
             logger.warning("maps_wait", problem=error.problem, remedy=error.remedy)
+            self._troubles["maps"] = Trouble(
+                path=str(error.path or "dust maps"), problem=error.problem, remedy=error.remedy
+            )
+            self._learn_pause_s = min(max(2 * self._learn_pause_s, FIRST_LEARN_PAUSE_S), LONGEST_LEARN_PAUSE_S)
+            self._learn_at = time.monotonic() + self._learn_pause_s
+        else:
+            self._learn_pause_s = 0.0
+            self._troubles.pop("maps", None)
 
     def _take_in(self, new: Config) -> Plan | None:
         old, stuck = self._settings, needs_restart(self._settings, new)
@@ -256,11 +269,13 @@ class Application:
         if self._metrics:
             self._metrics.close()
         self._metrics = None
+        self._troubles.pop("metrics", None)
         if port:
             try:
                 self._metrics = metrics.MetricsServer(port)
             except DustdError as error:
                 logger.warning("no_metrics", problem=error.problem, remedy=error.remedy)
+                self._troubles["metrics"] = Trouble(path="metrics", problem=error.problem, remedy=error.remedy)
 
     def _write(self, *, stopped: bool = False) -> None:
         """Write the status if it has changed, or was not written for a while."""
@@ -299,6 +314,7 @@ class Application:
             failed=tuple(self._failed.values())[-FAILED_LISTED:],
             failed_total=len(self._failed),
             stopped=stopped,
+            troubles=tuple(self._troubles.values()),
         )
 
 

@@ -49,6 +49,14 @@ def text(status: Status) -> str:
     return "\n".join(lines) + "\n"
 
 
+def cannot_be_served(port: int, exc: OSError) -> SurroundingsError:
+    """Say why no figures come from a port."""
+    return SurroundingsError(
+        f"metrics cannot be served on port {port} ({exc.strerror})",
+        remedy="Choose another metrics.port, or allow AF_INET in the unit as systemd/dustd.service says",
+    )
+
+
 class MetricsServer:
     """Answers GET /metrics with what was last published, in a thread of its own."""
 
@@ -57,10 +65,7 @@ class MetricsServer:
         try:
             self._server = _Server((HOST, port), _Handler)
         except OSError as exc:
-            raise SurroundingsError(
-                f"metrics cannot be served on port {port} ({exc.strerror})",
-                remedy="Choose another metrics.port, or allow AF_INET in the unit as systemd/dustd.service says",
-            ) from exc
+            raise cannot_be_served(port, exc) from exc
         self.port: int = self._server.server_port
         threading.Thread(target=self._server.serve_forever, name="dustd-metrics", daemon=True).start()
 

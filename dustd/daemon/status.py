@@ -94,7 +94,8 @@ class Status:
     """All of it. Times are ISO 8601 with offset. *frames* counts by status since the start.
 
     *config_problem*: what is wrong with the configuration as it stands in the file; an older one is in force.
-    *failed* lists the latest of *failed_total* frames whose cause does not pass by itself.
+    *failed* lists the latest of *failed_total* frames whose cause does not pass by itself; *troubles* what is wrong
+    beside the frames: maps that cannot be learnt again, figures that cannot be served.
     """
 
     pid: int
@@ -113,6 +114,7 @@ class Status:
     failed: tuple[Trouble, ...]
     failed_total: int
     stopped: bool = False
+    troubles: tuple[Trouble, ...] = ()
 
 
 def encode(status: Status) -> bytes:
@@ -151,6 +153,8 @@ def words(status: Status | None, pid: int | None, now: datetime) -> str:
     if status.config_problem:
         lines += [f"The configuration was changed and is not in force: {status.config_problem.problem}"]
         lines += [f"  -> {status.config_problem.remedy}"]
+    for each in status.troubles:
+        lines += [f"{each.path}: {each.problem}", f"  -> {each.remedy}"]
     lines += [f"Configuration {status.config}, model {status.model_id} on {status.device}"]
     if pid is not None:
         lines += [f"Now: {status.progress.doing}{_backlog(status.progress)}"]
@@ -184,7 +188,8 @@ def _read(hint: Any, value: Any) -> Any:
     if get_origin(hint) is tuple:
         return tuple(_read(get_args(hint)[0], item) for item in value)
     if dataclasses.is_dataclass(hint):
-        return hint(**{name: _read(kind, value[name]) for name, kind in get_type_hints(hint).items()})
+        hints = get_type_hints(hint)  # an older dustd's status lacks the newer fields
+        return hint(**{name: _read(kind, value[name]) for name, kind in hints.items() if name in value})
     return value
 
 

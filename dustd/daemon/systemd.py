@@ -9,6 +9,8 @@ import os
 import socket
 import time
 
+LONGEST_STEP_S = 600  # between two heartbeats; as WatchdogSec in systemd/dustd.service
+
 
 def ready() -> None:
     """Say that start-up, or reading the configuration again, is over."""
@@ -21,8 +23,11 @@ def reloading() -> None:
 
 
 def heartbeat() -> None:
-    """Say that work goes on. Call it from the code that does the work, never from a timer."""
-    _send("WATCHDOG=1")
+    """Say that work goes on. Call it from the code that does the work, never from a timer.
+
+    Start and stop may take as long as this is heard: thousands of sidecars are read again after damage, say.
+    """
+    _send(f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={LONGEST_STEP_S * 1_000_000}")
 
 
 def status(text: str) -> None:

@@ -23,6 +23,7 @@ from dustd.dustmap.queries import (
     last_state,
     lock_body,
     rows_of,
+    some_at_a_time,
     spans_of,
     state_at,
     verdicts_of,
@@ -108,8 +109,8 @@ def prune(db: sa.Connection, body_id: str, n: int) -> None:
     needed = {frame_id for row in db.scalars(sa.select(states.c.scenes).where(here)) for frame_id in row}
     needed.update(db.scalars(sa.select(frames.c.frame_id).where(frames.c.body_id == body_id, frames.c.place > horizon)))
     kept = db.scalars(sa.select(scenes.c.frame_id).where(scenes.c.body_id == body_id)).all()
-    unneeded = [frame_id for frame_id in kept if frame_id not in needed]
-    db.execute(scenes.delete().where(scenes.c.body_id == body_id, scenes.c.frame_id.in_(unneeded)))
+    for unneeded in some_at_a_time(frame_id for frame_id in kept if frame_id not in needed):
+        db.execute(scenes.delete().where(scenes.c.body_id == body_id, scenes.c.frame_id.in_(unneeded)))
 
 
 def enter(db: sa.Connection, record: Record) -> Counted | None:
@@ -196,7 +197,8 @@ def judge_frame(db: sa.Connection, record: Record, *, take_back: bool) -> str | 
     if take_back and gone:
         changed += [written[number].place for number in gone]
         here = (rejections.c.body_id == body_id, rejections.c.frame_id == frame_id)
-        db.execute(rejections.delete().where(*here, rejections.c.number.in_(gone)))
+        for some in some_at_a_time(gone):
+            db.execute(rejections.delete().where(*here, rejections.c.number.in_(some)))
     return max(min(changed), horizon + " ") if changed else None
 
 
@@ -268,7 +270,8 @@ def start_before(db: sa.Connection, latest: Latest, body: Any, since: str, notic
         if not doubtful:
             break
         since = min(since, *doubtful)
-        db.execute(epochs.delete().where(epochs.c.body_id == body_id, epochs.c.place.in_(doubtful)))
+        for some in some_at_a_time(doubtful):
+            db.execute(epochs.delete().where(epochs.c.body_id == body_id, epochs.c.place.in_(some)))
     start = Step(place=row.place, epoch=row.epoch, n=row.n, state=state_at(db, latest, body_id, row))
     db.execute(states.delete().where(states.c.body_id == body_id, states.c.place > row.place))
     return start

@@ -28,6 +28,7 @@ from dustd.errors import SurroundingsError
 
 STOPPED_DOWN = 8.0  # from this f-number dust is expected to show
 STRIDE = 32  # frames between two kept states: the most that are folded anew for nothing
+VARIABLES = 10_000  # values in one statement; SQLite takes 32,766, PostgreSQL 65,535
 RECENT = 100  # frames of which the report tells how many show dust
 
 
@@ -114,17 +115,25 @@ def decoded_state(db: sa.Connection, body_id: str, place: str) -> State:
         return mapjson.decode(row.state, scenes_of(db, body_id, row.scenes))
 
 
+def some_at_a_time(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """Give values in lists that fit into one statement."""
+    listed = list(values)
+    for start in range(0, len(listed), VARIABLES):
+        yield listed[start : start + VARIABLES]
+
+
 def scenes_of(db: sa.Connection, body_id: str, frame_ids: Sequence[str]) -> dict[str, Scene]:
     """Fetch what frames looked like, by frame."""
     query = sa.select(scenes.c.frame_id, scenes.c.evidence).where(scenes.c.body_id == body_id)
-    found = db.execute(query.where(scenes.c.frame_id.in_(frame_ids))).all()
+    found = [row for some in some_at_a_time(frame_ids) for row in db.execute(query.where(scenes.c.frame_id.in_(some)))]
     return {row.frame_id: Scene(frame_id=row.frame_id, evidence=evidence.from_dict(row.evidence)) for row in found}
 
 
 def names_of(db: sa.Connection, body_id: str, frame_ids: Iterable[str]) -> dict[str, str]:
     """Fetch the file names of frames, by frame."""
     query = sa.select(frames.c.frame_id, frames.c.name).where(frames.c.body_id == body_id)
-    return {row.frame_id: row.name for row in db.execute(query.where(frames.c.frame_id.in_(list(frame_ids))))}
+    found = [row for some in some_at_a_time(frame_ids) for row in db.execute(query.where(frames.c.frame_id.in_(some)))]
+    return {row.frame_id: row.name for row in found}
 
 
 @contextmanager

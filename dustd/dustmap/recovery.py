@@ -1,67 +1,127 @@
-"""Damaged dust maps: the store puts them aside, and here they are learnt again from the sidecars beside the frames.
+"""Learning maps from the sidecars beside the frames: what was lost with a damaged database, or what somebody brings.
 
-What a person said of cleanings (`dustd map cleaned`) no sidecar knows; the store has noted that
-(`dustd.dustmap.declared_cleanings`).
+A damaged database is put aside by the store, with a mark beside the maps that stays until all has been learnt again:
+whatever cuts that short, the next try goes on where it stood. What a person said of cleanings (`dustd map cleaned`) no
+sidecar knows; the store has noted that (`dustd.dustmap.declared_cleanings`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from dustd.dustmap.store import Store
-from dustd.errors import DamagedError
+from dustd.dustmap import history
+from dustd.dustmap.store import TOGETHER, Store
+from dustd.errors import DamagedError, DustdError, SurroundingsError
 from dustd.output import sidecar
 from dustd.output.sidecar import Record
+from dustd.raw.body_id import NO_BODY
 
 log = structlog.get_logger()
 
-
 Heartbeat = Callable[[], None]
+LeftOut = Callable[[Path, Exception], None]
+
+
+def _log_left_out(path: Path, exc: Exception) -> None:
+    log.warning("sidecar_left_out", path=str(path), problem=str(exc))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The sidecars below some folders: *read* could be read, *left_out* could not.
+
+    *bodies* lists those of each body in capture order; frames of no known body are in none.
+    """
+
+    bodies: dict[str, tuple[Path, ...]]
+    read: int
+    left_out: int
+
+
+def find_sidecars(
+    folders: Sequence[Path], heartbeat: Heartbeat = lambda: None, left_out: LeftOut = _log_left_out
+) -> Found:
+    """Look through all sidecars below *folders*; *heartbeat* is called for each, *left_out* for what cannot be read."""
+    found: dict[str, list[tuple[str, str, Path]]] = {}
+    read = failed = 0
+    for path in (path for folder in folders for path in sorted(folder.rglob("*" + sidecar.SUFFIX))):
+        heartbeat()
+        try:
+            record = sidecar.decode(path.read_bytes())
+        except (OSError, ValueError) as exc:
+            failed += 1
+            left_out(path, exc)
+            continue
+        read += 1
+        if record.camera.body_id != NO_BODY:
+            # Paths instead of records: those of 20,000 frames do not fit into memory.
+            entry = (history.place_of(record), record.source.sha256, path)
+            found.setdefault(record.camera.body_id, []).append(entry)
+    bodies = {body_id: tuple(path for *_, path in sorted(entries)) for body_id, entries in sorted(found.items())}
+    return Found(bodies=bodies, read=read, left_out=failed)
+
+
+def records_of(paths: Sequence[Path], heartbeat: Heartbeat = lambda: None) -> Iterator[Record]:
+    """Read the sidecars at *paths* one by one; one that is gone by now is left out."""
+    for path in paths:
+        heartbeat()
+        try:
+            yield sidecar.decode(path.read_bytes())
+        except (OSError, ValueError) as exc:
+            _log_left_out(path, exc)
+
+
+def learn(store: Store, found: Found, heartbeat: Heartbeat = lambda: None) -> int:
+    """Count the frames of *found* that the maps do not know yet. Returns how many these were.
+
+    Body by body, some frames to a transaction: what is counted stays, whatever happens then.
+    """
+    learnt = 0
+    for paths in found.bodies.values():
+        for start in range(0, len(paths), TOGETHER):
+            learnt += store.add(records_of(paths[start : start + TOGETHER], heartbeat))
+            heartbeat()
+    return learnt
 
 
 def open_store(where: Path | str, outputs: Sequence[Path], heartbeat: Heartbeat = lambda: None) -> Store:
     """Open the maps. Damaged ones, also those put aside before a crash, are learnt again from sidecars in *outputs*.
 
-    *heartbeat* is called for every sidecar, as there may be many.
-
-    Raises what `Store.open` does, but DamagedError.
+    *heartbeat* is called for every sidecar, as there may be many. What is in the way of learning is told, and
+    `Store.lacks_frames` stays. Raises what `Store.open` does, but DamagedError.
     """
     try:
         store = Store.open(where)
+        store.body_ids()  # its first page may be whole, others not
     except DamagedError as error:
         log.warning("maps_damaged", problem=error.problem)
         store = Store.open(where)
-    if _is_lost(store):
-        relearn(store, outputs, heartbeat)
+    if store.lacks_frames:
+        try:
+            relearn(store, outputs, heartbeat)
+        except DustdError as error:
+            log.warning("maps_wait", problem=error.problem, remedy=error.remedy)
     return store
 
 
-def _is_lost(store: Store) -> bool:
-    """Tell whether the maps were put aside, now or before, and nothing has been learnt since."""
-    try:
-        known = store.body_ids()
-    except DamagedError as error:  # its first page is whole, others are not
-        log.warning("maps_damaged", problem=error.problem)
-        return True
-    return store.path is not None and not known and any(store.path.parent.glob(f"{store.path.name}.damaged-*"))
-
-
 def relearn(store: Store, outputs: Sequence[Path], heartbeat: Heartbeat = lambda: None) -> None:
-    """Make an empty store of one that was put aside, and tell it all that the sidecars below *outputs* know.
+    """Tell a store that was put aside all that the sidecars below *outputs* know; it may be open and know some of it.
 
-    Raises SurroundingsError if disk or folder is in the way; the store stays `damaged` then.
+    Raises SurroundingsError if disk or folder is in the way; `Store.lacks_frames` stays then.
     """
-    store.begin_anew()
-    counted = store.rebuild(list(_records(outputs, heartbeat)))
-    log.warning("maps_learnt_again", frames=counted)
-
-
-def _records(outputs: Sequence[Path], heartbeat: Heartbeat) -> Iterator[Record]:
-    for output in outputs:
-        for path in sorted(output.rglob("*" + sidecar.SUFFIX)):
-            heartbeat()
-            try:
-                yield sidecar.decode(path.read_bytes())
-            except (OSError, ValueError) as exc:
-                log.warning("sidecar_left_out", path=str(path), problem=str(exc))
+    if store.damaged:
+        store.begin_anew()
+    found = find_sidecars(outputs, heartbeat)
+    learnt = learn(store, found, heartbeat)
+    log.warning("maps_learnt_again", frames=learnt, sidecars=found.read)
+    # An output folder is made by the daemon, the folder that it is in never is: that one is away.
+    away = [output for output in outputs if not output.parent.is_dir()]
+    if away:
+        raise SurroundingsError(
+            "the dust maps lack the frames in this folder, which is away",
+            remedy="Connect its disk or share again; its sidecars are read then",
+            path=away[0],
+        )
+    store.lacks_none()

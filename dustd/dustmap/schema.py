@@ -130,6 +130,7 @@ class Database:
     """An open database with its tables up to date; SQLAlchemy's errors come out as ours.
 
     *path* is SQLite's file, None in memory and for a server. *damaged*: it was put aside, and nothing is in its place.
+    Beside a file that was put aside lies a mark until all that it knew has been learnt again: *lacks_frames*.
     """
 
     def __init__(self, where: Path | str) -> None:
@@ -156,6 +157,17 @@ class Database:
         with self.changing() as db:
             self._bring_up_to_date(db)
         self.damaged = False
+
+    @property
+    def lacks_frames(self) -> bool:
+        """Tell whether a database was put aside here and not all that it knew has been learnt again."""
+        return self.path is not None and _mark(self.path).exists()
+
+    def lacks_none(self) -> None:
+        """Note that all has been learnt again."""
+        if self.path is not None:
+            with contextlib.suppress(OSError):  # it is learnt again once more then, which changes nothing
+                _mark(self.path).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close all connections; what was committed is safe."""
@@ -237,8 +249,8 @@ class Database:
                     "dustd map rebuild FOLDER for the frames of every station",
                 ) from exc
             self.close()
-            kept = _put_aside(self.path) if self.path is not None else None
             self.damaged = True
+            kept = _put_aside(self.path) if self.path is not None else None
             raise DamagedError(
                 f"the dust maps{self._named()} are damaged ({_said(exc)})"
                 + (f" and were put aside as {kept.name}" if kept else ""),
@@ -303,14 +315,30 @@ def _said(exc: Exception) -> str:
     return " ".join(str(getattr(exc, "orig", None) or exc).split())
 
 
+def _mark(path: Path) -> Path:
+    """Name the mark beside a database that says that frames are to be learnt again."""
+    return path.with_name(f"{path.name}.lacks-frames")
+
+
 def _put_aside(path: Path) -> Path:
-    """Rename a damaged database, its journal files too, to the first free name."""
+    """Rename a damaged database, its journal files too, to the first free name, and leave a mark.
+
+    Raises SurroundingsError if the disk is in the way.
+    """
     number = 1
     while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
-    for suffix in ("-wal", "-shm"):
-        journal = path.with_name(path.name + suffix)
-        if journal.exists():
-            journal.rename(kept.with_name(kept.name + suffix))
-    path.rename(kept)
+    try:
+        _mark(path).touch()  # first: whoever comes after a crash must know
+        for suffix in ("-wal", "-shm"):
+            journal = path.with_name(path.name + suffix)
+            if journal.exists():
+                journal.rename(kept.with_name(kept.name + suffix))
+        path.rename(kept)
+    except OSError as exc:
+        raise SurroundingsError(
+            f"the dust maps are damaged and cannot be put aside ({exc.strerror})",
+            remedy="Make room on the disk and the folder writable",
+            path=path,
+        ) from exc
     return kept

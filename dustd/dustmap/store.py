@@ -7,6 +7,7 @@ for, each in one transaction; the line of frames is `history`, what a frame mean
 of the tables `queries`, maps as JSON `exchange`, the tables are `schema`.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ from dustd.dustmap.schema import (
 from dustd.errors import UsageError
 from dustd.output.sidecar import Record
 from dustd.raw.body_id import NO_BODY
+
+TOGETHER = 64  # frames that `Store.add` counts in one transaction: some seconds' work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,15 @@ class Store:
     def damaged(self) -> bool:
         """Tell whether the file was found damaged and put aside."""
         return self._database.damaged
+
+    @property
+    def lacks_frames(self) -> bool:
+        """Tell whether a file was put aside here and not all that it knew has been learnt again."""
+        return self._database.lacks_frames
+
+    def lacks_none(self) -> None:
+        """Note that all that a file put aside knew has been learnt again."""
+        self._database.lacks_none()
 
     def begin_anew(self) -> None:
         """Make an empty store in the place of one that was put aside."""
@@ -170,19 +182,31 @@ class Store:
         Returns False, and changes nothing, if it was counted before, failed, or its record lacks evidence. Verdicts
         of a person in the record (`judge`) are taken in even then.
         """
+        return self._count([record]) == 1
+
+    def _count(self, records: Sequence[Record]) -> int:
+        """Count frames of one body in one transaction. Returns how many were counted now."""
+        body_id, counted, places = records[0].camera.body_id, 0, []
         with self._changing() as db:
-            frame = enter(db, record)
-            judged_from = judge_frame(db, record, take_back=False)
-            body = lock_body(db, record.camera.body_id)
-            places = [judged_from] if judged_from is not None else []
-            if frame is not None and frame.place > body.horizon:
-                places.append(frame.place)
-            elif frame is not None:
-                fold_into_old_epoch(db, self._latest, body, frame)
-                body = lock_body(db, record.camera.body_id)
+            is_new = lock_body(db, body_id) is None
+            for record in records:
+                frame = enter(db, record)
+                judged_from = judge_frame(db, record, take_back=False)
+                if judged_from is not None:
+                    places.append(judged_from)
+                if frame is None:
+                    continue
+                counted += 1
+                body = lock_body(db, body_id)
+                if frame.place > body.horizon:
+                    places.append(frame.place)
+                else:
+                    fold_into_old_epoch(db, self._latest, body, frame)
+            if is_new:  # a person may have spoken of it before its map was lost
+                self._declare_again(db, [body_id])
             if places:
-                fold_again(db, self._latest, body, min(places))
-            return frame is not None
+                fold_again(db, self._latest, lock_body(db, body_id), min(places))
+        return counted
 
     def judge(self, record: Record) -> bool:
         """Take in a person's verdicts about a frame: the rejected spots of *record*, and of this frame no others.
@@ -207,31 +231,38 @@ class Store:
     def add(self, records: Iterable[Record]) -> int:
         """Count the frames in *records* that are not counted yet, in capture order. Returns how many these were.
 
-        What is known stays. Frames of no known body, and those of which the map has no use, are left out.
+        Some frames of a body to a transaction: what is counted stays, whatever becomes of the rest. What is known
+        stays, too. Frames of no known body, and those of which the map has no use, are left out.
         """
-        ordered = sorted(records, key=lambda record: (history.place_of(record), record.source.sha256))
-        return sum(self.observe(record) for record in ordered if record.camera.body_id != NO_BODY)
+        return sum(
+            self._count(of_body[start : start + TOGETHER])
+            for _, of_body in _by_body(records)
+            for start in range(0, len(of_body), TOGETHER)
+        )
 
     def rebuild(self, records: Iterable[Record]) -> int:
-        """Learn the maps of all bodies in *records* anew, in capture order; all or nothing. Returns the frames counted.
+        """Learn the maps of all bodies in *records* anew, in capture order. Returns the frames counted.
 
-        The order and repetition of *records* do not matter. Declared and undone cleanings stay, also those that only
-        the note beside the maps still tells of (`dustd.dustmap.declared_cleanings`). Cleanings are noticed anew.
+        The order and repetition of *records* do not matter. What else holds is said of `replace`.
         """
-        numbered = (record for record in records if record.camera.body_id != NO_BODY)
-        ordered = sorted(numbered, key=lambda record: (history.place_of(record), record.source.sha256))
+        return sum(self.replace(body_id, of_body) for body_id, of_body in _by_body(records))
+
+    def replace(self, body_id: str, records: Iterable[Record]) -> int:
+        """Learn a body's map anew from *records* of it in capture order; all or nothing. Returns the frames counted.
+
+        Declared and undone cleanings stay, also those that only the note beside the maps still tells of
+        (`dustd.dustmap.declared_cleanings`). Cleanings are noticed anew.
+        """
         with self._changing() as db:
-            body_ids = sorted({record.camera.body_id for record in ordered})
-            for body_id in body_ids:
-                begin_again(db, body_id)
-            counted = sum(enter(db, record) is not None for record in ordered)
-            self._declare_again(db, body_ids)
-            for record in ordered:
+            begin_again(db, body_id)
+            counted = 0
+            for record in records:
+                counted += enter(db, record) is not None
                 judge_frame(db, record, take_back=False)
-            for body_id in body_ids:
-                body = lock_body(db, body_id)
-                if body is not None:
-                    fold_again(db, self._latest, body, BEGINNING + " ")
+            self._declare_again(db, [body_id])
+            body = lock_body(db, body_id)
+            if body is not None:
+                fold_again(db, self._latest, body, BEGINNING + " ")
             return counted
 
     def cleaned(self, body_id: str, at: str) -> bool:
@@ -346,3 +377,11 @@ class Store:
                 insert_new(db, epochs, {"body_id": each.body_id, "place": at, "how": "declared", "started_at": at})
             for since, until in each.dismissed:
                 insert_new(db, dismissed, {"body_id": each.body_id, "since": since, "until": until})
+
+
+def _by_body(records: Iterable[Record]) -> Iterator[tuple[str, list[Record]]]:
+    """Sort records by body and capture order; those of no known body are left out."""
+    numbered = (record for record in records if record.camera.body_id != NO_BODY)
+    ordered = sorted(numbered, key=lambda r: (r.camera.body_id, history.place_of(r), r.source.sha256))
+    for body_id, of_body in itertools.groupby(ordered, key=lambda record: record.camera.body_id):
+        yield body_id, list(of_body)

@@ -27,6 +27,7 @@ from dustd.errors import FrameError, ModelError, UnreadableError
 from dustd.output import ledger, sidecar
 from dustd.output.sidecar import Problem, Record, Source
 from dustd.raw.frame import Camera
+from tests.dustmap.test_recovery import observed
 
 LIMIT_S = 60.0
 QUICK = "watch: {quiet_s: 0.1, give_up_s: 1, rescan_s: 1}\nmap: {store: state/maps.sqlite}\n"
@@ -298,6 +299,57 @@ def test_a_frame_that_cannot_be_read_waits_is_listed_and_holds_up_nobody(running
         assert not state.progress.folders[0].put_off
 
     running.run(steps)
+
+
+def test_lost_maps_are_learnt_again_as_soon_as_the_disk_with_the_sidecars_is_back(running, monkeypatch):
+    monkeypatch.setattr(application, "FIRST_LEARN_PAUSE_S", 0.2)
+    running.configure("folders: [{path: shoot}, {path: card/shoot}]\n")
+    (running.home / "state").mkdir()
+    (running.home / "state" / "maps.sqlite.lacks-frames").touch()  # as the store leaves it when it puts one aside
+
+    def steps():
+        state = running.wait(lambda state: state.troubles)
+        assert state.troubles[0].path == str(running.home / "card/shoot/Cleaned")
+        running.shoot("a.nef")  # nothing waits for the disk
+        running.wait(counted("clean", 1))
+        out = running.home / "card/shoot/Cleaned"
+        out.mkdir(parents=True)
+        (out / "b.NEF.dustd.json").write_bytes(sidecar.encode(observed(0)))
+        running.wait(lambda state: not state.troubles)
+
+    running.run(steps)
+    with Store.open(running.home / "state" / "maps.sqlite") as store:
+        assert [body.frames for body in store.bodies()] == [1]
+        assert not store.lacks_frames
+
+
+def test_a_port_in_use_is_told_by_status_and_check(running, capsys):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        running.configure(f"folders: [{{path: shoot}}]\nmetrics: {{port: {port}}}\n")
+
+        def steps():
+            running.wait(lambda state: state.troubles)
+            main.main(["status", "-c", str(running.yaml)])
+            assert main.main(["check", "-c", str(running.yaml)]) == 1
+
+        running.run(steps)
+        said = capsys.readouterr().out
+        assert f"\nmetrics: metrics cannot be served on port {port} (Address already in use)\n" in said
+        assert "FAIL  metrics" in said
+        assert main.main(["check", "-c", str(running.yaml)]) == 1
+        assert "FAIL  metrics" in capsys.readouterr().out
+
+
+def test_check_is_content_with_a_port_that_the_daemon_itself_uses(running, capsys):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running.configure(f"folders: [{{path: shoot}}]\nmetrics: {{port: {port}}}\n")
+    running.run(lambda: main.main(["check", "-c", str(running.yaml)]))
+    assert f"ok    metrics: http://127.0.0.1:{port}/metrics" in capsys.readouterr().out
 
 
 def test_a_retry_is_a_missing_sidecar_and_a_signal(running, capsys):
