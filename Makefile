@@ -26,6 +26,7 @@ lint: .venv/test-ready
 	$(BIN)/ruff check dustd tests
 	$(BIN)/ruff format --check dustd tests
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 # A stamp per purpose; an edited pyproject.toml or constraints.txt installs again. The demo needs the light core only
 # (0.5 GB), the tests also what trains and runs on GPUs (6 GB).

@@ -22,6 +22,8 @@ from dustd.errors import ConfigError
 EXAMPLE = Path(__file__).with_name("config.example.yaml")  # every key with its default and reason
 Sensitivity = Annotated[float, Between(0, 100)]
 EditProgram = Literal["darktable", "rawtherapee", "adobe"]
+PictureFormat = Literal["dng", "tiff", "jpeg"]
+ColourSpace = Literal["srgb", "adobe-rgb", "prophoto-rgb"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +75,12 @@ class OutputSettings:
     """Where cleaned files go and what they are. A relative *folder* counts from the watched folder."""
 
     folder: Path = Path("Cleaned")
-    format: Literal["dng", "tiff", "jpeg"] = "dng"
+    format: PictureFormat = "dng"
     when_clean: Literal["write", "skip"] = "write"
     jpeg_quality: Annotated[int, Between(1, 100)] = 95
     edits: tuple[EditProgram, ...] = ()
     edits_existing: Literal["keep", "merge"] = "keep"
-    profile: Literal["srgb", "adobe-rgb", "prophoto-rgb"] = "srgb"
+    profile: ColourSpace = "srgb"
     review: Literal["none", "page"] = "none"
 
 
@@ -172,7 +174,7 @@ class Config:
     def sensitivity_of(self, body_id: str, source: Path) -> float:
         """Choose the sensitivity (0 to 100) for a frame: its body's, else its folder's, else the general one."""
         body, folder = self.bodies.get(body_id), self.folder_of(source)
-        chosen = (body and body.sensitivity, folder and folder.sensitivity)
+        chosen = [each.sensitivity for each in (body, folder) if each is not None]
         return next((value for value in chosen if value is not None), self.sensitivity)
 
 

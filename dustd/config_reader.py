@@ -71,7 +71,7 @@ def _value(hint: Any, value: Any, key: str, note: Note) -> Any:
         return tuple(item for item in items if item is not BAD)
     if origin is dict:
         return _mapping(args[1], value, key, note)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return read_group(hint, value, key, note)
     if hint is Path:
         return _path(value, key, note)

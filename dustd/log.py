@@ -7,6 +7,7 @@ only; standard output belongs to results.
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -62,7 +63,7 @@ def _renderers(console: bool) -> list[Any]:
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
 
 
-def _name_library_event(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def _name_library_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
     """Give what a library says a constant event name; its sentence becomes data."""
     record = event.get("_record")
     return {**event, "event": "library_message", "library": record.name if record else "", "message": event["event"]}

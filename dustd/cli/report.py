@@ -14,7 +14,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("the page's name must end in .html", remedy="Name another file", path=args.html)
     settings = settings_of(args)
     with open_store(args) as store:
-        maps = [store.body(find_body(store, args.body))] if args.body else store.bodies()
+        found = [store.body(find_body(store, args.body))] if args.body else store.bodies()
+    maps = [each for each in found if each is not None]
     summaries = report.ranked(maps, settings.report)
     if args.html:
         cut = crops.cut(summaries, args.frames or [folder.path for folder in settings.folders])

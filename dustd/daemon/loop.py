@@ -211,8 +211,8 @@ class _Loop:
         except Exception as exc:
             log.exception("frame_crashed", path=str(path))
             problem = f"dustd met an error it does not know ({type(exc).__name__}: {exc})"
-            error = FrameError(problem, remedy="Please report it with the log; the original is untouched", path=path)
-            self._give_up(folder_queue, path, error)
+            remedy = "Please report it with the log; the original is untouched"
+            self._give_up(folder_queue, path, FrameError(problem, remedy=remedy, path=path))
         else:
             self.paces_s.append(time.monotonic() - began)
             folder_queue.resume(path)

@@ -20,7 +20,7 @@ def text(status: Status) -> str:
     progress = status.progress
     paused = sum(folder.paused is not None for folder in progress.folders)
     put_off = sum(len(folder.put_off) for folder in progress.folders)
-    frames = [(f'{{status="{kind}"}}', count) for kind, count in sorted(status.frames.items())]
+    frames: list[tuple[str, float]] = [(f'{{status="{kind}"}}', count) for kind, count in sorted(status.frames.items())]
     families: list[tuple[str, str, str, list[tuple[str, float]]]] = [
         ("dustd_info", "gauge", "Version.", [(f'{{version="{__version__}"}}', 1)]),
         ("dustd_start_time_seconds", "gauge", "Unix time of the start.", [("", _unix(status.started_at))]),

@@ -187,7 +187,7 @@ def _read(hint: Any, value: Any) -> Any:
         return None if value is None else _read(get_args(hint)[0], value)
     if get_origin(hint) is tuple:
         return tuple(_read(get_args(hint)[0], item) for item in value)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         hints = get_type_hints(hint)  # an older dustd's status lacks the newer fields
         return hint(**{name: _read(kind, value[name]) for name, kind in hints.items() if name in value})
     return value

@@ -5,7 +5,7 @@ sensor's clipping point. Lengths are in shares of the frame height, so that a sc
 Broad smooth areas are where dust shows; birds, lettering, buttons and lenticels are real and must survive.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -29,7 +29,9 @@ def sky_over_hills(rng: np.random.Generator, height: int, width: int) -> np.ndar
             (0.5 - 0.46 * depth) * (_noise(rng, height, width, 0.012) + 0.5 * _noise(rng, height, width, 0.2))
         )[..., None]
         colour = np.array((0.045, 0.055, 0.025), np.float32) * wood
-        image = _over(image, colour * (1 - depth) + depth * np.float32(low) * 0.8, _soft((crest - y) * height))
+        image = _over(
+            image, colour * (1 - depth) + depth * np.array(low, np.float32) * 0.8, _soft((crest - y) * height)
+        )
     for _ in range(rng.integers(2, 6)):
         _bird(image, rng, (rng.uniform(0.1, 0.9) * width, rng.uniform(0.08, 0.45) * height), height)
     return image
@@ -140,7 +142,7 @@ def shirt_with_buttons(rng: np.random.Generator, height: int, width: int) -> np.
 def printed_page(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Heavy paper with lettering under raking light, flecks in the paper, falling out of focus."""
     y, x = _grid(height, width)
-    sheet = np.full((height, width), 255, np.uint8)
+    sheet: np.ndarray = np.full((height, width), 255, np.uint8)
     size = height / 1000
     words = (
         "catalogue",
@@ -169,8 +171,15 @@ def printed_page(rng: np.random.Generator, height: int, width: int) -> np.ndarra
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-9, 9), 1.0)
     sheet = cv2.warpAffine(sheet, turn, (width, height), flags=cv2.INTER_AREA, borderValue=255)
     for _ in range(60):
-        place = tuple(int(v) for v in rng.uniform(0, 1, 2) * (width, height))
-        cv2.circle(sheet, place, int(rng.uniform(0.6, 1.6) * size), int(rng.uniform(110, 215)), -1, cv2.LINE_AA)
+        across, down = rng.uniform(0, 1, 2) * (width, height)
+        cv2.circle(
+            sheet,
+            (int(across), int(down)),
+            int(rng.uniform(0.6, 1.6) * size),
+            int(rng.uniform(110, 215)),
+            -1,
+            cv2.LINE_AA,
+        )
     ink = sheet.astype(np.float32) / 255
     soft = cv2.GaussianBlur(ink, (0, 0), 0.006 * height)
     ink = ink + (soft - ink) * _step(np.abs(y - 0.55), 0.22, 0.45)
@@ -184,7 +193,7 @@ def printed_page(rng: np.random.Generator, height: int, width: int) -> np.ndarra
 def pear_before_bokeh(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A speckled pear on a wooden table before a garden far out of focus, with discs of light."""
     y, x = _grid(height, width)
-    image = (
+    image: np.ndarray = (
         np.array((0.10, 0.16, 0.06), np.float32) * np.exp(0.7 * _noise(rng, height, width, 0.4, octaves=3))[..., None]
     )
     for _ in range(45):
@@ -257,7 +266,8 @@ def specked(
         rows, columns = np.mgrid[top : top + window.shape[0], left : left + window.shape[1]]
         away = np.hypot(columns - x, rows - y)
         inner = diameter * (1 - soft) / 2
-        window *= np.float32(1 - depth * (1 - _step(away, inner, inner + diameter * soft)))[..., None]
+        light = 1 - depth * (1 - _step(away, inner, inner + diameter * soft))
+        window *= light.astype(np.float32)[..., None]
     return scene
 
 
@@ -303,9 +313,10 @@ def _tile(rng: np.random.Generator, size: int, largest: float) -> np.ndarray:
     return ((texture - texture.mean()) / texture.std()).astype(np.float32)
 
 
-def _mix(first: tuple, second: tuple, share: np.ndarray) -> np.ndarray:
+def _mix(first: Sequence[float], second: Sequence[float], share: np.ndarray) -> np.ndarray:
     """Blend two colours by *share* (height, width)."""
-    return np.float32(first) + (np.float32(second) - np.float32(first)) * share[..., None]
+    one, other = np.array(first, np.float32), np.array(second, np.float32)
+    return one + (other - one) * share[..., None]
 
 
 def _over(image: np.ndarray, layer: np.ndarray, cover: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from tqdm import tqdm
@@ -163,7 +164,7 @@ def _focal_plane(body: VirtualBody) -> tuple[Entry, ...]:
     return rational(0xA20E, per_cm), rational(0xA20F, per_cm), short(0xA210, 3)
 
 
-def _wait_for_sidecars(shots: Sequence[Shot], bar: tqdm, daemon: Daemon) -> None:
+def _wait_for_sidecars(shots: Sequence[Shot], bar: "tqdm[NoReturn]", daemon: Daemon) -> None:
     """Wait until every shot has its sidecar, or none has come for STALLED_S."""
     done, until = -1, 0.0
     while done < len(shots):
@@ -174,7 +175,7 @@ def _wait_for_sidecars(shots: Sequence[Shot], bar: tqdm, daemon: Daemon) -> None
             return
 
 
-def _show(bar: tqdm, shots: Sequence[Shot], daemon: Daemon) -> int:
+def _show(bar: "tqdm[NoReturn]", shots: Sequence[Shot], daemon: Daemon) -> int:
     """Bring the progress bar up to date; return how many shots have a sidecar."""
     said = [line.removeprefix("STATUS=") for line in daemon.hear() if line.startswith("STATUS=")]
     if said:

@@ -207,7 +207,7 @@ def _cast(body: VirtualBody, grain: Grain, light: np.ndarray, f_number: float, l
     inside = covered[y0 - top :, x0 - left :][: window.shape[0], : window.shape[1]]
     rows, cols = np.ogrid[y0 : y0 + window.shape[0], x0 : x0 + window.shape[1]]
     colour = np.array(CFA)[rows % 2, cols % 2]
-    window *= 1 - inside * np.float32(grain.opacity)[colour]
+    window *= 1 - inside * np.array(grain.opacity, np.float32)[colour]
     x, y = place_px(body, grain, lens)
     return Shadow(
         grain=grain.number,

@@ -133,14 +133,16 @@ def load_detector(
         )
     name, device = choose_engine(engine, device, card)
     threads = threads or os.cpu_count() or 1
+    network: Network
+    encode_there: Callable[[np.ndarray], np.ndarray] = encode
     if name == "openvino":
-        from dustd.detector.openvino_engine import load_network
+        from dustd.detector import openvino_engine
 
-        network, encode_there = load_network(card, threads), encode
+        network = openvino_engine.load_network(card, threads)
     else:
-        from dustd.detector.torch_engine import load_network, make_encoder
+        from dustd.detector import torch_engine
 
-        network, encode_there = load_network(card, device, threads), make_encoder(device)
+        network, encode_there = torch_engine.load_network(card, device, threads), torch_engine.make_encoder(device)
     detector = RfDetrDetector(card, network, encode_there, f"{device} ({name})", batch_tiles or BATCH_TILES)
     detector.warm_up()
     return detector

@@ -13,7 +13,7 @@ import itertools
 import logging
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +37,12 @@ class Architecture:
     channels: int = 8
 
 
+def architecture_of(said: Mapping[str, Any]) -> Architecture:
+    """Read a shape as `model.yaml` and checkpoints keep it. Raises TypeError on a field that is unknown."""
+    shape: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    return Architecture(**shape)
+
+
 # RF-DETR Medium's encoder and decoder are those of RFDETRMediumConfig.
 ARCHITECTURES = {
     "dust-small": Architecture(),
@@ -44,6 +50,9 @@ ARCHITECTURES = {
         encoder_layers=12, out_feature_indexes=(3, 6, 9, 12), decoder_layers=4, queries=300, query_groups=13
     ),
 }
+
+
+Parts = Any  # the library's model where its parts are named, which its types do not know
 
 
 class Stem(nn.Module):
@@ -95,7 +104,7 @@ def build(architecture: Architecture) -> nn.Module:
     with quiet_library():
         from rfdetr.models import build_model_from_config
 
-        model = build_model_from_config(*configs(architecture))
+        model: Parts = build_model_from_config(*configs(architecture))
     encoder = model.backbone[0].encoder.encoder
     encoder.encoder.layer = encoder.encoder.layer[: architecture.encoder_layers]
     embeddings = encoder.embeddings
@@ -107,7 +116,7 @@ def build(architecture: Architecture) -> nn.Module:
     return model
 
 
-def set_crop(model: nn.Module, crop_px: int) -> None:
+def set_crop(model: Parts, crop_px: int) -> None:
     """Make the network see crops of *crop_px* as it would see that part of a full tile (same attention windows)."""
     encoder = model.backbone[0].encoder.encoder
     windows = max(1, 2 * crop_px // TILE_PX)
@@ -118,7 +127,7 @@ def set_crop(model: nn.Module, crop_px: int) -> None:
             module.num_windows = windows
 
 
-def features(model: nn.Module, image: Tensor) -> Tensor:
+def features(model: Parts, image: Tensor) -> Tensor:
     """Run encoder and projector: (B, C, H, W) encoded light to (B, width, H/16, W/16) float32.
 
     Training runs this part, nearly all of the work, in bfloat16 where the device has it (2.6 times as fast on a CPU
@@ -137,7 +146,7 @@ def has_bfloat16(device: str) -> bool:
     return device == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
-def propose(model: nn.Module, seen: Tensor) -> tuple[Tensor, Tensor]:
+def propose(model: Parts, seen: Tensor) -> tuple[Tensor, Tensor]:
     """Let every token of *seen* (`features`) speak: logits (B, h·w) and boxes (B, h·w, 4), centre and size in px.
 
     Tokens are in row-major order. Sizes are measured against 0.05 of a full tile, as the library's own proposals are,
@@ -176,7 +185,7 @@ def lay_out(seen: Tensor) -> Tensor:
     return grid.flatten(4, 5).flatten(2, 3)
 
 
-def decode(model: nn.Module, seen: Tensor) -> dict[str, Any]:
+def decode(model: Parts, seen: Tensor) -> dict[str, Any]:
     """Run the library's query selection and decoder over *seen* (`features`) and name the answers as the library does.
 
     Gives what the library's own `forward` gives for full tiles: `pred_logits` (T, q, 2) and `pred_boxes` (T, q, 4)

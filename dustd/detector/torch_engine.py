@@ -8,7 +8,7 @@ import torch
 
 from dustd.detector import encoding, encoding_torch
 from dustd.detector.model import ModelCard
-from dustd.detector.network import OUTPUTS, Architecture, build, is_part, set_crop
+from dustd.detector.network import OUTPUTS, architecture_of, build, is_part, set_crop
 from dustd.errors import ModelError
 
 
@@ -25,8 +25,7 @@ def load_network(card: ModelCard, device: str, threads: int) -> Callable[[np.nda
             remedy="Install the dustd version that came with the model",
             path=card.folder,
         )
-    shape = {k: tuple(v) if isinstance(v, list) else v for k, v in card.architecture.items()}
-    network = build(Architecture(**shape))
+    network = build(architecture_of(card.architecture))
     weights = torch.load(card.weights, map_location="cpu", weights_only=True)
     try:
         missing, unexpected = network.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)

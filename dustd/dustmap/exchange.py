@@ -42,7 +42,7 @@ def fits(row: Any, table: sa.Table) -> bool:
     columns = [column for column in table.columns if column.name != "body_id" or table is bodies]
     if not isinstance(row, dict) or row.keys() != {column.name for column in columns}:
         return False
-    kinds = {sa.Text: str, sa.Integer: int, sa.Float: (int, float)}
+    kinds: dict[type, Any] = {sa.Text: str, sa.Integer: int, sa.Float: (int, float)}
     values = [(row[column.name], kinds.get(type(column.type), object)) for column in columns]
     return all(value is None or isinstance(value, kind) for value, kind in values)
 

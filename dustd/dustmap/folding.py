@@ -126,7 +126,7 @@ def enter(db: sa.Connection, record: Record) -> Counted | None:
     db.execute(bodies.update().where(bodies.c.body_id == body_id).values(**size))
     if frame.place <= body.horizon:
         frame = too_late(db, body, frame)
-    row = {
+    row: dict[str, Any] = {
         "body_id": body_id,
         "frame_id": frame_id,
         "place": frame.place,
@@ -137,7 +137,7 @@ def enter(db: sa.Connection, record: Record) -> Counted | None:
         "input": history.to_dict(frame) if frame.place > body.horizon else None,
     }
     db.execute(frames.insert(), row)
-    seen = {key: record.evidence[key] for key in ("width", "height", "scene", "limits")}  # packed already
+    seen = {key: (record.evidence or {})[key] for key in ("width", "height", "scene", "limits")}  # packed already
     insert_new(db, scenes, {"body_id": body_id, "frame_id": frame_id, "evidence": seen})
     return frame
 
@@ -236,9 +236,10 @@ def fold_again(db: sa.Connection, latest: Latest, body: Any, since: str) -> None
         cuts = [epoch.place for epoch in rows_of(db, epochs, body_id, epochs.c.place > start.place)]
         line = history.fold(start, inputs_after(db, body_id, start.place), cuts, declined, verdicts)
         last = walk(db, body_id, start, line)
-        if last.state.cleaning.noticed_at is None:
+        noticed_at = last.state.cleaning.noticed_at
+        if noticed_at is None:
             break
-        cut = cut_at_cleaning(db, body, last)
+        cut = cut_at_cleaning(db, body, last.place, noticed_at)
         if cut is None:  # the line is cut there already
             declined.append((last.place, last.place))
         else:
@@ -277,18 +278,21 @@ def start_before(db: sa.Connection, latest: Latest, body: Any, since: str, notic
     return start
 
 
-def cut_at_cleaning(db: sa.Connection, body: Any, step: Step) -> str | None:
-    """Begin an epoch before the first frame after a noticed cleaning; None if one begins there already."""
-    frame_id, taken_at = step.state.cleaning.noticed_at
+def cut_at_cleaning(db: sa.Connection, body: Any, decided_at: str, noticed_at: tuple[str, str | None]) -> str | None:
+    """Begin an epoch before the first frame after a cleaning, None if one begins there already.
+
+    *decided_at* is the place of the frame that gave the proof, *noticed_at* as in `Cleaning`.
+    """
+    frame_id, taken_at = noticed_at
     first = db.scalars(
         sa.select(frames.c.place).where(frames.c.body_id == body.body_id, frames.c.frame_id == frame_id)
     ).one_or_none()
-    place = max(history.place_before(first or step.place), body.horizon + " ")
+    place = max(history.place_before(first or decided_at), body.horizon + " ")
     row = {
         "body_id": body.body_id,
         "place": place,
         "how": "noticed",
         "started_at": history.wall_time(taken_at) if taken_at else place.partition(" ")[0],
-        "decided_at": step.place,
+        "decided_at": decided_at,
     }
     return place if insert_new(db, epochs, row) else None

@@ -82,9 +82,17 @@ class BodyOptics:
         """Give the body's k in px·f-number: fitted, or the prior for a pixel pitch in µm."""
         return self.blur_constant or optics.blur_constant_px(pixel_pitch_um)
 
-    def with_scale(self, lens: str | None, focal_mm: float | None, **fit: float) -> "BodyOptics":
+    def with_scale(
+        self,
+        lens: str | None,
+        focal_mm: float | None,
+        *,
+        log_scale: float = 0.0,
+        sigma: float = 0.0,
+        particles: int = 0,
+    ) -> "BodyOptics":
         """Give the same optics with the scale of one lens at one focal length (bin) replaced."""
-        new = LensScale(lens=lens, focal_mm=focal_mm, **fit)
+        new = LensScale(lens=lens, focal_mm=focal_mm, log_scale=log_scale, sigma=sigma, particles=particles)
         known = [(each.lens, each.focal_mm) for each in self.lenses]
         if (lens, focal_mm) not in known:
             return replace(self, lenses=(*self.lenses, new))

@@ -108,7 +108,8 @@ def _scenes(state: State) -> Iterator[Scene]:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in _names(type(value))}
+    cls: type = type(value)
+    return {name: getattr(value, name) for name in _names(cls)}
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> Any:

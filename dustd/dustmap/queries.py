@@ -43,8 +43,8 @@ def lock_body(db: sa.Connection, body_id: str) -> Any:
 
 def insert_new(db: sa.Connection, table: sa.Table, row: dict[str, Any]) -> bool:
     """Insert a row unless there is one with its key; say whether."""
-    insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[db.dialect.name]
-    query = insert(table).values(row).on_conflict_do_nothing().returning(table.c.body_id)
+    insert = sqlite.insert(table) if db.dialect.name == "sqlite" else postgresql.insert(table)
+    query = insert.values(row).on_conflict_do_nothing().returning(table.c.body_id)
     return db.execute(query).first() is not None
 
 

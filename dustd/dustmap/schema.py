@@ -30,7 +30,7 @@ class GarbledError(Exception):
 NO_RIGHTS = ("42501", "3F000")
 
 
-class Packed(sa.types.TypeDecorator):
+class Packed(sa.types.TypeDecorator[Any]):
     """A JSON value, compressed. Raises GarbledError on reading what is none."""
 
     impl = sa.LargeBinary

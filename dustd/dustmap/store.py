@@ -157,7 +157,8 @@ class Store:
     def epochs(self, body_id: str) -> tuple[Epoch, ...]:
         """Fetch a body's epochs, the first one first."""
         with self._database.reading() as db:
-            found, before = [], frozenset()
+            found: list[Epoch] = []
+            before: frozenset[str] = frozenset()
             for epoch, end in spans_of(db, body_id):
                 state = state_at(db, self._latest, body_id, last_state(db, body_id, states.c.epoch == epoch.place))
                 confirmed = frozenset(particle.id for particle in state.particles if particle.confirmed)
@@ -293,9 +294,8 @@ class Store:
         """
         with self._changing() as db:
             body = lock_body(db, body_id)
-            *_, last = db.execute(
-                sa.select(epochs).where(epochs.c.body_id == body_id).order_by(epochs.c.place)
-            ).all() or [None]
+            query = sa.select(epochs).where(epochs.c.body_id == body_id).order_by(epochs.c.place.desc())
+            last = db.execute(query).first()
             if body is None or last is None or last.how == "first":
                 return False
             if last.how == "noticed":
@@ -304,8 +304,8 @@ class Store:
             db.execute(epochs.delete().where(epochs.c.body_id == body_id, epochs.c.place == last.place))
             if last.place <= body.horizon:  # its first frames cannot be folded anew: go on from the horizon
                 kept = last_state(db, body_id).place
-                query = states.update().where(states.c.body_id == body_id, states.c.place == kept)
-                db.execute(query.values(place=body.horizon))
+                moved = states.update().where(states.c.body_id == body_id, states.c.place == kept)
+                db.execute(moved.values(place=body.horizon))
             fold_again(db, self._latest, body, max(last.place, body.horizon + " "))
             self._note_declared(db)
             return True

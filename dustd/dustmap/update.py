@@ -251,11 +251,11 @@ def _suspicion(spot: Spot, view: View, body: BodyOptics) -> Particle:
 
 def _refined(particle: Particle, body: BodyOptics, pixel_pitch_um: float | None) -> Particle:
     """Take strength, blur and opacity from the latest independent sightings and from what is known of the body."""
-    known = [each for each in particle.sightings if each.f_number]
     prior, opacity = optics.blur_constant_px(pixel_pitch_um), 1.0
     blur = body.blur(pixel_pitch_um)
-    for each in known:
-        opacity = min(opacity, optics.observed_opacity(each.attenuation, each.diameter_px, each.f_number, prior))
+    for each in particle.sightings:
+        if each.f_number:
+            opacity = min(opacity, optics.observed_opacity(each.attenuation, each.diameter_px, each.f_number, prior))
     log_blurs = _log_blurs(particle.sightings)
     if log_blurs:
         spread = math.hypot(body.blur_sigma, lenses.BLUR_SCATTER)

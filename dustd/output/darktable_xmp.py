@@ -73,6 +73,7 @@ def merged(existing: bytes, healing: Healing) -> tuple[bytes, int]:
     if described.attributes.get(_name("history_end")) != str(len(steps)):
         raise ValueError("some steps at the end of its history are undone; compress the history in darktable first")
     masks = _sequence(described, "masks_history") if described.child(_name("masks_history")) else None
+    behind = described.child(_name("history"))
     last = _last_masks(masks.children if masks else [])
     heals = not_at(healing.heals, _places(last, healing))[:MOST]
     if not heals:
@@ -86,7 +87,7 @@ def merged(existing: bytes, healing: Healing) -> tuple[bytes, int]:
         (int(step.get(_name("multi_priority"), 0)) for step in steps if step.get(_name("operation")) == "retouch"),
         default=-1,
     )
-    order = described.attributes.get(_name("iop_order_list"))
+    order = described.attributes.get(_name("iop_order_list"), "")
     if priority and not order:  # darktable 4.2.1 passes over a second instance that no list places
         raise ValueError("it holds retouching already, beside which darktable would not show dustd's")
     edits = [
@@ -95,9 +96,8 @@ def merged(existing: bytes, healing: Healing) -> tuple[bytes, int]:
     ]
     if masks is not None:
         edits.append(xmpedit.appended(existing, masks, added))
-    else:
-        start = described.child(_name("history")).start
-        edits.append((start, start, _MASKS.format(masks=added).lstrip() + "\n   "))
+    elif behind is not None:
+        edits.append((behind.start, behind.start, _MASKS.format(masks=added).lstrip() + "\n   "))
     if priority:
         edits.append(
             xmpedit.with_attribute(existing, described, "darktable:iop_order_list", _with_instance(order, priority))

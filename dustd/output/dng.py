@@ -80,8 +80,10 @@ def encode_dng(
         *((raw_bytes(700, metadata.xmp),) if metadata.xmp else ()),
     )
     tiles = tiles or compress(frame, raw)
-    children = {_SUB_IFDS: (_raw_directory(frame, raw, metadata, tiles), _preview_directory(preview_rgb))}
-    children |= exif_directories(frame.camera, metadata)
+    children = {
+        _SUB_IFDS: (_raw_directory(frame, raw, metadata, tiles), _preview_directory(preview_rgb)),
+        **exif_directories(frame.camera, metadata),
+    }
     return encode(Directory(entries=entries, data=(thumbnail.tobytes(),), children=children))
 
 

@@ -18,7 +18,7 @@ from dustd import files
 from dustd.config import EditProgram, OutputSettings
 from dustd.errors import FrameError, SurroundingsError
 from dustd.output import adobe_xmp, darktable_xmp, rawtherapee_pp3
-from dustd.output.sidecar import Edit, Output
+from dustd.output.sidecar import Edit, EditResult, Output
 from dustd.spots.heal import Healing
 
 log = structlog.get_logger()
@@ -74,6 +74,7 @@ def publish(
     more. Paths in the result are relative to *out_folder*.
     """
     edits, outputs = [], []
+    result: EditResult
     for each in drafts:
         relative = os.path.relpath(each.path.parent.resolve() / each.path.name, out_folder.resolve())
         try:
@@ -122,10 +123,10 @@ def _missing(healing: Healing, heals: int) -> str:
     return f"corrected spots left out: {', '.join(missing)}" if missing else ""
 
 
-def _publish(each: Draft, healing: Healing, *, merge: bool, ours: Collection[str]) -> tuple[str, int, str]:
+def _publish(each: Draft, healing: Healing, *, merge: bool, ours: Collection[str]) -> tuple[EditResult, int, str]:
     """Write one sidecar; return result, number of heals and reason. Raises what `publish` puts into words."""
     existing = each.path.read_bytes() if each.path.exists() else None
-    found = hashlib.sha256(existing).hexdigest() if existing is not None else None
+    found = hashlib.sha256(existing or b"").hexdigest() if existing is not None else ""
     if each.data is None:
         if found in ours:
             each.path.unlink()

@@ -55,7 +55,7 @@ def exif_directories(
     exif = {entry.tag: entry for entry in (*_exif_from_camera(camera), *copied, *about_pixels)}
     if exif[_VERSION].data < _LEAST_VERSION:
         exif[_VERSION] = raw_bytes(_VERSION, _LEAST_VERSION, type=UNDEFINED)
-    directories = {_EXIF_POINTER: (Directory(entries=tuple(exif.values())),)}
+    directories: dict[int, tuple[Directory, ...]] = {_EXIF_POINTER: (Directory(entries=tuple(exif.values())),)}
     if metadata.gps:
         directories[_GPS_POINTER] = (Directory(entries=metadata.gps),)
     return directories

@@ -77,7 +77,9 @@ def _code_lengths(counts: np.ndarray) -> tuple[int, ...]:
     which JPEG reserves; being the lightest it is among the longest.
     """
     floor = max(1, int(counts.sum()) >> 10)
-    heap = [(max(int(count), floor), category, (category,)) for category, count in enumerate(counts)]
+    heap: list[tuple[int, int, tuple[int, ...]]] = [
+        (max(int(count), floor), category, (category,)) for category, count in enumerate(counts)
+    ]
     heap.append((0, CATEGORIES, (CATEGORIES,)))
     heapq.heapify(heap)
     lengths = [0] * (CATEGORIES + 1)
@@ -108,12 +110,12 @@ def _words(lengths: tuple[int, ...]) -> np.ndarray:
         previous = lengths[category]
         prefixes[category] = code
         code += 1
-    category = _categories()
-    extra = np.where(category == 16, 0, category).astype(np.uint64)
+    categories = _categories()
+    extra = np.where(categories == 16, 0, categories).astype(np.uint64)
     difference = np.arange(1 << 16, dtype=np.uint64)
     own = (difference - (difference >> np.uint64(15))) & ((np.uint64(1) << extra) - np.uint64(1))
-    sizes = np.array(lengths, np.uint64)[category] + extra
-    return sizes << np.uint64(32) | prefixes[category] << extra | own
+    sizes = np.array(lengths, np.uint64)[categories] + extra
+    return sizes << np.uint64(32) | prefixes[categories] << extra | own
 
 
 def _joined(codes: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +124,7 @@ def _joined(codes: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarra
         if len(codes) % 2:
             codes, sizes = (np.append(values, values.dtype.type(0)) for values in (codes, sizes))
         pair_sizes = sizes[::2] + sizes[1::2]
-        apart = np.flatnonzero(pair_sizes > _WORD_BITS) if pair_sizes.max() > _WORD_BITS else ()
+        apart = np.flatnonzero(pair_sizes > _WORD_BITS) if pair_sizes.max() > _WORD_BITS else np.empty(0, int)
         if len(apart) * 8 > len(pair_sizes):
             break
         pairs = np.left_shift(codes[::2], sizes[1::2], dtype=np.uint64)

@@ -21,6 +21,7 @@ SCHEMA_VERSION = "1.1"  # 1.1: candidates
 SUFFIX = ".dustd.json"
 
 Status = Literal["cleaned", "clean", "failed"]
+EditResult = Literal["written", "merged", "kept", "none", "failed"]
 Evidence = dict[str, Any]  # what the map needs beyond the spots; JSON
 _STATUSES = get_args(Status)
 
@@ -79,7 +80,7 @@ class Edit:
 
     program: str
     path: str
-    result: Literal["written", "merged", "kept", "none", "failed"]
+    result: EditResult
     heals: int
     reason: str = ""
 

@@ -47,7 +47,7 @@ def rational(tag: int, *values: float, signed: bool = False) -> Entry:
     numbers = []
     for value in values:
         fraction = Fraction(min(max(float(value), least), most))
-        closest = fraction.limit_denominator(max(1, min(10_000, int(most // max(abs(fraction), 1)))))
+        closest = fraction.limit_denominator(max(1, min(10_000, int(most // max(abs(fraction), Fraction(1))))))
         numbers += [closest.numerator, closest.denominator]
     data = struct.pack(f"<{len(numbers)}{'i' if signed else 'I'}", *numbers)
     return Entry(tag=tag, type=SRATIONAL if signed else RATIONAL, count=len(values), data=data)

@@ -10,14 +10,15 @@ import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from dustd import files
-from dustd.config import Config, OutputSettings
+from dustd.config import ColourSpace, Config, EditProgram, OutputSettings, PictureFormat
 from dustd.dustmap.store import Store
 from dustd.errors import FrameError, UsageError
 from dustd.output import ledger, sidecar
 from dustd.output.life import PICTURES, Earlier
-from dustd.output.sidecar import Output, Record
+from dustd.output.sidecar import Output, Record, Status
 from dustd.pipeline import training_example
 from dustd.pipeline.deliver import Results, deliver
 from dustd.pipeline.worker_client import WorkerClient
@@ -166,10 +167,10 @@ def _rewrite(
     known = known_from_dict((record.evidence or {}).get("known", {}))
     worker.recall(cleaned, record.spots, known)
     spots = worker.revise(spots, known, changed)
-    status = "cleaned" if any(spot.action != "left" for spot in spots) else "clean"
+    status: Status = "cleaned" if any(spot.action != "left" for spot in spots) else "clean"
     record = replace(record, spots=spots, status=status)
     image = worker.encode(_settings_of(picture, output)) if picture is not None else None
-    programs = tuple(each.program for each in record.edits if each.result == "written")
+    programs = tuple(cast(EditProgram, each.program) for each in record.edits if each.result == "written")
     healing = worker.healing(spots) if programs else None
     results = Results(
         image=image,
@@ -184,8 +185,8 @@ def _rewrite(
 def _settings_of(picture: Output, output: OutputSettings) -> OutputSettings:
     """Give the settings with which a cleaned file was written, so that it stays the same elsewhere."""
     quality = picture.quality or output.jpeg_quality
-    profile = picture.profile or output.profile
-    return replace(output, format=picture.kind, jpeg_quality=quality, profile=profile)
+    profile = cast(ColourSpace, picture.profile or output.profile)
+    return replace(output, format=cast(PictureFormat, picture.kind), jpeg_quality=quality, profile=profile)
 
 
 def _require_claimed(path: Path, cleaned: Path) -> None:

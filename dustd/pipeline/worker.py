@@ -48,6 +48,7 @@ from dustd.spots.spot import Spot
 # megapixels, three times what the largest sensors have.
 MEMORY_SHARE = 3 / 4
 ENOUGH_MEMORY_BYTES = 16 << 30
+_NO_SAMPLES = np.empty((0, 0), np.uint16)
 
 
 class HeldFrame:
@@ -58,7 +59,7 @@ class HeldFrame:
         self._frame = contextlib.ExitStack()
         self._source: Path
         self._opened: OpenRaw
-        self._raw = None  # the corrected samples
+        self._raw = _NO_SAMPLES  # the corrected ones, from `correct` or `recall` on
 
     def read_camera(self, source: Path) -> Camera:
         """See `dustd.raw.metadata.read_camera`."""
@@ -143,7 +144,7 @@ class HeldFrame:
     def clear(self) -> None:
         """Let go of the frame: its file is closed and its memory free."""
         self._frame.close()
-        self._raw = None
+        self._raw = _NO_SAMPLES
 
 
 def serve(line: Connection, memory: int) -> None:
@@ -156,7 +157,7 @@ def serve(line: Connection, memory: int) -> None:
         except (EOFError, OSError):
             return
         try:
-            answer = getattr(held, name)(*arguments)
+            answer: object = getattr(held, name)(*arguments)
         except DustdError as error:
             answer = Failure(kind=type(error), problem=error.problem, remedy=error.remedy, path=error.path)
         except Exception as exc:  # noqa: BLE001 - the daemon says what becomes of it

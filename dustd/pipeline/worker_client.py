@@ -49,7 +49,7 @@ class WorkerClient:
         """*heartbeat* is called every few seconds while an answer is awaited."""
         self.limit_s = limit_s
         self._heartbeat = heartbeat
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._line: Connection
         self._lifeline: Connection
         self._memory: int
@@ -224,6 +224,7 @@ class WorkerClient:
 
     def _replace(self) -> str:
         """Bury the worker and say how it ended; the next call starts another."""
+        assert self._process is not None
         self._process.kill()  # it may have closed the line without ending
         code = self._process.wait()
         self._hang_up()

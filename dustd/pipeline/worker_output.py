@@ -18,6 +18,7 @@ class WorkerOutput:
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe()
         os.set_blocking(self.read_end, False)
+        self._rest = b""
         self._forget()
 
     def read(self) -> bool:

@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from dustd.errors import DustdError
 
@@ -37,14 +38,14 @@ def send(line: Connection, memory: int, value: object) -> None:
     """Send *value*, its arrays and `pickle.PickleBuffer`s through *memory*. Raises OSError if nobody is there."""
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-    sizes = []
+    sizes: list[int] = []
     for buffer in buffers:
         _write(memory, buffer.raw(), sum(sizes))
         sizes.append(buffer.raw().nbytes)
     line.send((head, sizes))
 
 
-def receive(line: Connection, memory: int) -> object:
+def receive(line: Connection, memory: int) -> Any:
     """Wait for a value. Raises EOFError or OSError if the other side is gone."""
     head, sizes = line.recv()
     buffers, at = [], 0

@@ -109,8 +109,8 @@ def _tiff(source: Source, base: int) -> Contents:
     if jpeg is None or source.read(jpeg.position, 2) != b"\xff\xd8":
         return contents
     inner = _jpeg(source, jpeg.position)  # Panasonic keeps Exif and maker note in the preview
-    xmp = contents.xmp or inner.xmp
-    return replace(inner, images=images + inner.images, exif=inner.exif or exif, gps=inner.gps or gps, xmp=xmp)
+    packet = contents.xmp or inner.xmp
+    return replace(inner, images=images + inner.images, exif=inner.exif or exif, gps=inner.gps or gps, xmp=packet)
 
 
 def _pointed_at(images: tuple[Ifd, ...], tag: int) -> Ifd | dict[int, Entry]:
@@ -122,8 +122,7 @@ def _pointed_at(images: tuple[Ifd, ...], tag: int) -> Ifd | dict[int, Entry]:
 
 
 def _note(exif: Ifd | dict[int, Entry]) -> Note | None:
-    place = exif.fields.get(_MAKER_NOTE) if isinstance(exif, Ifd) else None
-    if place is None:
+    if not isinstance(exif, Ifd) or (place := exif.fields.get(_MAKER_NOTE)) is None:
         return None
     return Note(
         source=exif.source,

@@ -37,7 +37,9 @@ def holds_samples(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             images = read_tree(Source(stream))
-            main = max(images, key=lambda image: number(image.get(_IMAGE_WIDTH)) or 0, default={})
+            main = max(images, key=lambda image: number(image.get(_IMAGE_WIDTH)) or 0, default=None)
+            if main is None:
+                return False
             return number(main.get(_SAMPLES_PER_PIXEL)) in (None, 1) and (number(main.get(_BITS_PER_SAMPLE)) or 0) > 8
     except OSError:
         return False
@@ -63,7 +65,7 @@ def _image_end(image: Ifd) -> int:
         offsets = numbers(image.get(offsets_tag), _MAX_PARTS)
         counts = numbers(image.get(counts_tag), _MAX_PARTS)
         if offsets and len(offsets) == len(counts) and all(isinstance(number, int) for number in (*offsets, *counts)):
-            end = max(end, *(image.base + o + c for o, c in zip(offsets, counts, strict=True)))
+            end = max(end, *(image.base + int(o) + int(c) for o, c in zip(offsets, counts, strict=True)))
     return end
 
 

@@ -107,10 +107,13 @@ class OpenRaw:
             thumbnail = self._libraw.extract_thumb()
         except (rawpy.LibRawError, rawpy.NotSupportedError, ValueError):
             return None
-        if thumbnail.format != rawpy.ThumbFormat.JPEG:
-            return thumbnail.data if thumbnail.data.ndim == 3 and thumbnail.data.shape[2] == 3 else None
-        size = cv2.IMREAD_REDUCED_COLOR_8 if len(thumbnail.data) > _LARGE_JPEG_BYTES else cv2.IMREAD_COLOR
-        picture = cv2.imdecode(np.frombuffer(thumbnail.data, np.uint8), size | cv2.IMREAD_IGNORE_ORIENTATION)
+        data = thumbnail.data
+        if isinstance(data, np.ndarray):
+            return data if data.ndim == 3 and data.shape[2] == 3 else None
+        if data is None:
+            return None
+        size = cv2.IMREAD_REDUCED_COLOR_8 if len(data) > _LARGE_JPEG_BYTES else cv2.IMREAD_COLOR
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), size | cv2.IMREAD_IGNORE_ORIENTATION)
         return None if picture is None else picture[..., ::-1]
 
 
@@ -222,7 +225,7 @@ def _require_written(mosaic: np.ndarray, black: np.ndarray, path: Path) -> None:
     No sensor with a black level above zero gives that. Where black is zero, a dark scene may; but not so that the
     picture ends in it.
     """
-    empty = ~mosaic.reshape(len(mosaic), -1).any(axis=1)
+    empty = ~np.any(mosaic.reshape(len(mosaic), -1), axis=1)
     if float(np.min(black)) <= 0:
         if empty.all():
             return

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from dustd.raw.containers import Note
 from dustd.raw.tiff import Entry, Field, Ifd, numbers, read_header, read_ifd, subdirectory_offsets, text
@@ -174,7 +175,7 @@ def _embedded_tiff(note: Note, start: int) -> Tags:
 def _phase_one(note: Note, head: bytes) -> Ifd:
     """Read Phase One's own kind of directory: 16-byte records tag, kind, size, value or offset; texts only."""
     little_endian = head.startswith(b"II")
-    order = "little" if little_endian else "big"
+    order: Literal["little", "big"] = "little" if little_endian else "big"
     start = note.position + int.from_bytes(head[8:12], order)
     count = min(int.from_bytes(note.source.read(start, 4), order), 512)
     block = note.source.read(start + 8, 16 * count)
@@ -189,8 +190,7 @@ def _phase_one(note: Note, head: bytes) -> Ifd:
 
 def _equipment(tags: Tags) -> Tags:
     """Return the Equipment directory of an Olympus note: pointed at, or (older bodies) in place as undefined bytes."""
-    field = tags.fields.get(_EQUIPMENT) if isinstance(tags, Ifd) else None
-    if field is None:
+    if not isinstance(tags, Ifd) or (field := tags.fields.get(_EQUIPMENT)) is None:
         return {}
     offsets = subdirectory_offsets(tags, _EQUIPMENT) or (field.position - tags.base,)
     return read_ifd(tags.source, base=tags.base, offset=offsets[0], little_endian=tags.little_endian)
@@ -198,7 +198,7 @@ def _equipment(tags: Tags) -> Tags:
 
 def _written(entry: Entry | None) -> str | None:
     """Write a serial number that is kept as a text or as an integer."""
-    values = [value for value in numbers(entry, limit=1) if entry.type in (3, 4, 9)]
+    values = numbers(entry, limit=1) if entry is not None and entry.type in (3, 4, 9) else ()
     return str(values[0]) if values else text(entry, limit=64)
 
 

@@ -5,7 +5,7 @@ meaning. A file is opened read-only, and only the few kilobytes that matter are 
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -28,7 +28,7 @@ _BODY_SERIAL, _DNG_SERIAL, UNIQUE_MODEL = 0xA431, 0xC62F, 0xC614
 _FOCAL_PLANE_X, _FOCAL_PLANE_Y, _FOCAL_PLANE_UNIT = 0xA20E, 0xA20F, 0xA210
 _SUB_SECONDS = {DATE_TIME_ORIGINAL: 0x9291, _DATE_TIME_DIGITIZED: 0x9292}
 _OFFSETS = {DATE_TIME_ORIGINAL: (0x9011, 0x9010), _DATE_TIME_DIGITIZED: (0x9012, 0x9010)}
-_UNIT_UM = {2: 25_400, 3: 10_000, 4: 1_000, 5: 1}
+_UNIT_UM: dict[float, int] = {2: 25_400, 3: 10_000, 4: 1_000, 5: 1}
 
 
 def read_camera(path: Path) -> Camera:
@@ -61,7 +61,7 @@ def camera_in(contents: Contents) -> Camera:
     model = model or text(first_entry(contents.images, UNIQUE_MODEL))
     facts = read_note(contents.note, make or "", model or "") if contents.note else NoteFacts()
     serial, serial_source = _serial(contents, facts)
-    orientation = number(first_entry(contents.images, _ORIENTATION))
+    orientation = number(first_entry(contents.images, _ORIENTATION)) or 1
     return Camera(
         make=make,
         model=model,
@@ -134,7 +134,8 @@ def _taken_at(contents: Contents) -> str | None:
         if match is None:
             continue
         try:
-            moment = datetime(*map(int, match.groups())).isoformat()
+            year, month, day, hour, minute, second = map(int, match.groups())
+            moment = datetime(year, month, day, hour, minute, second).isoformat()
         except ValueError:
             continue
         digits = re.match(r"\d{1,6}", text(_tag(contents, sub_tag)) or "", re.ASCII)
@@ -160,7 +161,7 @@ def _tag(contents: Contents, tag: int) -> Entry | None:
     return contents.exif.get(tag) or first_entry(contents.images, tag)
 
 
-def first_entry(images: Iterable, tag: int) -> Entry | None:
+def first_entry(images: Iterable[Mapping[int, Entry]], tag: int) -> Entry | None:
     """Find a tag in the first of the image directories that has it."""
     return next((entry for image in images if (entry := image.get(tag)) is not None), None)
 

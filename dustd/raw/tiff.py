@@ -142,7 +142,8 @@ def read_tree(source: Source, base: int = 0) -> tuple[Ifd, ...]:
     if header is None:
         return ()
     little_endian, first = header
-    waiting, seen, found = [first], {0}, []
+    waiting, seen = [first], {0}
+    found: list[Ifd] = []
     while waiting and len(found) < MAX_DIRECTORIES:
         offset = waiting.pop(0)
         if offset in seen:

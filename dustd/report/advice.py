@@ -50,7 +50,11 @@ def figures(dust: DustMap) -> Figures:
 
 def advise(of: Figures, dust: DustMap, rules: AdviceRules, *, slack: float = 1.0) -> tuple[Advice, str]:
     """Give the advice and the reasons for it, the strongest advice first. *slack* multiplies all limits."""
-    for advice, limits in (("clean now", rules.now), ("clean soon", rules.soon)):
+    strongest_first: tuple[tuple[Advice, NowLimits | SoonLimits], ...] = (
+        ("clean now", rules.now),
+        ("clean soon", rules.soon),
+    )
+    for advice, limits in strongest_first:
         reasons = [
             _REASONS[name].format(value=value, limit=limit)
             for name, value, limit in _compared(of, limits)

@@ -7,7 +7,7 @@ escaped.
 
 import base64
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 
 import cv2
@@ -239,7 +239,7 @@ def _worst(summary: Summary, crops: Mapping[str, Crop]) -> str:
     return f'<h3>The worst</h3><ul class="crops">{"".join(cards)}</ul>{table}'
 
 
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int] = frozenset()) -> str:
+def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()) -> str:
     """Lay out a table; cells are HTML. *numbers* are the columns aligned to the right."""
 
     def css(column: int) -> str:
@@ -272,10 +272,10 @@ def _text(text: str) -> str:
 def _png(picture: np.ndarray) -> str:
     """Pack a grey picture, (h, w) uint8, into a URI."""
     _, data = cv2.imencode(".png", picture)
-    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
 def _jpeg(picture: np.ndarray) -> str:
     """Pack a picture, (h, w, 3) RGB uint8, into a URI; 95 keeps a shadow of 5 % as it is."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")

@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from dustd.dustmap.particle import DustMap
-from dustd.report.advice import SHOWS, TOUCHED_FROM
+from dustd.dustmap.particle import TOUCHED_FROM, DustMap
+from dustd.report.advice import SHOWS
 from dustd.report.report import Aperture, Summary
 from dustd.report.sensor_picture import braille_picture, where_from_front
 

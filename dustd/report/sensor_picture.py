@@ -101,7 +101,7 @@ def _shade(light: np.ndarray, particle: Particle, x: float, y: float, scale: flo
     radius = max(scale * particle.diameter_px_at(f_number) / 2, 0.5)
     reach = math.ceil(2 * radius + 3)
     top, left = round(y) - reach, round(x) - reach
-    disc = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    disc: np.ndarray = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
     centre = (round((x - left) * 2**_FIXED_POINT), round((y - top) * 2**_FIXED_POINT))
     cv2.circle(disc, centre, round(radius * 2**_FIXED_POINT), 1.0, -1, cv2.LINE_8, _FIXED_POINT)
     disc = cv2.GaussianBlur(disc, (0, 0), max(radius / 3, 0.4))

@@ -176,7 +176,7 @@ def _octaves(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return octave, counts, sums[counts > 0] / counts[counts > 0], log_frequency
 
 
-def soft_disc(away: np.ndarray, diameter_px, ramp_px) -> np.ndarray:
+def soft_disc(away: np.ndarray, diameter_px: float | np.ndarray, ramp_px: float | np.ndarray) -> np.ndarray:
     """Fall from 1 inside to 0 outside, as a smoothstep of the distance from the centre."""
     t = (away - (diameter_px - ramp_px) / 2) / ramp_px
     t = np.maximum(np.minimum(t, 1), 0)

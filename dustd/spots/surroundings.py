@@ -121,7 +121,16 @@ def _cells(values: np.ndarray, step: int) -> np.ndarray:
     return values if step == 1 else cv2.resize(values, (w // step, h // step), interpolation=cv2.INTER_AREA)
 
 
-def _flatten(left, top, step, planes, shares, xs, ys, away) -> Patch | None:
+def _flatten(
+    left: int,
+    top: int,
+    step: int,
+    planes: np.ndarray,
+    shares: np.ndarray,
+    xs: np.ndarray,
+    ys: np.ndarray,
+    away: np.ndarray,
+) -> Patch | None:
     """Divide each colour by a smooth surface fitted to what lies *away* from the spot, and pool the colours."""
     u, v = np.broadcast_arrays((xs - xs.mean()) / np.ptp(xs), (ys - ys.mean()) / np.ptp(ys))
     terms = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1).astype(np.float32)

@@ -11,7 +11,7 @@ are not chosen on this set.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -149,7 +149,7 @@ def _texture(response: np.ndarray, diameter: float, settings: Settings) -> np.nd
     else:
         # OpenCV takes medians of wide windows of bytes only: code the logarithm, 16 steps an octave.
         small = np.abs(cv2.resize(response, size, interpolation=cv2.INTER_NEAREST))
-        codes = (16 * np.log2(np.maximum(small, 2.0**-15)) + 240).clip(0, 255).astype(np.uint8)
+        codes: np.ndarray = (16 * np.log2(np.maximum(small, 2.0**-15)) + 240).clip(0, 255).astype(np.uint8)
         codes = cv2.medianBlur(codes, 2 * max(1, round(width)) + 1)
         level = 1.4826 * np.exp2((codes.astype(np.float32) - 240) / 16)
     return _resized(level, response.shape) + settings.floor
@@ -199,15 +199,16 @@ def _resized(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 # Found by `dustd evaluate --tune-baseline`.
-_BOTH = {
-    "step": 1.6,
-    "texture": "mean",
-    "texture_px": 48,
-    "floor": 0.0001,
-    "both_scales": True,
-    "apart": 1.5,
-    "pairs": True,
-    "ring": 3.0,
-    "edge_ratio": 2.0,
-}
-TUNED = {"dog": Settings(family="dog", **_BOTH), "disc": Settings(family="disc", **_BOTH)}
+_DOG = Settings(
+    family="dog",
+    step=1.6,
+    texture="mean",
+    texture_px=48,
+    floor=0.0001,
+    both_scales=True,
+    apart=1.5,
+    pairs=True,
+    ring=3.0,
+    edge_ratio=2.0,
+)
+TUNED = {"dog": _DOG, "disc": replace(_DOG, family="disc")}

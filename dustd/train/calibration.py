@@ -107,8 +107,9 @@ def reliability(
         false = without.false >= least
         for score, by in zip(without.false[false], without.false_by[false], strict=True):
             rows.append((score, clean_gains[number][by], False, number))
-    scores, gains, true, image = (np.array(column) for column in zip(*rows, strict=True)) if rows else np.zeros((4, 0))
-    true = true.astype(bool)
+    columns = [np.array(column) for column in zip(*rows, strict=True)] if rows else [*np.zeros((4, 0))]
+    scores, gains, image = columns[0], columns[1], columns[3]
+    true = columns[2].astype(bool)
     if min(true.sum(), (~true).sum()) < BINS or len(clean) < 2:
         return None
     scores = scores.clip(1e-6, 1 - 1e-6)

@@ -197,7 +197,7 @@ def _part(x: float, y: float, reach_x: float, reach_y: float, side: int) -> tupl
     return slice(top, max(round(y + reach_y), top + 1)), slice(left, max(round(x + reach_x), left + 1))
 
 
-class Crops(IterableDataset):
+class Crops(IterableDataset[Batch | Drawn]):
     """An endless stream for data workers; *seed* and the worker's number decide what each draws.
 
     Gives batches with half-precision images or, with *light_only*, what `develop` makes one of on another device. The

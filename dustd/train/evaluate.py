@@ -20,6 +20,7 @@ from tqdm import tqdm
 from dustd.detector.detect import Detector, detect, threshold
 from dustd.detector.model import load_detector
 from dustd.spots import optics
+from dustd.spots.calibration import Calibration
 from dustd.spots.measure import shadow_in
 from dustd.train import baseline, testset
 from dustd.train.backgrounds import is_validation
@@ -73,7 +74,8 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
         for path, seen in zip(tqdm(paths, desc="measured", unit="frame"), looked, strict=True)
     ]
     reliable = _reliability(looked, least)
-    calibration, of_others = detector.calibration, [detector.calibration] * len(looked)
+    calibration = detector.calibration
+    of_others: Sequence[Calibration] = [detector.calibration] * len(looked)
     if arguments.pack and reliable:
         calibration, of_others = reliable.calibration, reliable.of_others
     looked = [rescored(seen, other) for seen, other in zip(looked, of_others, strict=True)]

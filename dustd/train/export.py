@@ -32,7 +32,7 @@ def export(network: nn.Module, architecture: Architecture, folder: Path) -> None
     set_crop(network, TILE_PX)
     example = torch.zeros(1, architecture.channels, TILE_PX, TILE_PX)
     with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shapes are constant, and meant to be
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined] # shapes are constant
         warnings.simplefilter("ignore", FutureWarning)  # OpenVINO's converter traces, which torch will give up
         model = ov.convert_model(_Proposals(network.eval()), example_input=example, input=[list(example.shape)])
     ov.save_model(model, folder / EXPORTED, compress_to_fp16=True)

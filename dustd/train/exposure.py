@@ -44,7 +44,7 @@ def expose(light: Tensor, transmission: Tensor, generator: torch.Generator, scal
         mosaic = mosaic + noise * _deviation(mosaic, electrons[whole], read[whole])
         steps = bits[whole]
         exposed[whole] = demosaic(((mosaic * steps).round() / steps).clamp(max=1.0), masks)
-    if len(whole) < batch:
+    if scale is not None and len(whole) < batch:
         shrunk = torch.nonzero(scale > 1).flatten()
         part = raw[shrunk]
         noise = torch.randn(part.shape, generator=generator, device=device)

@@ -87,13 +87,13 @@ def backdrop(rng: np.random.Generator, side: int) -> np.ndarray:
 
 def paper(rng: np.random.Generator, side: int) -> np.ndarray:
     """Paper, plaster or card close up: fine grain, lit flatly or from the side."""
-    grain = _rough(rng, side, rng.uniform(0.0, 1.0))
+    grain: np.ndarray = _rough(rng, side, rng.uniform(0.0, 1.0))
     if rng.random() < 0.4:  # raking light shows slopes
         grain = cv2.GaussianBlur(grain, (0, 0), rng.uniform(0.7, 2.0))
         grain = grain - np.roll(grain, (1, 1), (0, 1))
     else:
         grain = cv2.GaussianBlur(grain, (0, 0), rng.uniform(0.5, 1.5))
-    grain *= np.float32(_log_uniform(rng, 0.002, 0.06) / grain.std())
+    grain *= _log_uniform(rng, 0.002, 0.06) / grain.std()
     return (1 + grain) * gradient(rng, side)
 
 
@@ -242,7 +242,7 @@ def text(rng: np.random.Generator, side: int) -> np.ndarray:
         words = "".join(rng.choice(_LETTERS, int(wide / (15 * size))))
         cv2.putText(cover, words, (0, int(baseline)), font, size, 255, thickness, cv2.LINE_AA)
     turn = rng.uniform(0, 360) if rng.random() < 0.5 else 90.0 * rng.integers(4)
-    spin = cv2.getRotationMatrix2D((wide / 2, wide / 2), turn, 1)
+    spin: np.ndarray = cv2.getRotationMatrix2D((wide / 2, wide / 2), turn, 1)
     spin[:, 2] -= (wide - side) / 2
     share = cv2.warpAffine(cover, spin, (side, side), flags=cv2.INTER_LINEAR).astype(np.float32) / 255
     page = gradient(rng, side)
@@ -332,9 +332,9 @@ def _rough(rng: np.random.Generator, side: int, power: float) -> np.ndarray:
     return field / field.std()
 
 
-def _step(values: np.ndarray, low: float, width: float) -> np.ndarray:
+def _step(values: np.ndarray, low: float | np.ndarray, width: float) -> np.ndarray:
     """Rise smoothly from 0 at *low* to 1 at *low* + *width*."""
-    share = ((values - np.float32(low)) / np.float32(width)).clip(0, 1)
+    share = ((values - np.asarray(low, np.float32)) / np.float32(width)).clip(0, 1)
     return share * share * (3 - 2 * share)
 
 

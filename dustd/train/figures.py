@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,8 +11,12 @@ from dustd.raw.frame import Frame
 from dustd.train.calibration import SPOTS_PER_MP, Reliability, bins
 from dustd.train.froc import FALSE_POSITIVES_PER_MP, Judged, Truth, curve
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 OVERLAY_PX = 1800
-RATES = np.geomspace(FALSE_POSITIVES_PER_MP[0], 4, 60)
+RATES: list[float] = np.geomspace(FALSE_POSITIVES_PER_MP[0], 4, 60).tolist()
 GREEN, BLUE, RED, GREY = (0, 220, 0), (40, 90, 255), (255, 30, 30), (150, 150, 150)
 
 
@@ -96,7 +101,7 @@ def _picture(frame: Frame) -> tuple[np.ndarray, float]:
     return np.ascontiguousarray((255 * np.clip(light, 0, 1) ** (1 / 2.2)).astype(np.uint8)), scale
 
 
-def _panels(count: int):
+def _panels(count: int) -> "tuple[Figure, Sequence[Axes]]":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

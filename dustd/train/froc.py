@@ -4,7 +4,7 @@ Intervals are percentile bootstraps over images, the score thresholds found anew
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -193,7 +193,7 @@ def _share(parts: np.ndarray, wholes: np.ndarray) -> Interval:
     return _interval(share, len(parts))
 
 
-def _interval(measure, images: int) -> Interval:
+def _interval(measure: Callable[[np.ndarray], np.ndarray], images: int) -> Interval:
     """Apply *measure* ((n, images) weights to (n,) values) to the images as they are and to their resamples."""
     value = float(measure(np.ones((1, images), int))[0])
     drawn = measure(resamples(images))

@@ -1,8 +1,9 @@
 """From what detectors found on the test set to figures: headline, strata, bars, and a table that a person reads."""
 
+import functools
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from dustd.train.froc import (
     threshold_for,
 )
 from dustd.train.looking import Looked
+from dustd.train.testset import PlacedSpot
 
 ATTENUATION_BANDS = ((0.01, 0.03), (0.03, 0.08), (0.08, 0.20), (0.20, 1.0))
 WIDTH_BANDS_PX = ((0, 12), (12, 24), (24, 48), (48, math.inf))
@@ -39,6 +41,8 @@ WORKING_FALSE_PER_MP = 0.05
 REAL_FALSE_PER_MP = (0.5, 1.0, 2.0, 4.0)
 DEEP, DEEP_SMOOTH = "A ≥ 5 %", "A ≥ 5 %, smooth ground"
 MODEL, BASELINE = "model", "baseline"
+
+Figures = dict[str, Any]  # of an evaluation, as in `evaluation.json`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,7 @@ def judge_all(looked: Sequence[Looked]) -> Verdicts:
     )
 
 
-def summarise(looked: Sequence[Looked], verdicts: Verdicts, threshold: float, real: Sequence[RealFrame]) -> dict:
+def summarise(looked: Sequence[Looked], verdicts: Verdicts, threshold: float, real: Sequence[RealFrame]) -> Figures:
     """Put all figures of an evaluation together; *threshold* is the score at the default sensitivity."""
     spots = [spot for look in looked for spot in look.spots]
     strata = {
@@ -102,7 +106,7 @@ def summarise(looked: Sequence[Looked], verdicts: Verdicts, threshold: float, re
         )
         for name, masks in strata_masks(looked).items()
     }
-    figures = {
+    figures: Figures = {
         "test_set": {
             "photographs": [look.name for look in looked],
             "megapixels": round(sum(look.megapixels for look in looked), 1),
@@ -146,7 +150,7 @@ def summarise(looked: Sequence[Looked], verdicts: Verdicts, threshold: float, re
 def strata_masks(looked: Sequence[Looked]) -> dict[str, list[np.ndarray]]:
     """Say for each stratum which spots of each photograph are in it."""
 
-    def where(chosen) -> list[np.ndarray]:
+    def where(chosen: Callable[[PlacedSpot], bool]) -> list[np.ndarray]:
         return [np.array([chosen(spot) for spot in look.spots], bool) for look in looked]
 
     strata = {
@@ -155,10 +159,14 @@ def strata_masks(looked: Sequence[Looked]) -> dict[str, list[np.ndarray]]:
     }
     strata |= {"smooth ground": where(lambda s: s.smooth), "textured ground": where(lambda s: not s.smooth)}
     for low, high in ATTENUATION_BANDS:
-        strata[f"A {low:.0%} to {high:.0%}"] = where(lambda s, low=low, high=high: low <= s.attenuation < high)
+        strata[f"A {low:.0%} to {high:.0%}"] = where(functools.partial(_within, "attenuation", low, high))
     for low, high in WIDTH_BANDS_PX:
-        strata[f"width {low} to {high} px"] = where(lambda s, low=low, high=high: low <= s.diameter_px < high)
+        strata[f"width {low} to {high} px"] = where(functools.partial(_within, "diameter_px", low, high))
     return strata
+
+
+def _within(field: str, low: float, high: float, spot: PlacedSpot) -> bool:
+    return bool(low <= getattr(spot, field) < high)
 
 
 def card_calibration(scores: Mapping[float, float], measured: Reliability | None) -> dict[str, Any]:
@@ -184,7 +192,7 @@ def reliability_figures(measured: Reliability) -> dict[str, Any]:
     }
 
 
-def card_figures(figures: dict[str, Any]) -> dict[str, Any]:
+def card_figures(figures: Figures) -> dict[str, Any]:
     """Pick what `model.yaml` says of an evaluation; the whole is in `evaluation.json`."""
 
     def short(interval: dict[str, float]) -> list[float]:

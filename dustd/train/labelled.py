@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 import numpy as np
 import structlog
@@ -81,7 +81,7 @@ def mix_in(
     for index in range(len(light) if labelled else 0):
         if torch.rand((), generator=generator) < SHARE:
             rng = np.random.default_rng(int(torch.randint(1 << 62, (), generator=generator)))
-            crop, boxes = draw_crop(labelled[rng.integers(len(labelled))], light.shape[-1], rng)
+            crop, boxes = draw_crop(labelled[int(rng.integers(len(labelled)))], light.shape[-1], rng)
             light[index], cells[index] = torch.from_numpy(crop), -1
             real[index] = torch.from_numpy(boxes)
     return real
@@ -157,7 +157,7 @@ def _records(data: dict[str, Any], key: str, refuse: Any) -> list[dict[str, Any]
     return records
 
 
-def _is_bbox(bbox: object) -> bool:
+def _is_bbox(bbox: object) -> TypeGuard[list[float]]:
     return (
         isinstance(bbox, list)
         and len(bbox) == 4

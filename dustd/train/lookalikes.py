@@ -167,7 +167,7 @@ def lettering(rng: np.random.Generator, light: np.ndarray) -> None:
     corner = ((patch.side - width) // 2, (patch.side + height) // 2)
     cv2.putText(cover, word, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thickness, cv2.LINE_AA)
     tone = _tint(rng, 0.4) * (rng.uniform(0.02, 0.5) if rng.random() < 0.7 else rng.uniform(1.3, 2.0))
-    cover = np.rot90(cover, rng.integers(4)).astype(np.float32) / 255
+    cover = np.rot90(cover, int(rng.integers(4))).astype(np.float32) / 255
     patch.paint(cover, patch.level * tone[:, None, None])
 
 

@@ -3,6 +3,7 @@
 What the model finds is then measured in the light, as the pipeline does, and both together make a probability.
 """
 
+import functools
 import hashlib
 import json
 import zlib
@@ -67,7 +68,7 @@ def look(path: Path, detector: Detector, cache: Path, own_dust: Sequence[Truth] 
         name: remembered(
             f"{name}-{detector.sha256[:12]}",
             f"{digest} {_code(detecting)}",
-            lambda frame=frame: detecting.detect(frame, detector).detections,
+            functools.partial(_detected, frame, detector),
         )
         for name, digest, frame in (("clean", clean, twins.clean), ("dusty", dusty, twins.dusty))
     }
@@ -132,6 +133,10 @@ def _remembered(file: Path, key: str, compute: Callable[[], list[list[float]]]) 
     temporary.write_text(json.dumps({"key": key, "rows": rows}))
     temporary.replace(file)
     return rows
+
+
+def _detected(frame: Frame, detector: Detector) -> tuple[Detection, ...]:
+    return detecting.detect(frame, detector).detections
 
 
 def _fingerprint(frame: Frame) -> str:

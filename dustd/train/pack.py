@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 
-from dustd.detector.network import TILE_PX, Architecture, build, is_part
+from dustd.detector.network import TILE_PX, Architecture, architecture_of, build, is_part
 from dustd.train.calibration import CALIBRATED_RATES
 from dustd.train.checkpoint import BEST
 from dustd.train.export import EXPORTED, export
@@ -27,8 +27,7 @@ def pack(run: Path, folder: Path) -> None:
     weights = {k: v.half() for k, v in best["ema"].items() if is_part(k, best["output"])}
     torch.save(weights, folder / "weights.pt")
     if best["output"] == "proposals":
-        shape = {k: tuple(v) if isinstance(v, list) else v for k, v in best["architecture"].items()}
-        architecture = Architecture(**shape)
+        architecture = architecture_of(best["architecture"])
         network = build(architecture)
         network.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)
         export(network, architecture, folder)

@@ -107,7 +107,7 @@ def _training_crops(backgrounds: Backgrounds, generator: torch.Generator) -> lis
 
 def _kinds(generator: torch.Generator) -> list[list[Image.Image]]:
     """Draw shadows of each kind over a plain grey with some noise, two beside each other: the deep above, the faint."""
-    rows = [[], []]
+    rows: list[list[Image.Image]] = [[], []]
     for kind, name in enumerate(KINDS):
         spots = draw_spots(16, generator, kind=kind)
         shadows = cast_shadows(spots)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dustd.detector.network import TILE_PX, Architecture, configs, quiet_library
+from dustd.detector.network import TILE_PX, Architecture, Parts, configs, quiet_library
 from dustd.train.data import Batch
 
 
@@ -22,7 +22,7 @@ def build_criterion(architecture: Architecture) -> nn.Module:
     return criterion.train()
 
 
-def begin(model: nn.Module) -> None:
+def begin(model: Parts) -> None:
     """Make a densely trained model ready for queries, in place.
 
     Every query group starts from the one proposal head that the dense stage taught. The library counts one class
@@ -37,7 +37,7 @@ def begin(model: nn.Module) -> None:
             group.load_state_dict(part[0].state_dict())
 
 
-def set_loss(criterion: nn.Module, answer: dict[str, Any], batch: Batch, queries: int) -> dict[str, Tensor]:
+def set_loss(criterion: Parts, answer: dict[str, Any], batch: Batch, queries: int) -> dict[str, Tensor]:
     """Match the queries of `network.decode` with the spots of *batch* and weigh the losses as the library does.
 
     Returns `set`, the sum over all layers to be minimised, and of the last layer `class`, `box` and `overlap`

@@ -357,7 +357,7 @@ def _pick(kinds: Tensor, generator: Generator) -> dict[str, Tensor]:
         ((LONG_FIBRE,), functools.partial(_offer_fibres, 192, LONG_FIBRE), None, FIBRE_WIDTHS_PX),
         ((RING,), functools.partial(_offer_droplets, 192), RING_DEPTHS, RING_WIDTHS_PX),
     ):
-        own = torch.nonzero(sum(kinds == kind for kind in members)).flatten()
+        own = torch.nonzero(torch.isin(kinds, torch.tensor(members, device=kinds.device))).flatten()
         offered, depth, width_um, usable = offer(generator)
         # What is too wide at full size is seen at half, with pixels twice as wide.
         too_wide = width_um / offered["pitch_um"] > FULL_SIZE_MAX_PX

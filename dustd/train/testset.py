@@ -13,6 +13,7 @@ robust deviation over the dust-free surroundings, so texture hides dust as well 
 stricter reading, its deviation by sensor noise alone (*snr_sensor*), by which dust hidden in texture counts, too.
 """
 
+import functools
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,11 +116,11 @@ def draw_twins(path: Path) -> Twins:
     spots = lay_dust(dusty, _shadows(count, SEED + name), rng)
     noise = rng.standard_normal((height, width), np.float32)
 
-    camera = {"electrons": electrons, "read": read, "gains": gains}
+    camera = functools.partial(record, electrons=electrons, read=read, gains=gains)
     return Twins(
-        clean=record(clean, noise, **camera),
-        dusty=record(dusty, noise, **camera),
-        noiseless=record(clean, np.zeros_like(noise), **camera),
+        clean=camera(clean, noise),
+        dusty=camera(dusty, noise),
+        noiseless=camera(clean, np.zeros_like(noise)),
         spots=spots,
     )
 

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,17 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from dustd.detector.engines import choose_device
-from dustd.detector.network import ARCHITECTURES, TILE_PX, build, decode, features, is_proposal_part, propose, set_crop
+from dustd.detector.network import (
+    ARCHITECTURES,
+    TILE_PX,
+    Parts,
+    build,
+    decode,
+    features,
+    is_proposal_part,
+    propose,
+    set_crop,
+)
 from dustd.errors import UsageError
 from dustd.train import setloss
 from dustd.train.backgrounds import LEAST_SIDE_PX, is_validation, photo_paths
@@ -143,11 +153,11 @@ def train(options: argparse.Namespace) -> None:
     )
     for batch in batches(crops, options.workers, device):
         state["elapsed_s"] = time.monotonic() - begun
-        rate = options.rate * schedule(state["step"], state["elapsed_s"] / budget_s)
+        rate = options.rate * schedule(int(state["step"]), state["elapsed_s"] / budget_s)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("share", 1.0)
         losses = step(model, see, criterion, optimizer, batch, hardness)
-        update_ema(ema, model, state["step"])
+        update_ema(ema, model, int(state["step"]))
         state["step"] += 1
         state["spots"] += sum(len(b) for b in batch.boxes)
         seen += 1
@@ -228,7 +238,7 @@ def schedule(step: int, progress: float) -> float:
 
 
 def step(
-    model: nn.Module,
+    model: Parts,
     see: Callable[[nn.Module, Tensor], Tensor],
     criterion: nn.Module | None,
     optimizer: torch.optim.Optimizer,
@@ -247,7 +257,8 @@ def step(
     note(hardness, batch.cells, logits, labels)
     if criterion is not None:
         losses |= setloss.set_loss(criterion, decode(model, seen), batch, model.num_queries)
-    total = sum(weight * losses[name] for name, weight in LOSS_WEIGHTS.items() if name in losses)
+    parts = [weight * losses[name] for name, weight in LOSS_WEIGHTS.items() if name in losses]
+    total = sum(parts[1:], start=parts[0])
     optimizer.zero_grad(set_to_none=True)
     if torch.isfinite(total):
         total.backward()
@@ -263,7 +274,7 @@ def update_ema(ema: nn.Module, model: nn.Module, step_number: int) -> None:
     get_ema_multi_avg_fn(decay)(list(ema.parameters()), list(model.parameters()), step_number)
 
 
-def tell(bar: tqdm, state: dict[str, float], losses: dict[str, float], crops_per_s: float) -> None:
+def tell(bar: "tqdm[NoReturn]", state: dict[str, float], losses: dict[str, float], crops_per_s: float) -> None:
     """Show how far the run is: in the bar on a terminal, as a line elsewhere."""
     figures = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
     if bar.disable:
@@ -273,5 +284,5 @@ def tell(bar: tqdm, state: dict[str, float], losses: dict[str, float], crops_per
             flush=True,
         )
     else:
-        bar.n = min(state["elapsed_s"] / 60, bar.total)
+        bar.n = min(state["elapsed_s"] / 60, bar.total or math.inf)
         bar.set_postfix_str(f"{state['spots']} spots  {crops_per_s:.0f} crops/s  {figures}")

@@ -20,7 +20,7 @@ from dustd.train.testset import draw_twins, log_luminance, measure_spots
 # One window of WINDOW_PX square for every so many megapixels: 40 of the 107 that the set had when this was written.
 MEGAPIXELS_PER_WINDOW, WINDOW_PX, SEED = 2.7, 1000, 5
 # Values tried for each setting by `tune`, in this order.
-_BOTH = {
+_BOTH: dict[str, tuple[Any, ...]] = {
     "pairs": (False, True),
     "texture": ("rms", "mean", "median", "around"),
     "texture_px": (12, 24, 48, 80),
@@ -31,7 +31,7 @@ _BOTH = {
     "apart": (1.0, 1.5, 2.0),
     "step": (1.25, 1.4, 1.6, 2.0),
 }
-GRID: dict[str, dict[str, tuple]] = {"dog": _BOTH, "disc": {**_BOTH, "edge": (0.2, 0.4, 0.8)}}
+GRID: dict[str, dict[str, tuple[Any, ...]]] = {"dog": _BOTH, "disc": {**_BOTH, "edge": (0.2, 0.4, 0.8)}}
 
 
 def tune_baseline(paths: Sequence[Path], out: Path) -> None:

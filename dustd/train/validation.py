@@ -66,7 +66,9 @@ def evaluate(model: nn.Module, batches: list[Batch], device: str, output: str) -
 def judge_batch(logits: Tensor, boxes: Tensor, batch: Batch) -> list[Judged]:
     """Judge answers (T, q) and (T, q, 4) px, per crop if there are as many, else per tile laid out of crops."""
     if len(logits) == len(batch.boxes):
-        labels: Iterable = zip(batch.boxes, batch.attenuations, batch.visible, strict=True)
+        labels: Iterable[tuple[Tensor, Tensor, Tensor]] = zip(
+            batch.boxes, batch.attenuations, batch.visible, strict=True
+        )
         side_px = batch.image.shape[-1]
     else:
         labels, side_px = tiles(batch), TILE_PX
