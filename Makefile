@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test soak soak-long fuzz lint clean-venv
+.PHONY: demo test soak soak-long fuzz lint man clean-venv
 
 demo: .venv/demo-ready
 	$(BIN)/dustd demo demo-out
@@ -27,6 +27,12 @@ lint: .venv/test-ready
 	$(BIN)/ruff format --check dustd tests
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# The man page, from the parser; a test says when it is out of date.
+man: .venv/test-ready
+	COLUMNS=100 $(BIN)/argparse-manpage --module dustd.cli.parser --function build_parser --prog dustd --project-name dustd \
+	  --manual-title "User Commands" --description "takes sensor dust out of RAW files while the shoot goes on" \
+	  --format single-commands-section --output docs/dustd.1
 
 # A stamp per purpose; an edited pyproject.toml or constraints.txt installs again. The demo needs the light core only
 # (0.5 GB), the tests also what trains and runs on GPUs (6 GB).

@@ -1,4 +1,4 @@
-"""Logging, set up once by the command line: readable on a terminal, one JSON object per line otherwise.
+"""Logging, set up once by the command line: in words on a terminal, one JSON object per line otherwise.
 
 Shell modules log with `structlog.get_logger()`: constant event names, data in keys, frame and body bound once per
 frame with `structlog.contextvars.bound_contextvars`. What libraries log or warn goes the same way. Standard error
@@ -12,25 +12,29 @@ from typing import Any
 
 import structlog
 
+from dustd import log_words
+
 
 def setup(form: str = "auto", level: str = "info") -> None:
     """Send log events to standard error from now on.
 
     *form* is "console", "json" or "auto" (console on a terminal). *level* is "debug", "info", "warning" or "error";
-    libraries are heard from "warning" upwards.
+    what was said to `insist_on` goes before it. Libraries are heard from "warning" upwards.
     """
+    level = _insisted or level
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # People read their own clock, programs compare clocks.
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
         structlog.processors.StackInfoRenderer(),
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _name_library_event],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(console)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(console, level)],
         )
     )
     threshold = getattr(logging, level.upper())
@@ -41,11 +45,24 @@ def setup(form: str = "auto", level: str = "info") -> None:
     logging.captureWarnings(True)
     take_over_libraries()
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            *([_drop_quiet] if console and level != "debug" else []),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=lambda *_: logging.getLogger("dustd"),
         cache_logger_on_first_use=False,
     )
+
+
+def insist_on(level: str | None) -> None:
+    """Let *level* go before that of every `setup` to come: the command line's before the configuration's."""
+    global _insisted
+    _insisted = level
+
+
+_insisted: str | None = None
 
 
 def take_over_libraries() -> None:
@@ -56,11 +73,21 @@ def take_over_libraries() -> None:
             logger.propagate = True
 
 
-def _renderers(console: bool) -> list[Any]:
+def _renderers(console: bool, level: str) -> list[Any]:
     if console:
-        plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+        def say(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+            return f"{event['timestamp']}  {log_words.sentence(event, detailed=level == 'debug')}"
+
+        return [structlog.processors.format_exc_info, say]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+
+
+def _drop_quiet(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leave out what another event says better a moment later."""
+    if event["event"] in log_words.QUIET:
+        raise structlog.DropEvent
+    return event
 
 
 def _name_library_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import structlog
 
+from dustd import log
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
 def logging_as_imported():
     """Forget how a test before set logging up: a filtered level would hide events that the next one looks for."""
+    log.insist_on(None)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 

@@ -12,6 +12,7 @@ from dustd.cli import common, main
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+MAN_PAGE = ROOT / "docs" / "dustd.1"
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
 # design §9; init, reject, status, service, retry, export and import are ours
 VERBS = [
@@ -26,6 +27,7 @@ VERBS = [
     "status",
     "service",
     "retry",
+    "completion",
     "train",
     "evaluate",
 ]
@@ -84,3 +86,24 @@ def test_the_unit_file_starts_a_command_that_exists(path):
     assert Path(command[0]).name == "dustd"
     assert main.build_parser().parse_args(command[1:])
     assert unit["Service"]["RestartPreventExitStatus"].split()[0] == str(common.CONFIG)
+
+
+def plain(text):
+    """Take the man page's dressing off."""
+    return re.sub(r"\\f[A-Z]|\\,|\\/|\\&", "", text).replace("\\-", "-").replace("\\e", "\\")
+
+
+@pytest.mark.parametrize(("words", "parser", "text"), [pytest.param(*each, id=each[0]) for each in parsers()])
+def test_the_man_page_says_of_a_verb_what_its_help_says(words, parser, text):
+    page = plain(MAN_PAGE.read_text(encoding="utf-8"))
+    (section,) = re.findall(rf"^\.SS dustd {words}\n(.*?)(?=^\.S[SH]|\Z)", page, re.MULTILINE | re.DOTALL)
+    assert section.startswith(text)
+    for action in parser._actions:
+        if not isinstance(action, argparse._SubParsersAction | argparse._HelpAction):
+            assert action.help in section, "make man"
+            assert all(option in section for option in action.option_strings), "make man"
+
+
+def test_the_man_page_has_no_verb_that_is_not_there():
+    verbs = re.findall(r"^\.SS dustd (.*)$", plain(MAN_PAGE.read_text(encoding="utf-8")), re.MULTILINE)
+    assert verbs == [words for words, *_ in parsers()]

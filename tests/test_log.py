@@ -1,7 +1,9 @@
 """What dustd logs can be read by people on a terminal and by programs elsewhere."""
 
+import datetime
 import json
 import logging
+import re
 import warnings
 
 import pytest
@@ -92,8 +94,42 @@ def test_values_that_json_does_not_know_are_written_as_text(capsys, tmp_path):
     assert events(capsys)[0]["path"] == str(tmp_path)
 
 
-def test_console_lines_are_plain_text_without_colours_in_a_pipe(capsys):
+CLEANED = {"frame": "a.CR3", "spots": 7, "corrected": 5, "total_ms": 3210}
+
+
+def test_people_get_a_plain_line_with_their_own_time(capsys):
     log.setup("console")
-    structlog.get_logger().info("frame_cleaned", spots=7)
+    structlog.get_logger().info("frame_cleaned", **CLEANED)
     line = capsys.readouterr().err
-    assert "frame_cleaned" in line and "spots=7" in line and "\x1b" not in line
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  a.CR3: 5 spots corrected, 2 left alone, 3.2 s.\n", line)
+    told = datetime.datetime.combine(datetime.date.today(), datetime.time.fromisoformat(line[:8]))
+    assert abs((datetime.datetime.now() - told).total_seconds()) % 86400 < 60
+
+
+def test_what_the_next_line_says_better_is_left_out_unless_asked_for(capsys):
+    log.setup("console")
+    structlog.get_logger().info("frame_ready", path="a.CR3", waiting=0)
+    assert capsys.readouterr().err == ""
+    log.setup("console", "debug")
+    structlog.get_logger().info("frame_ready", path="a.CR3", waiting=0)
+    assert "waiting=0" in capsys.readouterr().err
+
+
+def test_what_the_command_line_insists_on_goes_before_the_configuration(capsys):
+    log.insist_on("warning")
+    try:
+        log.setup("json", "debug")
+        structlog.get_logger().info("frame_cleaned", **CLEANED)
+        assert events(capsys) == []
+    finally:
+        log.insist_on(None)
+
+
+def test_a_traceback_follows_its_line(capsys):
+    log.setup("console")
+    try:
+        [][1]
+    except IndexError:
+        structlog.get_logger().exception("frame_crashed", path="/in/a.CR3")
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.endswith("Frame crashed: /in/a.CR3.") and "IndexError: list index" in rest[-1]

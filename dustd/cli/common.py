@@ -94,6 +94,8 @@ def need_training_libraries(what: str) -> None:
 
 def detector_of(model: "ModelSettings") -> Any:
     """Load and warm the model that the settings name. Raises ModelError if it cannot be used."""
+    import structlog
+
     from dustd import log
     from dustd.detector.model import load_detector
 
@@ -105,4 +107,7 @@ def detector_of(model: "ModelSettings") -> Any:
         threads=model.threads,
     )
     log.take_over_libraries()  # again: those just imported have brought handlers of their own
+    structlog.get_logger().info(
+        "model_ready", model=detector.model_id, device=detector.device, preview=detector.preview
+    )
     return detector

@@ -52,7 +52,7 @@ def show(args: argparse.Namespace) -> int:
         print(f"{dust_map.body_id}: an even grey frame at f/16 would show {args.png}.")
         return FINE
     period = f"{_day(dust_map.first_frame_at)} to {_day(dust_map.last_frame_at)}"
-    print(f"{dust_map.body_id}: {dust_map.frames} frames, {period}")
+    print(f"{dust_map.body_id}: {counted(dust_map.frames, 'frame')}, {period}")
     print(sensor_picture.braille_picture(*dust))
     print("The dots are confirmed particles, as in the upright picture.")
     print("x and y count from the middle of the sensor, in pixels; diameter and light lost are those at f/11.")

@@ -27,7 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
     init = _verb(commands, "init", _in("init"), "write a configuration for your folders; asks only on a terminal")
     init.add_argument("folders", metavar="FOLDER", nargs="*", type=Path, help="where your RAW files land")
     _add_config(init)
-    _add_config(_verb(commands, "run", _in("run"), "watch folders and clean what lands, until told to stop"))
+    run = _verb(commands, "run", _in("run"), "watch folders and clean what lands, until told to stop")
+    _add_config(run)
+    _add_loudness(run)
     _add_clean(commands)
     _add_reject(commands)
     _add_map(commands)
@@ -37,7 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _verb(commands, "demo", _in("demo"), "clean a simulated tethered session and judge the result")
     demo.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=Path("demo-out"), help="default: demo-out")
     status = _verb(commands, "status", _in("status"), "say how the daemon does: backlog, last frames, what failed")
-    status.add_argument("--json", action="store_true", help="print JSON for programs")
+    how = status.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print JSON for programs")
+    how.add_argument("--watch", action="store_true", help="say it again every second, until Ctrl-C")
     _add_config(status)
     _add_service(commands)
     retry = _verb(commands, "retry", _in("retry"), "have failed frames tried again, once their cause is put right")
@@ -45,6 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
         "paths", metavar="PATH", nargs="*", type=Path, help="RAW file, or folder of them; default: all that failed"
     )
     _add_config(retry)
+    completion = _verb(commands, "completion", _in("completion"), "print what makes your shell complete dustd's words")
+    completion.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="where you type")
     _add_train(commands)
     _add_evaluate(commands)
     return parser
@@ -67,6 +73,7 @@ def _add_clean(commands: Any) -> None:
     clean.add_argument("--model", metavar="ID", help="shipped model, or path of a model folder")
     _add_store(clean)
     _add_config(clean)
+    _add_loudness(clean)
 
 
 def _add_reject(commands: Any) -> None:
@@ -143,7 +150,7 @@ def _add_service(commands: Any) -> None:
         if name != "uninstall":
             _add_config(sub)
         if name == "status":
-            sub.set_defaults(json=False)
+            sub.set_defaults(json=False, watch=False)
 
 
 def _add_train(commands: Any) -> None:
@@ -223,6 +230,14 @@ def _verb(commands: Any, name: str, verb: Verb | None, text: str) -> argparse.Ar
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", dest="config", metavar="FILE", type=Path, help="default: ~/.config/dustd/config.yaml")
+
+
+def _add_loudness(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "-v", dest="level", action="store_const", const="debug", help="say everything; goes before log.level"
+    )
+    how.add_argument("-q", dest="level", action="store_const", const="warning", help="say only what goes wrong")
 
 
 def _add_store(parser: argparse.ArgumentParser) -> None:

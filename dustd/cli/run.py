@@ -2,6 +2,8 @@
 
 import argparse
 
+import structlog
+
 from dustd import config, log
 from dustd.cli.common import FINE, detector_of, make_pipeline
 from dustd.daemon import application, loop, systemd
@@ -10,13 +12,17 @@ from dustd.daemon.reload import ConfigFile
 from dustd.dustmap.recovery import open_store
 from dustd.pipeline.worker_client import WorkerClient
 
+logger = structlog.get_logger()
+
 
 def run(args: argparse.Namespace) -> int:
     """Watch and clean until told to stop."""
     loop.ignore_hangup()
     file = ConfigFile(args.config or config.default_path())
     settings = config.load(file.path)
+    log.insist_on(args.level)
     log.setup(settings.log.format, settings.log.level)
+    logger.info("starting", config=str(file.path))
     outputs = [folder.output for folder in application.plan_of(settings).folders]
     with (
         only_one(settings.map.state_folder),

@@ -1,17 +1,36 @@
 """`dustd status`: how the daemon does."""
 
 import argparse
+import contextlib
 import datetime
 import json
+import sys
+import time
 
 from dustd import config
 from dustd.cli.common import FINE, SOME_FAILED
 from dustd.daemon import lock, status
-from dustd.errors import ConfigError
+from dustd.errors import ConfigError, UsageError
+
+EVERY_S = 1.0
+_CLEAR = "\x1b[H\x1b[J"  # ECMA-48: to the top left corner, erase from there on
 
 
 def run(args: argparse.Namespace) -> int:
-    """Say how the daemon does."""
+    """Say how the daemon does, once or until Ctrl-C."""
+    if not args.watch:
+        return _say(args)
+    if not sys.stdout.isatty():
+        raise UsageError("--watch needs a terminal", remedy="Leave it out; --json is for programs")
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            _say(args, before=_CLEAR)
+            sys.stdout.flush()
+            time.sleep(EVERY_S)
+    return FINE
+
+
+def _say(args: argparse.Namespace, before: str = "") -> int:
     if args.config and not args.config.exists():
         remedy = "Name the configuration that the daemon runs with"
         raise ConfigError("there is no such file", remedy=remedy, path=args.config)
@@ -24,5 +43,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"running": pid is not None, **(status.to_dict(state) if state else {})}, indent=2))
     else:
-        print(status.words(state, pid, datetime.datetime.now().astimezone()), end="")
+        print(before + status.words(state, pid, datetime.datetime.now().astimezone()), end="")
     return FINE if pid is not None else SOME_FAILED

@@ -25,7 +25,7 @@ from dustd.daemon.watch import WatchedFolder
 from dustd.dustmap.recovery import relearn
 from dustd.errors import DustdError, ModelError
 from dustd.output import ledger, sidecar
-from dustd.report.review_book import SessionPages
+from dustd.report.review_book import SESSION_NAME, SessionPages
 
 logger = structlog.get_logger()
 
@@ -257,7 +257,10 @@ class Application:
         """Make the pages on which frames are checked, if they are wanted."""
         if settings.output.review == "none":
             return None
-        return SessionPages([folder.output for folder in plan_of(settings).folders])
+        outputs = [folder.output for folder in plan_of(settings).folders]
+        for output in outputs:
+            logger.info("review_page", path=str(output / SESSION_NAME))
+        return SessionPages(outputs)
 
     def _make_reminders(self, settings: Config) -> Reminders:
         state_file = settings.map.state_folder / "reminders.json"
@@ -273,6 +276,7 @@ class Application:
         if port:
             try:
                 self._metrics = metrics.MetricsServer(port)
+                logger.info("metrics_served", address=f"http://{metrics.HOST}:{self._metrics.port}/metrics")
             except DustdError as error:
                 logger.warning("no_metrics", problem=error.problem, remedy=error.remedy)
                 self._troubles["metrics"] = Trouble(path="metrics", problem=error.problem, remedy=error.remedy)

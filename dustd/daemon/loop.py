@@ -85,6 +85,7 @@ def serve(
         loop = _Loop(watching, Plan(folders=tuple(folders), timing=timing), process, fail, is_done)
         with _on_signals(loop.stop, loop.reload_now):
             systemd.ready()
+            log.info("ready")
             loop.run(between, reload, tell)
     systemd.stopping()
     log.info("stopped")

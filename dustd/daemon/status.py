@@ -13,7 +13,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from dustd import __version__
-from dustd.text import printable
+from dustd.text import counted, printable
 
 SCHEMA, SCHEMA_VERSION = "dustd.status", "1.0"
 FILE_NAME = "status.json"
@@ -167,9 +167,9 @@ def words(status: Status | None, pid: int | None, now: datetime) -> str:
         lines += ["", f"Reminders: {status.reminders}"]
     put_off = [each for folder in status.progress.folders for each in folder.put_off]
     if put_off:
-        lines += ["", f"{len(put_off)} frames cannot be read just now:", *_troubles(put_off, len(put_off))]
+        lines += ["", f"{counted(len(put_off), 'frame')} cannot be read just now:", *_troubles(put_off, len(put_off))]
     if status.failed_total:
-        lines += ["", f"{status.failed_total} frames failed (dustd retry tries them again):"]
+        lines += ["", f"{counted(status.failed_total, 'frame')} failed (dustd retry tries again):"]
         lines += _troubles(status.failed, status.failed_total)
     return "\n".join(printable(line) for line in lines) + "\n"
 
@@ -228,7 +228,7 @@ def _folder(folder: FolderState) -> list[str]:
 def _outcome(frame: FrameState) -> str:
     if frame.status == "failed":
         return "failed"
-    return f"{frame.status}, {frame.corrected} of {frame.spots} spots corrected, {frame.seconds:.1f} s"
+    return f"{frame.status}, {frame.corrected} of {counted(frame.spots, 'spot')} corrected, {frame.seconds:.1f} s"
 
 
 def _troubles(troubles: Sequence[Trouble], total: int) -> list[str]:

@@ -115,7 +115,8 @@ class Watch:
             log.warning("folder_missing", folder=str(folder.path), remedy="connect or create it; dustd waits for it")
             return False
         self._schedule(folder)
-        log.info("folder_watched", folder=str(folder.path), events=folder in self._observers)
+        events = folder in self._observers
+        log.info("folder_watched", folder=str(folder.path), output=str(folder.output), events=events)
         return True
 
     def _schedule(self, folder: WatchedFolder) -> None:

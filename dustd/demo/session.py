@@ -33,6 +33,7 @@ from dustd.raw.frame import from_centre
 from dustd.raw.libraw import open_raw
 from dustd.raw.metadata import read_camera
 from dustd.raw.tiff import Entry
+from dustd.text import counted
 
 WIDE = Lens(name="Virtual 28mm F2.8", focal_length_mm=28, exit_pupil_mm=52)
 TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
@@ -80,7 +81,8 @@ def run(folder: Path, *, frames: int = len(SESSION), width: int = 3000, height: 
     (home / "capture").mkdir(parents=True)
     (home / "config.yaml").write_text(CONFIG, encoding="utf-8")
     body = make_body(f"V6-{seed:04d}", seed=seed, width=width, height=height)
-    print(f"A body with {len(body.grains)} grains of dust shoots {frames} frames into {home / 'capture'}", flush=True)
+    grains = counted(len(body.grains), "grain")
+    print(f"A body with {grains} of dust shoots {counted(frames, 'frame')} into {home / 'capture'}", flush=True)
     with (
         Daemon(home / "config.yaml", home / "dustd.log") as daemon,
         tqdm(total=frames + 1, unit="frame", disable=None) as bar,

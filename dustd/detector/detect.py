@@ -82,16 +82,18 @@ def detect(
     detector: Detector,
     *,
     narrowest_px: float | None = None,
-    between_batches: Callable[[], None] = lambda: None,
+    between_batches: Callable[[float], None] = lambda _share: None,
 ) -> Seen:
     """Run *detector* over *frame* and merge what it sees.
 
     *narrowest_px* is the width of the narrowest shadow that dust can throw in this frame, None where that is unknown.
-    *between_batches* is called after each batch of tiles, so that a service can show that it is alive.
+    *between_batches* is called after each batch of tiles with the share of them that is done, so that a service can
+    show that it is alive and a bar how far it is.
     """
     found: list[np.ndarray] = []
     run = skipped = 0
     scales = scales_for(narrowest_px)
+    total = sum(len(_windows(frame, scale, detector)) for scale in scales)
     for scale in scales:
         width, height = shrunk_size(frame, scale)
         waiting: list[tuple[Window, np.ndarray]] = []
@@ -104,10 +106,10 @@ def detect(
             if len(waiting) == detector.batch_tiles:
                 found += _answers(detector, waiting, width, height, scale)
                 waiting.clear()
-                between_batches()
+                between_batches((run + skipped) / total)
         if waiting:
             found += _answers(detector, waiting, width, height, scale)
-            between_batches()
+            between_batches((run + skipped) / total)
     boxes = np.concatenate(found) if found else np.zeros((0, 5), np.float32)
     inside = (boxes[:, :2] >= -0.5) & (boxes[:, :2] <= np.array([frame.width, frame.height]) - 0.5)
     return Seen(detections=as_detections(merge(boxes[inside.all(1)])), tiles=run, skipped_tiles=skipped, scales=scales)
@@ -146,7 +148,7 @@ def _tiles(frame: Frame, scale: int, detector: Detector) -> Iterator[tuple[Windo
     """Give a frame's windows at one scale, row by row, each with its encoded tile, None where dust cannot show."""
     width, height = shrunk_size(frame, scale)
     side, context = detector.tile_px, detector.context_px
-    every = windows(width, height, side_px=side, overlap_px=detector.max_spot_px + 2)
+    every = _windows(frame, scale, detector)
     rows = sorted({window.top for window in every})
     most = max(1, int((STRIPE_PX / max(width, side) - side) // (side - detector.max_spot_px - 2)) + 1)
     for start in range(0, len(rows), most):
@@ -168,6 +170,12 @@ def _tiles(frame: Frame, scale: int, detector: Detector) -> Iterator[tuple[Windo
             if image is None:
                 image = detector.encode(light)
             yield window, image[:, rows_of, columns_of]
+
+
+def _windows(frame: Frame, scale: int, detector: Detector) -> tuple[Window, ...]:
+    """Lay the windows over a frame at one scale."""
+    width, height = shrunk_size(frame, scale)
+    return windows(width, height, side_px=detector.tile_px, overlap_px=detector.max_spot_px + 2)
 
 
 def _cannot_show_dust(tile: np.ndarray, frame: Frame) -> bool:

@@ -77,6 +77,7 @@ class Pipeline:
         self.stacks = stacks
         self.reviewer = reviewer
         self.heartbeat = heartbeat
+        self.progress: Callable[[float], None] = lambda _share: None  # hears how much of a frame has been looked at
 
     def process(self, source: Path, out_folder: Path) -> Record:
         """Clean the frame at *source* into *out_folder*, which exists; write image and sidecar, tell the map.
@@ -133,7 +134,7 @@ class Pipeline:
             if seen is None:
                 with timer("detect"):
                     known = self.store.state(camera.body_id).optics.blur_constant
-                    seen = look(frame, self.detector, blur_constant=known, heartbeat=self.heartbeat)
+                    seen = look(frame, self.detector, blur_constant=known, progress=self._looking)
             earlier = earlier or life.find(source, path, frame_id=seen.frame_id)
             with timer("reconcile"):
                 decision, stack = self.decide(seen, sensitivity, frame, earlier.record if earlier else None)
@@ -206,6 +207,10 @@ class Pipeline:
             stack=stack,
         )
         return decision, stack
+
+    def _looking(self, share: float) -> None:
+        self.heartbeat()
+        self.progress(share)
 
     def _seen_before(self, earlier: Record | None, stamp: Source) -> Look | None:
         """Give the look that an earlier run kept, if it was of this very file and by these very weights."""

@@ -54,16 +54,16 @@ def look(
     detector: Detector,
     *,
     blur_constant: float | None = None,
-    heartbeat: Callable[[], None] = lambda: None,
+    progress: Callable[[float], None] = lambda _share: None,
 ) -> Look:
     """Let *detector* look at *frame* and measure what it saw, as far as it can be dust at all.
 
     *blur_constant* (px·f-number) is what is known of the body's distance from dust to sensor, None if nothing is.
-    *heartbeat* is called while looking takes time.
+    *progress* is called while looking takes time, with the share that is done.
     """
     camera = frame.camera
     narrowest_px = optics.narrowest_px(camera.f_number, camera.pixel_pitch_um, blur_constant)
-    seen = detect(frame, detector, narrowest_px=narrowest_px, between_batches=heartbeat)
+    seen = detect(frame, detector, narrowest_px=narrowest_px, between_batches=progress)
     calibration = detector.calibration
     worthy = [each for each in seen.detections if each.score >= calibration.measured_from][:MOST_CANDIDATES]
     candidates: list[Candidate] = []

@@ -15,6 +15,7 @@ from dustd.output.sidecar import Record, sidecar_name
 from dustd.pipeline.exhibit import Exhibit
 from dustd.report import review_page
 from dustd.report.review_page import Section
+from dustd.text import counted
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ class Book:
     def text(self) -> str:
         """Give the page, the frame with the worst spot first."""
         corrected = sum(each.corrected for each in self._sections)
-        said = f"{len(self._sections)} frames, {corrected} spots corrected."
+        said = f"{counted(len(self._sections), 'frame')}, {counted(corrected, 'spot')} corrected."
         return review_page.page("What dustd corrected", said, review_page.worst_first(self._sections))
 
 
@@ -97,5 +98,6 @@ def _carried_on(new: Section, known: Sequence[Section]) -> str:
         if each.key != new.key:
             kept.append(each)
     corrected = sum(each.corrected for each in kept)
-    said = f"The latest {len(kept)} frames, the last one first; {corrected} spots corrected in them."
+    frames = f"The latest {len(kept)} frames" if len(kept) != 1 else "The latest frame"
+    said = f"{frames}, the last one first; {counted(corrected, 'spot')} corrected in all."
     return review_page.page("What dustd corrects in this session", said, kept)

@@ -86,7 +86,7 @@ def test_a_person_learns_all_of_it():
         "3 of 5 spots corrected, 1.4 s",
         "Nikon Z 8 #1: 13",
         "Reminders: clean now: Nikon Z 8 #1",
-        "1 frames failed (dustd retry",
+        "1 frame failed (dustd retry",
         "/in/a.nef: it cannot be decoded",
     ):
         assert part in told

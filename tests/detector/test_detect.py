@@ -131,8 +131,9 @@ def test_a_tile_with_one_colour_left_below_clipping_is_looked_at():
 
 def test_the_caller_hears_from_every_batch():
     beats = []
-    seen = detect(painted([]), DipFinder(), between_batches=lambda: beats.append(1))
+    seen = detect(painted([]), DipFinder(), between_batches=beats.append)
     assert len(beats) == -(-seen.tiles // 3)
+    assert beats == sorted(beats) and 0 < beats[0] < beats[-1] <= 1
 
 
 @pytest.mark.parametrize(("sensitivity", "score"), [(0, 0.9), (50, 0.5), (100, 0.1)])
