@@ -23,6 +23,7 @@ def _hiding(name, path=None, target=None, find=importlib.machinery.PathFinder.fi
 
 importlib.machinery.PathFinder.find_spec = staticmethod(_hiding)
 """
+TOLD_AT_START = ["starting", "model_ready", "ready", "folder_watched"]
 RUN = """
 folders:
   - path: shots
@@ -75,6 +76,8 @@ def test_the_daemon_cleans(light, tmp_path):
             daemon.hear()
         assert daemon.stop() == 0
     assert status_in(sidecar) == "cleaned"
+    told = [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines()]
+    assert [each for each in told if each in TOLD_AT_START] == TOLD_AT_START
 
 
 def test_what_needs_an_extra_names_it(light, tmp_path):

@@ -1,11 +1,13 @@
 """The command line takes what the design promises, answers with the right exit code, and never with a traceback."""
 
 import datetime
+import io
 import json
 import logging
 import os
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -107,6 +109,22 @@ def shoot(tmp_path):
         return tmp_path / "in"
 
     return make
+
+
+def test_the_bar_counts_within_a_frame(pipelines, shoot, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def half(self, source, out_folder):
+        time.sleep(0.2)  # longer than the bar rests between two pictures
+        self.progress(0.5)
+        return self._write(source, out_folder, status="clean", error=None)
+
+    monkeypatch.setattr(FakePipeline, "process", half)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert dustd("clean", shoot("a.cr3"), "-o", tmp_path / "out", "--store", ":memory:") == 0
+    assert " 45% " in terminal.getvalue() and "of 1 frame," in terminal.getvalue()
 
 
 # --- usage --------------------------------------------------------------------------------------------------------
