@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     return SOME_FAILED if any(record.status == "failed" for record in records) else FINE
 
 
-def _bar(frames: int, *, shown: bool) -> tqdm:
+def _bar(frames: int, *, shown: bool) -> "tqdm[NoReturn]":
     """Make a bar that counts within a frame, too."""
     form = "{percentage:3.0f}% |{bar}| {n:.1f} of " + counted(frames, "frame") + ", {elapsed}, {remaining} left"
     return tqdm(total=frames, bar_format=form, disable=not shown)
