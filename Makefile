@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test soak soak-long fuzz lint man clean-venv
+.PHONY: demo test soak soak-long fuzz lint docs dist man clean-venv
 
 demo: .venv/demo-ready
 	$(BIN)/dustd demo demo-out
@@ -21,12 +21,21 @@ soak-long: .venv/test-ready
 fuzz: .venv/test-ready
 	$(BIN)/python -m tests.soak.fuzz --keep fuzz-kept
 
-lint: .venv/test-ready
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --group dev
+lint: .venv/dev-ready
 	$(BIN)/ruff check dustd tests
 	$(BIN)/ruff format --check dustd tests
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# The pages of docs/ as a site in build/site; strict about links and pages that are left out.
+docs: .venv/dev-ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# Wheel and source distribution in dist/, checked.
+dist: .venv/dev-ready
+	rm -rf dist build/lib build/bdist.*
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
 
 # The man page, from the parser; a test says when it is out of date.
 man: .venv/test-ready
@@ -45,6 +54,10 @@ man: .venv/test-ready
 
 .venv/test-ready: .venv/demo-ready
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[train]' --group test
+	touch $@
+
+.venv/dev-ready: .venv/test-ready
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --group dev
 	touch $@
 
 clean-venv:

@@ -13,6 +13,7 @@ from dustd.cli import common, main
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 MAN_PAGE = ROOT / "docs" / "dustd.1"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
 # design §9; init, reject, status, service, retry, export and import are ours
 VERBS = [
@@ -64,16 +65,39 @@ def test_every_verb_and_every_option_has_help(words, parser, text):
     assert parser.format_help().startswith(f"usage: dustd {words}")
 
 
-@pytest.mark.skipif(not README.exists(), reason="there is no README yet")
 @pytest.mark.parametrize("words", [words for words, *_ in parsers()])
-def test_every_verb_is_in_the_readme(words):
-    assert f"dustd {words}" in README.read_text(encoding="utf-8")
+def test_every_verb_is_in_the_list_of_commands(words):
+    assert f"dustd {words}" in (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(not README.exists(), reason="there is no README yet")
-def test_the_readme_names_no_verb_that_is_not_there():
-    for line in re.findall(r"^\s*(?:\$ )?dustd ([a-z]+)", README.read_text(encoding="utf-8"), re.MULTILINE):
-        assert line in VERBS
+def test_the_readme_is_short():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 180
+
+
+def commands_in(text):
+    """Give every command that a page names, as words: lines of blocks of code up to a #, and code within lines."""
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.partition(" # ")[0] for block in blocks for line in block.splitlines()]
+    for line in lines + re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text):
+        found = re.match(r"(?:\S*/)?dustd (?=[a-z])(.*)", line.strip())
+        if found:
+            yield found[1].split()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_command_that_a_page_names_exists_with_its_options(page):
+    known = {words: parser for words, parser, _ in parsers()}
+    for words in commands_in(page.read_text(encoding="utf-8")):
+        verb = next((verb for verb in (" ".join(words[:2]), words[0]) if verb in known), None)
+        assert verb, words
+        options = [option for action in known[verb]._actions for option in action.option_strings]
+        assert [word for word in words if word.startswith("-") and word.partition("=")[0] not in options] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_link_of_a_page_leads_to_a_file(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
 
 
 @pytest.mark.skipif(not UNITS, reason="there is no unit file yet")
