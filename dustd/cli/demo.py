@@ -7,4 +7,6 @@ from dustd.demo import session
 
 def run(args: argparse.Namespace) -> int:
     """Run the simulated session."""
+    if args.short:
+        return session.run(args.folder, frames=4, width=1500, height=1000)
     return session.run(args.folder)

@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(_verb(commands, "check", _in("check"), text))
     demo = _verb(commands, "demo", _in("demo"), "clean a simulated tethered session and judge the result")
     demo.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=Path("demo-out"), help="default: demo-out")
+    demo.add_argument("--short", action="store_true", help="four small frames, to see that everything works")
     status = _verb(commands, "status", _in("status"), "say how the daemon does: backlog, last frames, what failed")
     how = status.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print JSON for programs")
