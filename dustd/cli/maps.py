@@ -2,7 +2,6 @@
 
 import argparse
 import datetime
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from dustd import codec
 from dustd.cli.common import FINE, SOME_FAILED, find_body, open_store, publish
 from dustd.dustmap import recovery
 from dustd.errors import UsageError
@@ -111,7 +111,7 @@ def export(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         body_id = find_body(store, args.body)
         data = store.export(body_id)
-    publish(args.output, json.dumps(data).encode() + b"\n", ours=_is_map)
+    publish(args.output, codec.to_bytes(data), ours=_is_map)
     print(f"{body_id}: its map, with history and cleanings, is in {args.output}.")
     return FINE
 
@@ -119,10 +119,10 @@ def export(args: argparse.Namespace) -> int:
 def import_(args: argparse.Namespace) -> int:
     """Take in a body's map from a file."""
     try:
-        data = json.loads(args.file.read_bytes())
+        data = codec.parse(args.file.read_bytes())
     except OSError as exc:
         raise UsageError(f"cannot be read ({exc.strerror})", remedy="Name another file", path=args.file) from exc
-    except (ValueError, RecursionError) as exc:
+    except ValueError as exc:
         remedy = "Name a file that dustd map export wrote"
         raise UsageError("it is no exported dust map", remedy=remedy, path=args.file) from exc
     with open_store(args) as store:

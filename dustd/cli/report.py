@@ -1,8 +1,8 @@
 """`dustd report`: how dusty the sensors are, in words, JSON or HTML."""
 
 import argparse
-import json
 
+from dustd import codec
 from dustd.cli.common import FINE, find_body, open_store, publish, settings_of
 from dustd.errors import UsageError
 from dustd.report import crops, report, report_page, report_text
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
         cut = crops.cut(summaries, args.frames or [folder.path for folder in settings.folders])
         publish(args.html, report_page.html_report(summaries, cut).encode(), ours=report_page.is_page)
     if args.json:
-        print(json.dumps([report.to_dict(each) for each in summaries], indent=2))
+        print(codec.to_bytes([report.to_dict(each) for each in summaries], indent=2).decode(), end="")
     elif not args.html:
         print(report_text.text_report(summaries), end="")
     return FINE

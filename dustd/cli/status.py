@@ -3,11 +3,10 @@
 import argparse
 import contextlib
 import datetime
-import json
 import sys
 import time
 
-from dustd import config
+from dustd import codec, config
 from dustd.cli.common import FINE, SOME_FAILED
 from dustd.daemon import lock, status
 from dustd.errors import ConfigError, UsageError
@@ -41,7 +40,8 @@ def _say(args: argparse.Namespace, before: str = "") -> int:
     except (OSError, ValueError):
         state = None
     if args.json:
-        print(json.dumps({"running": pid is not None, **(status.to_dict(state) if state else {})}, indent=2))
+        said = {"running": pid is not None, **(status.to_dict(state) if state else {})}
+        print(codec.to_bytes(said, indent=2).decode(), end="")
     else:
         print(before + status.words(state, pid, datetime.datetime.now().astimezone()), end="")
     return FINE if pid is not None else SOME_FAILED

@@ -5,7 +5,6 @@ Both block, so a thread of their own is the place for them; both give up after a
 
 import errno
 import http.client
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from dustd import __version__
+from dustd import __version__, codec
 from dustd.config import ReminderSettings
 from dustd.text import printable
 
@@ -49,7 +48,7 @@ def run_command(argv: Sequence[str], facts: Facts, *, limit_s: float = COMMAND_L
     given = {f"DUSTD_{name.upper()}": "" if value is None else _clean(str(value)) for name, value in facts.items()}
     inherited = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}  # the daemon's own
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:  # files: no pipe can fill or break
-        stdin.write(_json(facts))
+        stdin.write(codec.to_bytes(facts))
         stdin.seek(0)
         try:
             process = subprocess.Popen(
@@ -81,7 +80,7 @@ def post(url: str, facts: Facts, *, limit_s: float = WEBHOOK_LIMIT_S) -> None:
     """
     host = urlsplit(url).hostname
     headers = {"Content-Type": "application/json", "User-Agent": f"dustd/{__version__}"}
-    request = urllib.request.Request(url, data=_json(facts), headers=headers, method="POST")
+    request = urllib.request.Request(url, data=codec.to_bytes(facts), headers=headers, method="POST")
     try:
         with urllib.request.build_opener(_Stay).open(request, timeout=limit_s):
             pass
@@ -101,10 +100,6 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any) -> None:
         return None
-
-
-def _json(facts: Facts) -> bytes:
-    return json.dumps(facts).encode()
 
 
 def _clean(value: str) -> str:

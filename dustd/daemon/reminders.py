@@ -7,9 +7,7 @@ webhook in the background. What was told is kept in a small file, written after 
 a reminder but never loses one. Nothing here stops or delays the cleaning of frames.
 """
 
-import dataclasses
 import hashlib
-import json
 import queue
 import threading
 import time
@@ -20,7 +18,7 @@ from typing import Protocol
 
 import structlog
 
-from dustd import files
+from dustd import codec, files
 from dustd.config import AdviceRules
 from dustd.daemon.reminder_channels import Channel, Facts
 from dustd.dustmap.particle import DustMap
@@ -36,6 +34,9 @@ CLOSING_LIMIT_S = 5.0  # what is on its way when the daemon stops may take this 
 SLACK = 0.8  # our choice: dust has clearly gone when not even a fifth lower limits are reached
 NAMED = 3  # bodies named in the status line, per advice
 _LEVELS: dict[Advice, int] = {"clean soon": 1, "clean now": 2}
+
+
+SCHEMA, SCHEMA_VERSION = "dustd.reminders", "1.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ def facts_of(dust: DustMap, advice: Advice, why: str) -> Facts:
         "model": dust.model,
         "advice": advice,
         "why": why,
-        **dataclasses.asdict(figures(dust)),
+        **codec.DEFAULT.plain(figures(dust)),
         "last_cleaned_at": dust.cleanings[-1] if dust.cleanings else None,
         "last_frame_at": dust.last_frame_at,
     }
@@ -229,17 +230,13 @@ def _read(path: Path) -> tuple[dict[str, Told], set[str]]:
         return {}, set()
     ours = {hashlib.sha256(data).hexdigest()}
     try:
-        told = {
-            body_id: Told(advice=each["advice"], cleaned_at=each["cleaned_at"])
-            for body_id, each in json.loads(data)["told"].items()
-            if each["advice"] in _LEVELS
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
+        told = codec.DEFAULT.read(dict[str, Told], codec.require(codec.parse(data), SCHEMA, SCHEMA_VERSION)["told"])
+    except (ValueError, KeyError):
         log.warning("reminders_unreadable", path=str(path), remedy="Nothing to do; reminders may come once more")
         return {}, ours
-    return told, ours
+    return {body_id: each for body_id, each in told.items() if each.advice in _LEVELS}, ours
 
 
 def _encode(told: dict[str, Told]) -> bytes:
-    entries = {body_id: dataclasses.asdict(each) for body_id, each in sorted(told.items())}
-    return json.dumps({"schema": "dustd.reminders", "schema_version": "1.0", "told": entries}, indent=2).encode()
+    entries = codec.DEFAULT.plain(dict(sorted(told.items())))
+    return codec.to_bytes({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "told": entries}, indent=2)

@@ -4,15 +4,12 @@ The daemon leaves a `Status` in a file of its state folder whenever something ch
 it. Knows no clock and writes no files.
 """
 
-import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
-from dustd import __version__
+from dustd import __version__, codec
 from dustd.text import counted, printable
 
 SCHEMA, SCHEMA_VERSION = "dustd.status", "1.0"
@@ -119,7 +116,7 @@ class Status:
 
 def encode(status: Status) -> bytes:
     """Serialise for the file (UTF-8 JSON)."""
-    return json.dumps(to_dict(status), indent=1).encode()
+    return codec.to_bytes(to_dict(status), indent=1)
 
 
 def to_dict(status: Status) -> dict[str, Any]:
@@ -129,20 +126,14 @@ def to_dict(status: Status) -> dict[str, Any]:
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "dustd_version": __version__,
-        **dataclasses.asdict(status),
+        **codec.DEFAULT.plain(status),
         "backlog": {"frames": progress.waiting, "seconds": progress.backlog_s},
     }
 
 
 def decode(data: bytes) -> Status:
     """Parse what `encode` gave. Raises ValueError on anything else."""
-    parsed = json.loads(data)
-    if not isinstance(parsed, dict) or parsed.get("schema") != SCHEMA:
-        raise ValueError(f"not a {SCHEMA} file")
-    try:
-        return _read(Status, parsed)
-    except (KeyError, TypeError) as exc:
-        raise ValueError(f"it lacks or garbles a field: {exc}") from exc
+    return codec.DEFAULT.read(Status, codec.require(codec.parse(data), SCHEMA, SCHEMA_VERSION))
 
 
 def words(status: Status | None, pid: int | None, now: datetime) -> str:
@@ -179,18 +170,6 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
-def _read(hint: Any, value: Any) -> Any:
-    """Turn plain values back into what `dataclasses.asdict` was given."""
-    if get_origin(hint) is UnionType:  # X | None
-        return None if value is None else _read(get_args(hint)[0], value)
-    if get_origin(hint) is tuple:
-        return tuple(_read(get_args(hint)[0], item) for item in value)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        hints = get_type_hints(hint)  # an older dustd's status lacks the newer fields
-        return hint(**{name: _read(kind, value[name]) for name, kind in hints.items() if name in value})
-    return value
 
 
 def _life(status: Status, pid: int | None, now: datetime) -> str:

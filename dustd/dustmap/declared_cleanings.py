@@ -4,19 +4,18 @@ Beside maps.sqlite, maps.sqlite.cleanings.json tells of each body which cleaning
 were taken back. It is written anew with every such word, before that counts, and read when maps are learnt again.
 """
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from dustd import files
+from dustd import codec, files
 
 log = structlog.get_logger()
 
 SUFFIX = ".cleanings.json"
-SCHEMA = "dustd.cleanings"
+SCHEMA, SCHEMA_VERSION = "dustd.cleanings", "1.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,26 +32,20 @@ class Declared:
 def save(store: Path, bodies: Iterable[Declared]) -> None:
     """Write down all that was said of the bodies in *store*. Raises SurroundingsError if the disk is in the way."""
     path = _beside(store)
-    data = {"schema": SCHEMA, "schema_version": "1.0", "bodies": [asdict(body) for body in bodies]}
+    data = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "bodies": codec.DEFAULT.plain(tuple(bodies))}
     ours = {files.sha256_file(path)} if path.exists() else ()
-    files.publish(path, (json.dumps(data, indent=2) + "\n").encode(), ours=ours)
+    files.publish(path, codec.to_bytes(data, indent=2), ours=ours)
 
 
 def load(store: Path) -> tuple[Declared, ...]:
     """Read what was said; what cannot be read is logged and counts as nothing."""
     path = _beside(store)
     try:
-        return tuple(
-            Declared(
-                body_id=str(body["body_id"]),
-                cleaned=tuple(str(at) for at in body["cleaned"]),
-                dismissed=tuple((str(since), str(until)) for since, until in body["dismissed"]),
-            )
-            for body in json.loads(path.read_bytes())["bodies"]
-        )
+        said = codec.require(codec.parse(path.read_bytes()), SCHEMA, SCHEMA_VERSION)
+        return codec.DEFAULT.read(tuple[Declared, ...], said["bodies"])
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as exc:
+    except (OSError, ValueError, KeyError) as exc:
         remedy = "If sensors were declared clean, repeat that: dustd map cleaned BODY"
         log.warning("cleanings_unreadable", path=str(path), problem=str(exc), remedy=remedy)
         return ()

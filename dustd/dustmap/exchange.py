@@ -31,20 +31,27 @@ def checked(data: Any) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]
         problem = f"it is a dust map of version {data.get('schema_version')}; this dustd reads {SCHEMA_VERSION}"
         raise UsageError(problem, remedy="Use the dustd that wrote it, or update this one")
     data = {rejections.name: [], **data}  # versions before 1.1 had none
-    for table, rows in ((bodies, [data.get("body")]), *((part, data.get(part.name)) for part in PARTS)):
-        if not isinstance(rows, list) or not all(fits(row, table) for row in rows):
-            raise UsageError(f"it is no whole dust map ({table.name} are garbled)", remedy=IMPORT_REMEDY)
-    return data["body"], {part.name: data[part.name] for part in PARTS}
+    body, *_ = _rows([data.get("body")], bodies)
+    return body, {part.name: _rows(data.get(part.name), part) for part in PARTS}
 
 
-def fits(row: Any, table: sa.Table) -> bool:
-    """Ask whether a row of an exported map has the columns of a table, with values that they can hold."""
+def _rows(rows: Any, table: sa.Table) -> list[dict[str, Any]]:
+    """Take rows of an exported map that have the columns of a table, with values that they can hold, and no others.
+
+    What a later dustd wrote besides is passed over. Raise UsageError on anything else.
+    """
     columns = [column for column in table.columns if column.name != "body_id" or table is bodies]
-    if not isinstance(row, dict) or row.keys() != {column.name for column in columns}:
-        return False
     kinds: dict[type, Any] = {sa.Text: str, sa.Integer: int, sa.Float: (int, float)}
-    values = [(row[column.name], kinds.get(type(column.type), object)) for column in columns]
-    return all(value is None or isinstance(value, kind) for value, kind in values)
+    expected = {column.name: kinds.get(type(column.type), object) for column in columns}
+    if not isinstance(rows, list) or not all(_fits(row, expected) for row in rows):
+        raise UsageError(f"it is no whole dust map ({table.name} are garbled)", remedy=IMPORT_REMEDY)
+    return [{name: row[name] for name in expected} for row in rows]
+
+
+def _fits(row: Any, expected: dict[str, Any]) -> bool:
+    if not isinstance(row, dict) or not row.keys() >= expected.keys():
+        return False
+    return all(row[name] is None or isinstance(row[name], kind) for name, kind in expected.items())
 
 
 def laid_out(db: sa.Connection, body_id: str) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dustd.codec import Codec
 from dustd.dustmap import evidence
 from dustd.dustmap.evidence import Evidence
 from dustd.dustmap.match import State
@@ -19,7 +20,6 @@ from dustd.dustmap.particle import View, view_of
 from dustd.dustmap.rejection import Rejection, against, refuted
 from dustd.dustmap.update import after_cleaning, observe
 from dustd.output.sidecar import Record
-from dustd.spots import shape
 from dustd.spots.spot import Spot
 
 BEGINNING = ""
@@ -108,20 +108,20 @@ def counted(record: Record) -> Counted | None:
 
 def to_dict(frame: Counted) -> dict[str, Any]:
     """Lay out what a frame brings to the map for JSON, without its evidence and the words about its spots."""
-    view = {f.name: getattr(frame.view, f.name) for f in dataclasses.fields(View) if f.name != "evidence"}
-    spots = [{f.name: getattr(spot, f.name) for f in dataclasses.fields(Spot)} for spot in frame.spots]
-    spots = [{**spot, "outline": shape.to_dict(spot["outline"])} for spot in spots]
-    return {"view": view, "spots": [{key: v for key, v in spot.items() if key != "reason"} for spot in spots]}
+    view, spots = _CODEC.plain(frame.view), _CODEC.plain(frame.spots)
+    del view["evidence"]
+    for spot in spots:
+        del spot["reason"]
+    return {"view": view, "spots": spots}
 
 
 def from_dict(data: dict[str, Any], place: str, seen: Evidence) -> Counted:
-    """Read back what a frame brought. Raises ValueError on anything else."""
+    """Read back what a frame brought; unknown keys are ignored. Raise ValueError on anything else."""
     try:
-        view = View(**data["view"], evidence=seen)
-        spots = tuple(Spot(**{**spot, "outline": shape.from_dict(spot.get("outline"))}) for spot in data["spots"])
-        return Counted(place=place, view=view, spots=spots)
+        parts = {"view": {**data["view"], "evidence": seen}, "spots": data["spots"]}
     except (KeyError, TypeError) as exc:
         raise ValueError(f"not what a frame brings to the map: {exc}") from exc
+    return _CODEC.read(Counted, {**parts, "place": place})
 
 
 def fold(
@@ -181,3 +181,6 @@ def undecided(state: State) -> State:
 def cleaned(step: Step, place: str) -> Step:
     """Begin an epoch."""
     return Step(place=place, epoch=place, n=step.n, state=after_cleaning(step.state))
+
+
+_CODEC = Codec(told_as={Evidence: lambda _: None})  # it is kept beside

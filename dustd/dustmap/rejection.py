@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from dustd.codec import Codec
 from dustd.dustmap import evidence
 from dustd.dustmap.evidence import Evidence, independence
 from dustd.dustmap.lenses import focal_bin_mm
@@ -108,16 +109,17 @@ def against(state: State, rejection: Rejection) -> State:
 
 def to_dict(rejection: Rejection) -> dict[str, Any]:
     """Lay a verdict out for JSON."""
-    data = {f.name: getattr(rejection, f.name) for f in dataclasses.fields(Rejection)}
-    return {**data, "evidence": evidence.to_dict(rejection.evidence)}
+    data: dict[str, Any] = _CODEC.plain(rejection)
+    return data
 
 
 def from_dict(data: Any) -> Rejection:
-    """Read a verdict back. Raises ValueError on anything else."""
+    """Read a verdict back; unknown keys are ignored. Raise ValueError on anything else."""
     try:
-        return Rejection(**{**data, "evidence": evidence.from_dict(data["evidence"])})
+        parts = {**data, "evidence": evidence.from_dict(data["evidence"])}
     except (KeyError, TypeError) as exc:
         raise ValueError(f"not a verdict: {exc}") from exc
+    return _CODEC.read(Rejection, parts)
 
 
 def _weighed(particle: Particle) -> Particle:
@@ -132,3 +134,6 @@ def _settled(spot: Spot, view: View, verdict: Rejection | None) -> Spot:
     why = "rejected by a person" if here else f"a person rejected the same thing here in {verdict.name}"
     reason = f"{why}: left alone (otherwise: {spot.reason})"
     return dataclasses.replace(spot, wanted=False, rejected=here, reason=reason)
+
+
+_CODEC = Codec(told_as={Evidence: evidence.to_dict})

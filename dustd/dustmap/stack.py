@@ -10,7 +10,6 @@ Pure values. The average is a cache: lost, it is learnt again; what it reveals g
 """
 
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from dustd import codec
 from dustd.dustmap import evidence
 from dustd.dustmap.evidence import Evidence
 from dustd.dustmap.lenses import BodyOptics, focal_bin_mm
@@ -161,7 +161,7 @@ def encode(stack: Stack) -> bytes:
         "frame_ids": stack.frame_ids,
     }
     buffer = io.BytesIO()
-    np.savez(buffer, told=np.array(json.dumps(told)), **{name: getattr(stack, name) for name in MAPS})
+    np.savez(buffer, told=np.array(codec.to_bytes(told).decode()), **{name: getattr(stack, name) for name in MAPS})
     return buffer.getvalue()
 
 
@@ -169,7 +169,7 @@ def decode(data: bytes) -> Stack:
     """Read a stack back. Raises ValueError on anything that is not one."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as parts:
-            told = json.loads(str(parts["told"]))
+            told = codec.parse(str(parts["told"]).encode())
             maps = {name: parts[name].astype(np.float32) for name in MAPS}
         width, height, step = told["size"]
         return Stack(

@@ -7,13 +7,13 @@ identity of its source says (its hash, and that of its samples), not its name: d
 
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dustd.output.sidecar import SCHEMA, SUFFIX
+from dustd import codec
+from dustd.output.sidecar import SCHEMA, SUFFIX, Evidence, Output, Problem, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,17 @@ class _Entry:
     sha256: str
     outputs: tuple[tuple[str, str], ...]  # path, sha256
     failure: tuple[str, str] | None  # problem, remedy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """What of a sidecar is looked at here; the rest may be garbled."""
+
+    status: str
+    source: Source
+    outputs: tuple[Output, ...]
+    error: Problem | None = None
+    evidence: Evidence | None = None
 
 
 def is_done(source: Path, sidecar: Path) -> bool:
@@ -153,23 +164,26 @@ def _read_version(sidecar: Path, _mtime_ns: int, _size: int) -> _Entry | None:
     """Read each version of a sidecar once: every rescan asks for all of them."""
     data = sidecar.read_bytes()
     try:
-        parsed = json.loads(data)
+        parsed = codec.parse(data)
         if parsed["schema"] != SCHEMA:
             return None
-        return _Entry(
-            name=parsed["source"]["name"],
-            folder=parsed["source"].get("folder"),
-            frame_id=(parsed.get("evidence") or {}).get("frame_id"),
-            size=parsed["source"]["size"],
-            mtime_ns=parsed["source"]["mtime_ns"],
-            ctime_ns=parsed["source"].get("ctime_ns"),
-            source_sha256=parsed["source"]["sha256"],
-            sha256=hashlib.sha256(data).hexdigest(),
-            outputs=tuple((output["path"], output["sha256"]) for output in parsed["outputs"]),
-            failure=(parsed["error"]["problem"], parsed["error"]["remedy"]) if parsed["status"] == "failed" else None,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        kept = codec.DEFAULT.read(_Kept, parsed)
+    except (ValueError, KeyError, TypeError):
         return None
+    if kept.status == "failed" and kept.error is None:
+        return None
+    return _Entry(
+        name=kept.source.name,
+        folder=kept.source.folder,
+        frame_id=(kept.evidence or {}).get("frame_id"),
+        size=kept.source.size,
+        mtime_ns=kept.source.mtime_ns,
+        ctime_ns=kept.source.ctime_ns,
+        source_sha256=kept.source.sha256,
+        sha256=hashlib.sha256(data).hexdigest(),
+        outputs=tuple((output.path, output.sha256) for output in kept.outputs),
+        failure=(kept.error.problem, kept.error.remedy) if kept.status == "failed" and kept.error else None,
+    )
 
 
 @functools.lru_cache(maxsize=200_000)

@@ -5,15 +5,12 @@ the map needs beyond the spots). Layout: `sidecar.schema.json` in this package. 
 no files.
 """
 
-import dataclasses
-import json
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from dustd import __version__
+from dustd import __version__, codec
+from dustd.codec import Codec
 from dustd.raw.frame import Camera
-from dustd.spots import shape
 from dustd.spots.spot import Candidate, Refused, Spot
 
 SCHEMA = "dustd.sidecar"
@@ -125,131 +122,50 @@ def sidecar_name(source_name: str) -> str:
 
 def to_dict(record: Record) -> dict[str, Any]:
     """Lay a record out as the published JSON object."""
-    spots = []
-    for spot in record.spots:
-        entry = dataclasses.asdict(spot)
-        entry["diameter"] = entry.pop("diameter_px")
-        entry["edge"] = entry.pop("edge_px")
-        spots.append(entry)
-    camera = dataclasses.asdict(record.camera)
-    orientation = camera.pop("orientation")
-    return {
-        "schema": SCHEMA,
-        "schema_version": SCHEMA_VERSION,
-        "dustd_version": record.dustd_version,
-        "status": record.status,
-        "error": dataclasses.asdict(record.error) if record.error else None,
-        "source": dataclasses.asdict(record.source),
-        "camera": camera,
-        "frame": {
-            "coords": "raw-visible-px",
-            "width": record.width,
-            "height": record.height,
-            "orientation": orientation,
-        },
-        "detector": dataclasses.asdict(record.detector) if record.detector else None,
-        "spots": spots,
-        "candidates": None if record.candidates is None else [_candidate_to_dict(each) for each in record.candidates],
-        "refused": [
-            {"x": each.x, "y": each.y, "diameter": each.diameter_px, "reason": each.reason} for each in record.refused
-        ],
-        "outputs": [dataclasses.asdict(output) for output in record.outputs],
-        "edits": [dataclasses.asdict(edit) for edit in record.edits],
-        "timings_ms": record.timings_ms,
-        "evidence": record.evidence,
+    data = _CODEC.plain(record)
+    frame = {
+        "coords": "raw-visible-px",
+        "width": data.pop("width"),
+        "height": data.pop("height"),
+        "orientation": data["camera"].pop("orientation"),
     }
+    first = {name: data[name] for name in ("dustd_version", "status", "error", "source", "camera")}
+    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **first, "frame": frame, **data}
 
 
 def from_dict(data: dict[str, Any]) -> Record:
     """Read a record back; unknown fields are ignored.
 
-    Raises ValueError if *data* is not a dustd sidecar of this major version, or lacks or garbles a field.
+    Raise ValueError if *data* is not a dustd sidecar of this major version, or lacks or garbles a field.
     """
-    if data.get("schema") != SCHEMA:
-        raise ValueError(f"not a {SCHEMA} file")
-    major = str(data.get("schema_version", "")).partition(".")[0]
-    if major != SCHEMA_VERSION.partition(".")[0]:
-        raise ValueError(f"sidecar schema version {data.get('schema_version')!r} is not {SCHEMA_VERSION}")
+    data = codec.require(data, SCHEMA, SCHEMA_VERSION)
     if data.get("status") not in _STATUSES:
         raise ValueError(f"{data.get('status')!r} is not a status")
     try:
-        spots = tuple(
-            _known(
-                Spot,
-                {
-                    **spot,
-                    "diameter_px": spot["diameter"],
-                    "edge_px": spot.get("edge", 0.0),
-                    "outline": shape.from_dict(spot.get("outline")),
-                },
-            )
-            for spot in data["spots"]
-        )
-        return Record(
-            source=_known(Source, data["source"]),
-            camera=_known(Camera, {**data["camera"], "orientation": data["frame"]["orientation"]}),
-            width=data["frame"]["width"],
-            height=data["frame"]["height"],
-            detector=_known(DetectorInfo, data["detector"]) if data["detector"] else None,
-            spots=spots,
-            candidates=_candidates(data.get("candidates")),
-            refused=tuple(
-                Refused(x=each["x"], y=each["y"], diameter_px=each["diameter"], reason=each["reason"])
-                for each in data.get("refused", ())
-            ),
-            outputs=tuple(_known(Output, output) for output in data["outputs"]),
-            edits=tuple(_known(Edit, edit) for edit in data.get("edits", ())),
-            timings_ms=dict(data["timings_ms"]),
-            status=data["status"],
-            error=_known(Problem, data["error"]) if data["error"] else None,
-            evidence=data.get("evidence"),
-            dustd_version=data.get("dustd_version", ""),
-        )
-    except (KeyError, TypeError, AttributeError) as exc:
+        frame, always = data["frame"], {name: data[name] for name in _ALWAYS}
+        camera = {**data["camera"], "orientation": frame["orientation"]}
+        size = {"width": frame["width"], "height": frame["height"]}
+    except (KeyError, TypeError) as exc:
         raise ValueError(f"sidecar lacks or garbles a field: {exc}") from exc
-
-
-# Keys of the published object where a field has another name.
-_CANDIDATE_KEYS = {"width_px": "width", "height_px": "height", "diameter_px": "diameter", "edge_px": "edge"}
-
-
-def _candidate_to_dict(candidate: Candidate) -> dict[str, float]:
-    return {_CANDIDATE_KEYS.get(name, name): value for name, value in dataclasses.asdict(candidate).items()}
-
-
-def _candidates(data: Any) -> tuple[Candidate, ...] | None:
-    if data is None:
-        return None
-    names = [(field.name, _CANDIDATE_KEYS.get(field.name, field.name)) for field in dataclasses.fields(Candidate)]
-    return tuple(Candidate(**{name: float(each[key]) for name, key in names}) for each in data)
+    return _CODEC.read(Record, {"dustd_version": "", **data, **always, **size, "camera": camera})
 
 
 def encode(record: Record) -> bytes:
     """Serialise a record for writing (UTF-8, indented, final newline). Numbers that JSON cannot say become null."""
-    text = json.dumps(_finite(to_dict(record)), indent=2, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode(errors="backslashreplace")  # a name that is not Unicode becomes JSON's \udcxx
+    return codec.to_bytes(to_dict(record), indent=2)
 
 
 def decode(data: bytes) -> Record:
-    """Parse a sidecar's bytes. Raises ValueError on anything that is not one."""
-    try:
-        parsed = json.loads(data)
-    except RecursionError as exc:
-        raise ValueError("nested too deeply") from exc
-    if not isinstance(parsed, dict):
-        raise ValueError(f"not a {SCHEMA} file")  # noqa: TRY004 - one kind of error for every bad content
-    return from_dict(parsed)
+    """Parse a sidecar's bytes. Raise ValueError on anything that is not one."""
+    return from_dict(codec.parse(data))
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _known(cls: type, data: dict[str, Any]) -> Any:
-    """Build *cls* from the keys it knows."""
-    names = {f.name for f in dataclasses.fields(cls)}
-    return cls(**{key: value for key, value in data.items() if key in names})
+_ALWAYS = ("detector", "spots", "outputs", "timings_ms")  # in every sidecar, though a record can do without
+# Keys of the published object where a field has another name.
+_CODEC = Codec(
+    {
+        Spot: {"diameter_px": "diameter", "edge_px": "edge"},
+        Candidate: {"width_px": "width", "height_px": "height", "diameter_px": "diameter", "edge_px": "edge"},
+        Refused: {"diameter_px": "diameter"},
+    }
+)

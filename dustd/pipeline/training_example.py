@@ -5,14 +5,13 @@ on this computer; nothing is sent anywhere.
 """
 
 import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from dustd import files
+from dustd import codec, files
 from dustd.output.sidecar import Record
 from dustd.raw.frame import Frame
 from dustd.raw.light import Window, linear_rgb
@@ -78,7 +77,7 @@ def keep(
         ],
     }
     _, png = cv2.imencode(".png", picture[..., ::-1])
-    for suffix, data in ((".png", png.tobytes()), (".json", json.dumps(labels, ensure_ascii=True).encode() + b"\n")):
+    for suffix, data in ((".png", png.tobytes()), (".json", codec.to_bytes(labels))):
         path = folder / f"{name}{suffix}"
         path.unlink(missing_ok=True)
         files.publish(path, data)

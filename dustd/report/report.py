@@ -7,10 +7,11 @@ Values in, text and values out; no files. The advice is `dustd.report.advice`'s,
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from dustd import codec
 from dustd.config import AdviceRules
 from dustd.dustmap.particle import DustMap, Particle
 from dustd.report.advice import (
@@ -126,12 +127,12 @@ def to_dict(summary: Summary) -> dict[str, Any]:
         "first_frame_at": dust.first_frame_at,
         "last_frame_at": dust.last_frame_at,
         "cleanings": list(dust.cleanings),
-        "last_cleaning": asdict(summary.cleaning) if summary.cleaning else None,
+        "last_cleaning": codec.DEFAULT.plain(summary.cleaning),
         "advice": summary.advice,
         "why": summary.why,
-        "figures": asdict(summary.figures),
-        "rules": asdict(summary.rules),
-        "apertures": [asdict(each) for each in summary.apertures],
+        "figures": codec.DEFAULT.plain(summary.figures),
+        "rules": codec.DEFAULT.plain(summary.rules),
+        "apertures": codec.DEFAULT.plain(summary.apertures),
         "growth": [{"day": day.isoformat(), "particles": count} for day, count in summary.growth],
         "particles": [_particle_dict(particle, dust) for particle in (*summary.confirmed, *summary.suspected)],
     }

@@ -5,7 +5,6 @@ samples stay as they were written. A place is what their correction touches, wit
 corrected spots overlap, the one that stays is corrected afresh, alone. Pure; files are `dustd.pipeline.reject`'s.
 """
 
-import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dustd import codec
 from dustd.raw.frame import Frame
 from dustd.spots.correct import Corrected, correct
-from dustd.spots.measure import KnownShadow, Shadow
+from dustd.spots.measure import KnownShadow
 from dustd.spots.spot import Spot
 
 GAP_PX = 9  # changed samples this near belong together: dither leaves some samples under a faint shadow as they were
@@ -55,22 +55,18 @@ def known_to_dict(known: Mapping[int, KnownShadow], spots: Sequence[Spot]) -> di
     """Lay out for a sidecar what the map knew of the shadows of the *spots* to be corrected."""
     wanted = {spot.id for spot in spots if spot.wanted}
     return {
-        str(spot_id): {**dataclasses.asdict(each), "shadow": _finite(dataclasses.asdict(each.shadow))}
+        str(spot_id): {**codec.DEFAULT.plain(each), "shadow": _finite(codec.DEFAULT.plain(each.shadow))}
         for spot_id, each in known.items()
         if spot_id in wanted
     }
 
 
 def known_from_dict(data: Mapping[str, Any]) -> dict[int, KnownShadow]:
-    """Read it back. Raises ValueError on anything else."""
+    """Read it back; unknown keys are ignored. Raise ValueError on anything else."""
     try:
-        return {int(spot_id): _known(each) for spot_id, each in data.items()}
-    except (TypeError, AttributeError, KeyError) as exc:
+        return {int(spot_id): codec.DEFAULT.read(KnownShadow, each) for spot_id, each in data.items()}
+    except (TypeError, AttributeError) as exc:
         raise ValueError(f"not what a map knows of shadows: {exc}") from exc
-
-
-def _known(data: Mapping[str, Any]) -> KnownShadow:
-    return KnownShadow(**{**data, "shadow": Shadow(**data["shadow"])})
 
 
 def _finite(data: dict[str, float]) -> dict[str, float]:

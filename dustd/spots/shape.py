@@ -10,9 +10,8 @@ grain, told by each frame as surely as its blur and its scene allow. Frames stop
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Literal
 
 Shape = Literal["speck", "fibre", "ring"]
 
@@ -40,6 +39,12 @@ class Outline:
     feigned: float
     hollow: float
     hollow_error: float
+
+    def check_read(self) -> None:
+        """Raise ValueError if no light says this (`dustd.codec`)."""
+        values = (getattr(self, f.name) for f in fields(self))
+        if not all(map(math.isfinite, values)) or min(self.error, self.feigned) <= 0:
+            raise ValueError("an outline that cannot be")
 
 
 def shape_of(outline: Outline | None) -> Shape | None:
@@ -77,21 +82,6 @@ def pooled(a: Outline | None, b: Outline | None) -> Outline | None:
         hollow=hollow.hollow,
         hollow_error=hollow.hollow_error,
     )
-
-
-def to_dict(outline: Outline | None) -> dict[str, float] | None:
-    """Lay an outline out for JSON."""
-    return None if outline is None else {f.name: getattr(outline, f.name) for f in fields(Outline)}
-
-
-def from_dict(data: Mapping[str, Any] | None) -> Outline | None:
-    """Read it back; unknown keys are ignored. Raises KeyError, TypeError or ValueError on anything else."""
-    if data is None:
-        return None
-    values = {f.name: float(data[f.name]) for f in fields(Outline)}
-    if not all(map(math.isfinite, values.values())) or min(values["error"], values["feigned"]) <= 0:
-        raise ValueError("an outline that cannot be")
-    return Outline(**values)
 
 
 def _diagonals(outline: Outline) -> tuple[float, float]:

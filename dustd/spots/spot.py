@@ -63,7 +63,8 @@ class Refused:
 class Spot:
     """Dust in one frame.
 
-    *diameter_px* is the width at half depth. *edge_px* is the width of the soft edge (10 to 90 %).
+    *diameter_px* is the width at half depth. *edge_px* is the width of the soft edge (10 to 90 %),
+    0 where a sidecar did not keep it.
     *particle_id*, *confidence* (a probability) and *frames_seen* come from the dust map, None when it knows nothing.
     *wanted* says whether the evidence asks for a correction; *action* what correction did; *reason* which rule
     decided, in words for a person. *outline* says what the light tells of the grain's shape, None where it was not
@@ -74,7 +75,7 @@ class Spot:
     x: float
     y: float
     diameter_px: float
-    edge_px: float
+    edge_px: float = 0.0
     attenuation: float
     score: float
     particle_id: str | None = None

@@ -18,6 +18,7 @@ from dustd.daemon.status import (
     encode,
     words,
 )
+from tests.later import with_news
 
 AT = datetime.fromisoformat("2026-11-23T12:00:00+01:00")
 SHARE = Trouble(path="/nas", problem="the disk is full", remedy="Free some space", retry_at="2026-11-23T12:00:30+01:00")
@@ -61,6 +62,11 @@ STATUS = Status(
 
 def test_what_is_written_reads_back():
     assert decode(encode(STATUS)) == STATUS
+
+
+def test_what_a_later_dustd_wrote_reads_back():
+    later = {**with_news(json.loads(encode(STATUS))), "frames": STATUS.frames, "schema_version": "1.9"}
+    assert decode(json.dumps(later).encode()) == STATUS
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from dustd.dustmap.particle import Scene, View
 from dustd.dustmap.update import observe
 from dustd.spots.shape import Outline
 from dustd.spots.spot import Spot
+from tests.later import with_news
 
 
 def view(number, lens):
@@ -78,28 +79,29 @@ def test_scenes_are_told_by_the_ids_of_their_frames():
 
 
 def test_what_a_later_dustd_adds_is_ignored():
-    data = mapjson.encode(learnt(PLACES))
-    data["news"] = data["particles"][0]["news"] = data["optics"]["news"] = 1
+    data = with_news(json.loads(json.dumps(mapjson.encode(learnt(PLACES)))))
     assert mapjson.decode(data, mapjson.scenes(learnt(PLACES))) == learnt(PLACES)
 
 
-def test_a_particle_from_before_outlines_were_kept_has_none():
+def test_particles_from_before_outlines_were_kept_have_none():
     state = learnt(PLACES)
-    old = [mapjson.encode_particle(particle) for particle in state.particles]
-    for each in old:
+    old = mapjson.encode(state)
+    for each in old["particles"]:
         del each["outline"]
-    assert all(mapjson.decode_particle(each, mapjson.scenes(state)).shape is None for each in old)
+    assert all(each.shape is None for each in mapjson.decode(old, mapjson.scenes(state)).particles)
 
 
-def test_a_particle_from_before_places_were_kept_gets_those_of_its_sightings():
+def test_particles_from_before_places_were_kept_get_those_of_their_sightings():
     state = learnt(PLACES)
-    old = mapjson.encode_particle(state.particles[0])
-    for name in ("places", "remembered"):
-        del old[name]
-    for sighting in old["sightings"]:
-        del sighting["worth"]
-    particle = mapjson.decode_particle(old, mapjson.scenes(state))
-    assert {(p.lens, p.focal_mm) for p in particle.places} == {(p.lens, p.focal_mm) for p in state.particles[0].places}
+    old = mapjson.encode(state)
+    for each in old["particles"]:
+        for name in ("places", "remembered"):
+            del each[name]
+        for sighting in each["sightings"]:
+            del sighting["worth"]
+    again = mapjson.decode(old, mapjson.scenes(state))
+    for one, before in zip(again.particles, state.particles, strict=True):
+        assert {(p.lens, p.focal_mm) for p in one.places} == {(p.lens, p.focal_mm) for p in before.places}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from dustd.output import sidecar
 from dustd.output.sidecar import Record, Source
 from dustd.raw.frame import Camera
 from dustd.spots.spot import Spot
+from tests.later import with_news
 
 WIDTH, HEIGHT, STEP = 1920, 1280, 16
 BODY = "Nikon Z 8 #1"
@@ -230,6 +231,7 @@ def test_in_another_scene_and_in_another_place_it_means_nothing():
 
 def test_a_verdict_is_read_back_as_it_was_written():
     (verdict,) = VERDICT
-    assert rejection.from_dict(json.loads(json.dumps(rejection.to_dict(verdict)))) == verdict
+    told = json.loads(json.dumps(rejection.to_dict(verdict)))
+    assert rejection.from_dict(told) == rejection.from_dict(with_news(told)) == verdict
     with pytest.raises(ValueError, match="not a verdict"):
         rejection.from_dict({"mx": 1})

@@ -34,6 +34,7 @@ from dustd.raw.body_id import body_id
 from dustd.raw.frame import Camera
 from dustd.spots.shape import Outline
 from dustd.spots.spot import Spot
+from tests.later import with_news
 
 WIDTH, HEIGHT, STEP = 1920, 1280, 16
 BODY = "Nikon Z 8 #1"
@@ -650,6 +651,24 @@ def test_an_exported_map_is_whole(store):
             each.observe(record(20, spots=()))
         assert everything(other) == everything(store)
     assert store.export("nobody") is None
+
+
+def test_what_a_later_dustd_adds_to_an_export_is_passed_over(store):
+    for n in range(3):
+        store.observe(record(n))
+    exported = json.loads(json.dumps(store.export(BODY)))
+    for row in exported["frames"]:
+        row["observed"] = {"seen": {}, "missed": {}}  # by particle: any key may be there
+    with Store.open(":memory:") as one, Store.open(":memory:") as other:
+        later = with_news(exported)
+        for before, row in zip(exported["frames"], later["frames"], strict=True):
+            row["observed"] = before["observed"]
+        one.import_(exported)
+        other.import_(later)
+        assert mapjson.encode(one.state(BODY)) == mapjson.encode(other.state(BODY))
+        one.observe(record(3))
+        other.observe(record(3))
+        assert mapjson.encode(one.state(BODY)) == mapjson.encode(other.state(BODY))
 
 
 def damaged_exports():

@@ -14,7 +14,8 @@ from dustd.output import sidecar
 from dustd.output.sidecar import DetectorInfo, Output, Problem, Record, Source
 from dustd.raw.frame import Camera
 from dustd.spots.shape import Outline
-from dustd.spots.spot import Spot
+from dustd.spots.spot import Candidate, Refused, Spot
+from tests.later import with_news
 
 SCHEMA = json.loads(importlib.resources.files("dustd.output").joinpath("sidecar.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -81,6 +82,13 @@ spots = st.builds(
     reason=text,
     outline=maybe(outlines),
 )
+candidates = st.builds(
+    Candidate,
+    **dict.fromkeys(("x", "y", "shadow_x", "shadow_y", "gain"), finite),
+    **dict.fromkeys(("width_px", "height_px", "diameter_px", "edge_px"), positive),
+    **dict.fromkeys(("score", "attenuation"), share),
+)
+refused = st.builds(Refused, x=finite, y=finite, diameter_px=positive, reason=text)
 timings = st.dictionaries(st.sampled_from(["read", "detect", "reconcile", "correct", "write", "total"]), positive)
 finished = st.builds(
     Record,
@@ -90,6 +98,8 @@ finished = st.builds(
     height=st.integers(0),
     detector=detectors,
     spots=st.lists(spots, max_size=3).map(tuple),
+    candidates=maybe(st.lists(candidates, max_size=2).map(tuple)),
+    refused=st.lists(refused, max_size=2).map(tuple),
     outputs=st.lists(st.builds(Output, kind=text, path=name, sha256=sha256), max_size=2).map(tuple),
     timings_ms=timings,
     status=st.sampled_from(["cleaned", "clean"]),
@@ -161,6 +171,15 @@ def test_the_schema_allows_fields_it_does_not_know_everywhere(part):
     (data[part] if part else data)["new"] = 1
     VALIDATOR.validate(data)
     assert sidecar.from_dict(data) == a_record()
+
+
+@quick
+@given(records)
+def test_fields_of_a_later_dustd_are_passed_over_at_every_depth(record):
+    data = json.loads(sidecar.encode(dataclasses.replace(record, timings_ms={}, evidence=None)))
+    news = with_news(data)
+    news["timings_ms"] = {}  # its keys are steps, any may be there
+    assert sidecar.from_dict(news) == sidecar.from_dict(data)
 
 
 @pytest.mark.parametrize(

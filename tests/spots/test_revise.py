@@ -12,6 +12,7 @@ from dustd.spots.correct import correct
 from dustd.spots.measure import KnownShadow, Shadow
 from dustd.spots.revise import known_from_dict, known_to_dict, revise
 from dustd.spots.spot import Spot
+from tests.later import with_news
 
 SIDE = 420
 BLACK, WHITE = 512, 16383
@@ -118,4 +119,5 @@ def test_what_the_map_knew_is_read_back_as_it_was_written():
     known = {1: KnownShadow(shadow=shadow(5, 6), place_error_px=1.0, width_error=0.05, depth_error=0.1)}
     _, spots = dusty(shadow(5, 6), shadow(300, 300))
     assert known_from_dict(known_to_dict(known, spots)) == known
+    assert known_from_dict({"1": with_news(known_to_dict(known, spots)["1"])}) == known
     assert known_to_dict(known, rejected(spots, 1)) == {}

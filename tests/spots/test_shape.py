@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dustd.spots import shape
+from dustd import codec
 from dustd.spots.shape import Outline, pooled, shape_of
 
 THREAD = Outline(slenderness=9.0, angle_deg=170.0, error=0.5, feigned=0.5, hollow=0.0, hollow_error=0.1)
@@ -82,12 +82,10 @@ def test_a_hollow_that_blur_filled_in_one_frame_stays():
 
 @given(outlines)
 def test_an_outline_survives_json(outline):
-    assert shape.from_dict(shape.to_dict(outline)) == outline
+    assert codec.DEFAULT.read(Outline, codec.DEFAULT.plain(outline)) == outline
 
 
-@pytest.mark.parametrize(
-    "garbled", [{}, {**shape.to_dict(THREAD), "error": None}, {**shape.to_dict(THREAD), "error": 0}]
-)
+@pytest.mark.parametrize("garbled", [{}, {"error": None}, {"error": 0}, {"hollow": "none"}])
 def test_what_is_no_outline_is_refused(garbled):
-    with pytest.raises((KeyError, TypeError, ValueError)):
-        shape.from_dict(garbled)
+    with pytest.raises(ValueError):
+        codec.DEFAULT.read(Outline, {**codec.DEFAULT.plain(THREAD), **garbled} if garbled else {})
