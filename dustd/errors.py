@@ -48,6 +48,10 @@ class UnreadableError(FrameError):
     """This frame's file cannot be read just now; it may be later, and the other frames are not affected."""
 
 
+class OwnOutputError(FrameError):
+    """This is no exposure but a cleaned file that dustd made; it is left alone."""
+
+
 class SurroundingsError(DustdError):
     """Disk, folder or share is in the way; the same frame may work later."""
 

@@ -1,10 +1,13 @@
 """Logging, set up once by the command line: in words on a terminal, one JSON object per line otherwise.
 
+A person reads local time with its offset, as in `dustd status`; programs read UTC.
+
 Shell modules log with `structlog.get_logger()`: constant event names, data in keys, frame and body bound once per
 frame with `structlog.contextvars.bound_contextvars`. What libraries log or warn goes the same way. Standard error
 only; standard output belongs to results.
 """
 
+import datetime
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -26,8 +29,7 @@ def setup(form: str = "auto", level: str = "info") -> None:
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        # People read their own clock, programs compare clocks.
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
+        _local_time if console else structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
     handler = logging.StreamHandler(sys.stderr)
@@ -81,6 +83,10 @@ def _renderers(console: bool, level: str) -> list[Any]:
 
         return [structlog.processors.format_exc_info, say]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+
+
+def _local_time(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    return {**event, "timestamp": datetime.datetime.now().astimezone().isoformat(timespec="seconds")[11:]}
 
 
 def _drop_quiet(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

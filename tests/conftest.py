@@ -1,6 +1,9 @@
 """What many tests need: the shared data, where there are any."""
 
 import hashlib
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import structlog
 from dustd import log
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED_CASES = SHARED_DATA.with_name("cases")
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +30,22 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("shared/data is not here")
     return SHARED_DATA
+
+
+@pytest.fixture
+def case(tmp_path):
+    """Make the inputs of a shared case by its name, in a folder of the test's own; skip where there is none."""
+
+    def make(name: str) -> Path:
+        if not (SHARED_CASES / name).is_dir():
+            pytest.skip("shared/cases is not here")
+        for each in ("common", name):
+            shutil.copytree(SHARED_CASES / each, tmp_path / each, copy_function=shutil.copyfile)
+            (tmp_path / each).chmod(0o755)
+        subprocess.run([sys.executable, tmp_path / name / "make.py"], check=True, capture_output=True)
+        return tmp_path / name
+
+    return make
 
 
 @pytest.fixture(scope="session")

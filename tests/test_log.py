@@ -4,6 +4,7 @@ import datetime
 import json
 import logging
 import re
+import time
 import warnings
 
 import pytest
@@ -34,6 +35,18 @@ def test_away_from_a_terminal_each_event_is_one_json_line_on_standard_error(caps
     (event,) = events(capsys)
     assert event["event"] == "frame_cleaned" and event["spots"] == 7 and event["level"] == "info"
     assert event["timestamp"].endswith("Z")
+
+
+def test_a_person_on_a_terminal_reads_local_time_with_its_offset(capsys, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        log.setup("console")
+        structlog.get_logger().info("idle")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert "+05:45" in capsys.readouterr().err
 
 
 def test_frame_and_body_are_on_every_line_while_bound(capsys):
@@ -101,7 +114,7 @@ def test_people_get_a_plain_line_with_their_own_time(capsys):
     log.setup("console")
     structlog.get_logger().info("frame_cleaned", **CLEANED)
     line = capsys.readouterr().err
-    assert re.fullmatch(r"\d\d:\d\d:\d\d  a.CR3: 5 spots corrected, 2 left alone, 3.2 s.\n", line)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d[+-]\d\d:\d\d  a.CR3: 5 spots corrected, 2 left alone, 3.2 s.\n", line)
     told = datetime.datetime.combine(datetime.date.today(), datetime.time.fromisoformat(line[:8]))
     assert abs((datetime.datetime.now() - told).total_seconds()) % 86400 < 60
 

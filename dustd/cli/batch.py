@@ -3,7 +3,8 @@
 It decides nothing about a frame and prints nothing; see `dustd.pipeline.frame_pipeline` and `dustd.cli.main`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,10 +14,10 @@ import structlog
 from dustd import files
 from dustd.daemon import scan
 from dustd.dustmap.history import wall_time
-from dustd.errors import DustdError, FrameError, SurroundingsError, UnreadableError, UsageError
+from dustd.errors import DustdError, FrameError, OwnOutputError, SurroundingsError, UnreadableError, UsageError
 from dustd.output.sidecar import Problem, Record, Source
 from dustd.raw.frame import Camera
-from dustd.raw.integrity import holds_samples
+from dustd.raw.integrity import holds_samples, no_raw_file
 from dustd.raw.metadata import read_camera
 
 log = structlog.get_logger()
@@ -42,22 +43,41 @@ class Pipeline(Protocol):
         """Write the sidecar that says why a frame failed."""
 
 
-def collect(paths: Iterable[Path], output: Path) -> tuple[Job, ...]:
+LeftOut = Callable[[Path, str], object]
+
+
+def collect(paths: Iterable[Path], output: Path, left_out: LeftOut = lambda _path, _what: None) -> tuple[Job, ...]:
     """Find the frames that *paths* name, each once: files whatever their suffix, folders with all RAW files below.
 
-    What lies below a folder is mirrored into *output*, whose parents are created. Raises UsageError if a path is not
-    there or cannot be read, two sources would share one sidecar, or cleaned files would land among the originals.
+    What lies below a folder is mirrored into *output*, whose parents are created. *left_out* hears of what was named
+    or met and is no frame: pictures, notes beside them, links to folders. Raises UsageError if a path is not there or
+    cannot be read, none that is named is a RAW file, two sources would share one sidecar, or cleaned files would land
+    among the originals.
     """
-    output = output.absolute()
-    _make_parents(output)
+    output = absolute(output)
     jobs: dict[Path, Job] = {}
-    for path in (path.absolute() for path in paths):
-        found = _below(path, output) if path.is_dir() else [_named(path)]
+    named = []
+    for path in map(absolute, paths):
+        if path.is_dir():
+            _refuse_inside(path, output)
+            found = _below(path, output, left_out)
+        else:
+            found, what = [_named(path)], no_raw_file(path)
+            if what is not None:
+                named.append((path, what))
+                continue
         for source in found:
             root = path if path.is_dir() else source.parent
             job = Job(source=source, out_folder=files.output_folder_for(source, root, output))
             jobs.setdefault(source, job)
+    if named and not jobs:
+        path, what = named[0]
+        remedy = "Name RAW files, or a folder with RAW files in it"
+        raise UsageError(f"this is {what}, not a RAW file", remedy=remedy, path=path)
+    for path, what in named:
+        left_out(path, what)
     _refuse_collisions(jobs.values())
+    _make_parents(output)
     return tuple(jobs.values())
 
 
@@ -69,16 +89,19 @@ def in_capture_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
     return tuple(sorted(jobs, key=lambda job: (_taken_at(job.source) or "~", job.source.name, job.source)))
 
 
-def clean_all(jobs: Iterable[Job], pipeline: Pipeline, output: Path) -> Iterator[Record]:
-    """Clean frame after frame below *output*, and give each record. Whatever breaks a frame, it counts as failed.
+def clean_all(jobs: Iterable[Job], pipeline: Pipeline, output: Path) -> Iterator[Record | None]:
+    """Clean frame after frame below *output*, and give each record; None for a cleaned file that was left alone.
 
-    Raises SurroundingsError if disk or folder is in the way.
+    Whatever breaks a frame, it counts as failed. Raises SurroundingsError if disk or folder is in the way.
     """
-    output = output.absolute()
+    output = absolute(output)
     for job in jobs:
         files.make_output_folder(job.out_folder, output)
         try:
             record = _process(pipeline, job)
+        except OwnOutputError as error:
+            log.info("own_output_left_alone", path=str(job.source), problem=error.problem)
+            record = None
         except SurroundingsError:
             raise
         except DustdError as error:
@@ -112,6 +135,21 @@ def _fail(pipeline: Pipeline, job: Job, error: DustdError) -> Record:
         return Record(source=source, camera=Camera(), status="failed", error=problem)
 
 
+def absolute(path: Path) -> Path:
+    """Make a path absolute, without "..", with the links in it as they are named."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolving would follow links
+
+
+def _refuse_inside(folder: Path, output: Path) -> None:
+    real, real_output = folder.resolve(), output.resolve()
+    if real == real_output:
+        problem = "the folder to clean and the folder for cleaned files are the same"
+        raise UsageError(problem, remedy="Name another folder with -o, e.g. Cleaned", path=folder)
+    if real.is_relative_to(real_output):
+        problem = f"it lies in the folder for cleaned files ({output}), where nothing is taken for a frame"
+        raise UsageError(problem, remedy="Name another folder with -o, e.g. Cleaned", path=folder)
+
+
 def _make_parents(output: Path) -> None:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -127,12 +165,15 @@ def _named(path: Path) -> Path:
     return path
 
 
-def _below(folder: Path, output: Path) -> list[Path]:
+def _below(folder: Path, output: Path, left_out: LeftOut) -> list[Path]:
     def complain(exc: OSError) -> None:
         problem = f"the folder cannot be read ({exc.strerror})"
         raise UsageError(problem, remedy="Check its permissions", path=Path(exc.filename or folder)) from exc
 
-    found = scan.scan(folder, folder, [output], complain, scan.RAW_SUFFIXES | _TIFF_SUFFIXES)
+    def link(path: Path) -> None:
+        left_out(path, "a link to a folder")
+
+    found = scan.scan(folder, folder, [output], complain, scan.RAW_SUFFIXES | _TIFF_SUFFIXES, link)
     paths = [path for path, _ in filter(None, found)]
     return [path for path in paths if path.suffix.lower() not in _TIFF_SUFFIXES or holds_samples(path)]
 
@@ -140,7 +181,7 @@ def _below(folder: Path, output: Path) -> list[Path]:
 def _refuse_collisions(jobs: Iterable[Job]) -> None:
     seen: dict[tuple[Path, str], Path] = {}
     for job in jobs:
-        if job.source.parent == job.out_folder:
+        if job.source.parent.resolve() == job.out_folder.resolve():
             remedy = "Name another folder with -o, e.g. Cleaned"
             raise UsageError("its cleaned file would land beside it", remedy=remedy, path=job.source)
         other = seen.setdefault((job.out_folder, job.source.name), job.source)

@@ -16,7 +16,8 @@ from dustd.cli.common import FINE, SOME_FAILED, make_pipeline, publish, settings
 from dustd.config import Config
 from dustd.dustmap.store import Store
 from dustd.errors import UsageError
-from dustd.output.sidecar import Record
+from dustd.output.edits import NOT_INTO_ORIGINALS
+from dustd.output.sidecar import Edit, Record
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.report import review_page
 from dustd.report.review_book import Book
@@ -33,25 +34,29 @@ def run(args: argparse.Namespace) -> int:
     with_bar = sys.stderr.isatty() and args.level is None
     log.insist_on(args.level or ("error" if with_bar else None))  # the bar speaks for the rest
     log.setup(settings.log.format, settings.log.level)
-    jobs = batch.in_capture_order(batch.collect(args.paths, args.output))
+    jobs = batch.in_capture_order(batch.collect(args.paths, args.output, _tell_left_out))
     if not jobs:
         print("There are no RAW files to clean.")
         return FINE
     sensitivity_of = settings.sensitivity_of if args.sensitivity is None else lambda *_: args.sensitivity
     records: list[Record] = []
-    book = Book(args.output, len(jobs)) if args.review else None
+    own = 0
+    book = Book(batch.absolute(args.output), len(jobs)) if args.review else None
     with Store.open(args.store or settings.map.store) as store, WorkerClient() as worker:
         pipeline = make_pipeline(settings, store, worker, sensitivity_of)
         pipeline.reviewer = book
         results = batch.clean_all(jobs, pipeline, args.output)
         try:
             with _bar(len(jobs), shown=with_bar) as bar:
-                pipeline.progress = lambda share: bar.update(len(records) + LOOKING * share - bar.n)
+                pipeline.progress = lambda share: bar.update(len(records) + own + LOOKING * share - bar.n)
                 for record in results:
-                    records.append(dataclasses.replace(record, evidence=None))
-                    bar.update(len(records) - bar.n)
+                    if record is None:
+                        own += 1
+                    else:
+                        records.append(dataclasses.replace(record, evidence=None))
+                    bar.update(len(records) + own - bar.n)
         finally:
-            _print_summary(records, len(jobs), args.output)
+            _print_summary(records, own, len(jobs), args.output)
             if book is not None:
                 publish(args.review, book.text().encode(), ours=review_page.is_page)
                 print(f"Spot by spot, worst first: {args.review}")
@@ -64,21 +69,32 @@ def _bar(frames: int, *, shown: bool) -> "tqdm[NoReturn]":
     return tqdm(total=frames, bar_format=form, disable=not shown)
 
 
-def _print_summary(records: Sequence[Record], total: int, output: Path) -> None:
+def _tell_left_out(path: Path, what: str) -> None:
+    print(f"{path}: {what}; left out.", file=sys.stderr)
+
+
+def _print_summary(records: Sequence[Record], own: int, total: int, output: Path) -> None:
     counts = collections.Counter(record.status for record in records)
     spots = sum(spot.action != "left" for record in records for spot in record.spots)
     left = sum(spot.action == "left" for record in records for spot in record.spots)
-    stopped = f", {total - len(records)} not begun" if len(records) < total else ""
+    begun = len(records) + own
+    stopped = f", {total - begun} not begun" if begun < total else ""
     print(
         f"{counts['cleaned']} cleaned, {counts['clean']} without dust, {counts['failed']} failed{stopped}: in {output}"
     )
+    if own:
+        print(f"{counted(own, 'cleaned file')} that dustd made left alone.")
     print(f"{counted(spots, 'spot')} corrected, {left} left alone; the sidecars say why.")
-    edits = collections.Counter((edit.program, edit.result) for record in records for edit in record.edits)
-    for (program, result), count in sorted(edits.items()):
-        print(f"Edits for {program}: {count} {_EDIT_WORDS[result]}.")
+    edits = collections.Counter((edit.program, _became(edit)) for record in records for edit in record.edits)
+    for (program, words), count in sorted(edits.items()):
+        print(f"Edits for {program}: {count} {words}.")
     for record in records:
         if record.status == "failed" and record.error:
             print(f"  {record.source.name}: {record.error.problem}. {record.error.remedy}.")
+
+
+def _became(edit: Edit) -> str:
+    return f"not possible; {edit.reason}" if edit.reason == NOT_INTO_ORIGINALS else _EDIT_WORDS[edit.result]
 
 
 _EDIT_WORDS = {

@@ -4,6 +4,7 @@ import argparse
 
 from dustd import log
 from dustd.cli.common import FINE, settings_of
+from dustd.dustmap.schema import MEMORY
 from dustd.dustmap.store import Store
 from dustd.pipeline.reject import reject
 from dustd.pipeline.worker_client import WorkerClient
@@ -13,6 +14,7 @@ def run(args: argparse.Namespace) -> int:
     """Take corrections back, or that back."""
     settings = settings_of(args)
     log.setup(settings.log.format, "error")
+    in_memory = str(args.store) == MEMORY
     with Store.open(args.store or settings.map.store) as store, WorkerClient() as worker:
         folder = store.path.parent if store.path else settings.map.state_folder
         told = reject(
@@ -30,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
         if spot.id in args.spots:
             already = "" if spot.id in told.changed else "already "
             print(f"{name}, spot {spot.id}: {already}{spot.action}; {spot.reason}.")
-    if not told.counted:
+    if not told.counted and in_memory:
+        print("No dust map was told, as asked for; dustd map rebuild learns the verdict from the sidecar.")
+    elif not told.counted:
         print("The dust map does not know this frame; dustd map rebuild learns it, and the verdict, from the sidecar.")
     return FINE

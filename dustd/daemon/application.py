@@ -58,6 +58,7 @@ def serve(
             between=station.between,
             reload=station.reload,
             tell=station.tell,
+            vanished=station.vanished,
         )
 
 
@@ -104,6 +105,7 @@ class Application:
         self._last: deque[FrameState] = deque(maxlen=LAST_FRAMES)
         self._bodies: dict[str, BodyState] = {}
         self._failed: dict[Path, Trouble] = {}
+        self._counted_as_failed: set[Path] = set()
         self._reminding = ""
         self._troubles: dict[Literal["maps", "metrics"], Trouble] = {}
         self._learn_at = self._learn_pause_s = 0.0
@@ -143,12 +145,27 @@ class Application:
     def fail(self, source: Path, folder: WatchedFolder, error: DustdError) -> None:
         """Record a failed frame."""
         self._failed[source] = Trouble(path=str(source), problem=error.problem, remedy=error.remedy)
-        self._note(source, "failed", "unknown", 0.0, 0, 0)
+        self._note(source, "failed", count=source not in self._counted_as_failed)
+        self._counted_as_failed.add(source)
         self._outputs.make(_out_folder(source, folder), folder.output)
         self._pipeline.fail(source, _out_folder(source, folder), error)
 
-    def _note(self, source: Path, kind: str, body_id: str, seconds: float, spots: int, corrected: int) -> None:
-        self._counts[kind] += 1
+    def vanished(self, source: Path) -> None:
+        """Note a frame that was gone before it was cleaned."""
+        self._note(source, status.VANISHED)
+
+    def _note(
+        self,
+        source: Path,
+        kind: str,
+        body_id: str = "unknown",
+        seconds: float = 0.0,
+        spots: int = 0,
+        corrected: int = 0,
+        *,
+        count: bool = True,
+    ) -> None:
+        self._counts[kind] += count
         self._last.append(
             FrameState(
                 name=source.name,

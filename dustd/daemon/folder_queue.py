@@ -18,7 +18,7 @@ from dustd.daemon.scan import look_at, scan
 from dustd.daemon.settle import Look, Settle
 from dustd.daemon.status import FolderState, Trouble
 from dustd.daemon.watch import WatchedFolder
-from dustd.errors import DustdError
+from dustd.errors import DustdError, FrameError
 
 log = structlog.get_logger()
 
@@ -29,6 +29,8 @@ MAX_WAITING = 20_000  # files held in memory per folder; a scan finds the others
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # of a folder; of a frame that cannot be read:
 LONGEST_PUT_OFF_S = 600.0
 UNHEARD_S = 3.0  # an event takes half a second through watchdog
+
+_EMPTY = FrameError("it is empty so far", remedy="Nothing to do if it is still being written; else copy it again")
 
 IsDone = Callable[[Path, WatchedFolder], bool]
 
@@ -69,10 +71,12 @@ class FolderQueue:
         self._pause_s = 0.0
         self._problem: DustdError | None = None
         self._put_off: dict[Path, _PutOff] = {}
+        self._held: dict[Path, DustdError] = {}  # held back, for the status only
         self._hopeless: dict[Path, Look] = {}  # failed, and not even that could be recorded
         self._unreadable: dict[str, str] = {}  # subfolder -> what the system said, at the last search
         self._complaints: dict[str, str] = {}  # the same of the search that goes on
         self._renew = False
+        self._links: set[Path] = set()  # to folders, told once
 
     @property
     def paused(self) -> DustdError | None:
@@ -183,9 +187,14 @@ class FolderQueue:
         self.settle.put_off(path, until)
         self._put_off[path] = _PutOff(error=error, pause_s=pause_s, until=until)
 
-    def hold_back(self, path: Path, look: Look) -> bool:
+    def vanished(self) -> list[Path]:
+        """Give the files that were gone when their turn came, each once."""
+        return self.settle.vanished()
+
+    def hold_back(self, path: Path, look: Look, error: DustdError) -> bool:
         """Keep a frame that could be read but not decoded for one more try; False if it is not going to get better."""
         self._put_off.pop(path, None)
+        self._held[path] = error
         return self.settle.hold_back(path, time.monotonic(), look)
 
     def finish(self, path: Path) -> None:
@@ -211,6 +220,8 @@ class FolderQueue:
         """Say how the folder does."""
         now = time.monotonic()
         self._put_off = {path: each for path, each in self._put_off.items() if path in self.settle}
+        self._held = {path: each for path, each in self._held.items() if path in self.settle}
+        held = {path: due_at for path, (_, due_at) in self.settle.held().items() if path not in self._put_off}
         return FolderState(
             path=str(self.folder.path),
             output=str(self.folder.output),
@@ -220,10 +231,16 @@ class FolderQueue:
             paused=_trouble(self._problem, self.folder.path, self.paused_until - now) if self._problem else None,
             unreadable=tuple(self._unreadable),
             put_off=tuple(_trouble(each.error, path, each.until - now) for path, each in self._put_off.items()),
+            held=tuple(_trouble(self._held.get(path, _EMPTY), path, due_at - now) for path, due_at in held.items()),
         )
 
     def _walk(self, start: Path, outputs: Sequence[Path]) -> Iterator[tuple[Path, Look] | None]:
-        return scan(start, self.folder.path, outputs, self._complain)
+        return scan(start, self.folder.path, outputs, self._complain, on_link=self._leave_out)
+
+    def _leave_out(self, link: Path) -> None:
+        if link not in self._links:
+            self._links.add(link)
+            log.warning("folder_link_left_out", path=str(link), remedy="watch the folder that it leads to as well")
 
     def _complain(self, error: OSError) -> None:
         if isinstance(error, FileNotFoundError):

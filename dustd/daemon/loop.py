@@ -32,6 +32,7 @@ from dustd.errors import (
     DustdError,
     FrameError,
     ModelError,
+    OwnOutputError,
     SurroundingsError,
     UnreadableError,
     cannot_be_read,
@@ -57,6 +58,7 @@ Fail = Callable[[Path, WatchedFolder, DustdError], None]
 Between = Callable[[], str]
 Reload = Callable[[bool], Plan | None]
 Tell = Callable[[Progress], None]
+Vanished = Callable[[Path], None]
 
 
 def serve(
@@ -69,6 +71,7 @@ def serve(
     between: Between = str,
     reload: Reload = lambda _asked: None,
     tell: Tell = lambda _progress: None,
+    vanished: Vanished = lambda _path: None,
 ) -> None:
     """Process every frame that is in *folders* or arrives there, until SIGTERM or SIGINT.
 
@@ -77,12 +80,14 @@ def serve(
     SurroundingsError. *is_done* tells whether a frame as it is now needs nothing any more. Called between frames:
     *between*, which returns what else the status line should say, if anything; *reload*, which gives a new plan if
     there is one (told True after SIGHUP, else False); *tell*, which hears of every turn of the loop. These must be
-    quick. SIGHUP also tries again at once what was put off, and searches all folders.
+    quick. *vanished* hears of frames that were gone when their turn came, or while they were read. SIGHUP also tries
+    again at once what was put off, and searches all folders.
     The first signal lets the current frame finish, the second ends the program at once. Main thread only.
     """
     _remove_stale_temps(folders)
     with Watch(folders) as watching:
         loop = _Loop(watching, Plan(folders=tuple(folders), timing=timing), process, fail, is_done)
+        loop.vanished = vanished
         with _on_signals(loop.stop, loop.reload_now):
             systemd.ready()
             log.info("ready")
@@ -103,6 +108,7 @@ class _Loop:
         self.status = self.aside = ""
         self.paces_s: deque[float] = deque(maxlen=PACE_FRAMES)
         self.tell: Tell = lambda _progress: None
+        self.vanished: Vanished = lambda _path: None
         self.apply(plan)
 
     def apply(self, plan: Plan) -> None:
@@ -186,6 +192,8 @@ class _Loop:
         """Process the first ready frame of each folder that is not paused."""
         for folder_queue in self.folder_queues.values():
             path = None if self.stopping else folder_queue.take()
+            for gone in folder_queue.vanished():
+                self._note_vanished(folder_queue, gone)
             if path is not None:
                 self._process(folder_queue, path)
         problems = [str(folder_queue.paused) for folder_queue in self.folder_queues.values() if folder_queue.paused]
@@ -205,6 +213,8 @@ class _Loop:
             raise
         except SurroundingsError as error:
             folder_queue.pause(path, error)
+        except OwnOutputError as error:
+            self._leave_alone(folder_queue, path, error)
         except DustdError as error:
             self._give_up(folder_queue, path, error)
         except OSError as exc:
@@ -225,17 +235,25 @@ class _Loop:
     def _needs_nothing(self, folder_queue: FolderQueue, path: Path) -> bool:
         return self.is_done(path, folder_queue.folder) or is_own_output(path)
 
+    def _leave_alone(self, folder_queue: FolderQueue, path: Path, error: OwnOutputError) -> None:
+        """Pass over a cleaned file that came back, until it changes."""
+        log.info("own_output_left_alone", path=str(path), problem=error.problem)
+        look = look_at(path)
+        if look is not None:
+            folder_queue.give_up(path, look)
+        folder_queue.finish(path)
+
     def _give_up(self, folder_queue: FolderQueue, path: Path, error: DustdError) -> None:
         """Hold the frame back while it may still be arriving or cannot be read, else record that it failed."""
         look = look_at(path)
         if look is None:
-            log.info("frame_vanished", path=str(path))
+            self._note_vanished(folder_queue, path)
             folder_queue.finish(path)
             return
         if isinstance(error, UnreadableError):
             folder_queue.put_off(path, error)
             return
-        if folder_queue.hold_back(path, look):
+        if folder_queue.hold_back(path, look, error):
             log.info("frame_held_back", path=str(path), problem=error.problem)
             return
         try:
@@ -251,6 +269,12 @@ class _Loop:
             folder_queue.give_up(path, look)
         log.error("frame_failed", path=str(path), problem=error.problem, remedy=error.remedy)
         folder_queue.finish(path)
+
+    def _note_vanished(self, folder_queue: FolderQueue, path: Path) -> None:
+        """Tell that a frame was moved away or deleted before it was cleaned; not if the whole folder is away."""
+        if folder_queue.folder.path.is_dir():
+            log.info("frame_vanished", path=str(path))
+            self.vanished(path)
 
     def _say(self, doing: str, *, in_hand: int = 0) -> None:
         """Tell service manager and status file; *in_hand* frames are being worked on and do not wait."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from dustd.daemon.settle import Look
-from dustd.output.ledger import is_listed, sidecars_by_stem
+from dustd.output.ledger import is_vouched, sidecars_by_stem
 
 # fmt: off
 RAW_SUFFIXES = frozenset({
@@ -44,9 +44,9 @@ def is_candidate(path: Path, root: Path, outputs: Sequence[Path], suffixes: Coll
 
 
 def look_at(path: Path) -> Look | None:
-    """Stat *path* without following a link; None if it is gone or out of reach."""
+    """Stat *path*, or the file that it links to; None if it is gone or out of reach."""
     try:
-        return _look(path.lstat())
+        return _look(path.stat())
     except OSError:
         return None
 
@@ -57,11 +57,13 @@ def scan(
     outputs: Sequence[Path],
     on_error: Callable[[OSError], object] = lambda _: None,
     suffixes: Collection[str] = RAW_SUFFIXES,
+    on_link: Callable[[Path], object] = lambda _: None,
 ) -> Iterator[tuple[Path, Look] | None]:
     """Walk *start*, which is *root* or a folder below it, and give every candidate with its look.
 
     Gives None after each folder, so that a caller who takes turns gets one even where there is nothing to find.
-    Links are not followed; what cannot be read is passed to *on_error* and left out, as are dustd's own files.
+    A link to a file counts as that file; links to folders, which may go round in circles, are passed to *on_link* and
+    left out. What cannot be read is passed to *on_error* and left out, as are dustd's own files.
     """
     folders = [start] if _is_open_to_us(start, root, outputs) else []
     while folders:
@@ -76,14 +78,15 @@ def scan(
         for entry in entries:
             path = folder / entry.name
             with contextlib.suppress(OSError):  # vanished since it was listed
-                if entry.is_dir(follow_symlinks=False):
-                    folders += [path] if _is_open_to_us(path, root, outputs) else []
-                elif (
-                    entry.is_file(follow_symlinks=False)
-                    and is_candidate(path, root, outputs, suffixes)
-                    and not is_listed(path, sidecars)
-                ):
-                    yield path, _look(entry.stat(follow_symlinks=False))
+                if entry.is_dir():
+                    if not _is_open_to_us(path, root, outputs):
+                        continue
+                    if entry.is_symlink():
+                        on_link(path)
+                    else:
+                        folders.append(path)
+                elif entry.is_file() and is_candidate(path, root, outputs, suffixes) and not is_vouched(path, sidecars):
+                    yield path, _look(entry.stat())
         yield None
 
 

@@ -1,9 +1,10 @@
 """When a file that arrives has come to rest: a pure state machine without clock, stat or sleep.
 
 A file is ready when nothing was heard of it for a quiet period, its size and mtime are what they were before that
-period, it is regular and not empty. Neither sign is enough alone: FTP and tether programs write in pieces with
-pauses, some stamp the time of the camera, some write tags into the file after it has landed, and shares send no
-events at all. Files that look finished but cannot be decoded are held back, for they may have been cut short.
+period, and it is regular; an empty one, which may be a placeholder, only when it is not going to be filled. Neither
+sign is enough alone: FTP and tether programs write in pieces with pauses, some stamp the time of the camera, some
+write tags into the file after it has landed, and shares send no events at all. Files that look finished but cannot be
+decoded are held back, for they may have been cut short.
 
 A path is in at most one of three places: waiting (not quiet yet), quiet (may be taken), taken (in flight).
 """
@@ -44,6 +45,7 @@ class Settle:
         self._order: list[tuple[int, str]] = []  # (rank, path) of the quiet ones; stale entries are skipped
         self._taken: dict[Path, _Track] = {}
         self._again: dict[Path, tuple[float, Look]] = {}  # touched while taken
+        self._vanished: list[Path] = []
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._quiet) + len(self._taken)
@@ -86,8 +88,8 @@ class Settle:
     def take(self, now: float, look_at: Callable[[Path], Look | None]) -> Path | None:
         """Give the ready file whose turn it is (by mtime, then name), or None; it stays taken until told otherwise.
 
-        *look_at* returns None for a path that is gone. Vanished, empty and irregular files are dropped without a
-        word: whatever writes to them next brings them back.
+        *look_at* returns None for a path that is gone. Vanished files, which `vanished` tells, and irregular ones are
+        dropped: whatever writes to them next brings them back. An empty one is held back for give_up_s.
         """
         for path in [path for path, track in self._waiting.items() if track.due_at <= now]:
             self._make_quiet(path, self._waiting.pop(path))
@@ -99,14 +101,30 @@ class Settle:
                 continue
             del self._quiet[path]
             look = look_at(path)
-            if look is None or not look.regular or look.size == 0:
+            if look is None:
+                self._vanished.append(path)
+                continue
+            if not look.regular:
                 continue
             if look != track.look:
                 self.touch(path, now, look)
                 continue
+            last_try_at = track.changed_at + self.give_up_s
+            if look.size == 0 and now < last_try_at:
+                self._waiting[path] = _Track(look=look, changed_at=track.changed_at, due_at=last_try_at, held=True)
+                continue
             self._taken[path] = track
             return path
         return None
+
+    def vanished(self) -> list[Path]:
+        """Give the files that were gone when their turn came, each once."""
+        gone, self._vanished = self._vanished, []
+        return gone
+
+    def held(self) -> dict[Path, tuple[Look, float]]:
+        """Give the files that are held back or put off: what the last look showed, and when they are due."""
+        return {path: (track.look, track.due_at) for path, track in self._waiting.items() if track.held}
 
     def done(self, path: Path) -> None:
         """Forget a taken file, unless it was touched meanwhile: then it waits again."""

@@ -15,6 +15,7 @@ from dustd.text import counted, printable
 SCHEMA, SCHEMA_VERSION = "dustd.status", "1.0"
 FILE_NAME = "status.json"
 STALE_S = 600.0  # as WatchdogSec in systemd/dustd.service
+VANISHED = "vanished"  # the status of a frame that was gone when its turn came
 SHOWN = 10  # troubles in words; JSON has more
 
 
@@ -32,7 +33,8 @@ class Trouble:
 class FolderState:
     """A watched folder: whether it is there, whether the system tells of changes (else it is searched), what waits.
 
-    *paused*: why none of its frames can be cleaned just now. *put_off*: frames that cannot be read just now.
+    *paused*: why none of its frames can be cleaned just now. *put_off*: frames that cannot be read just now. *held*:
+    files that are not whole yet, and get a last try when they have not changed for a while.
     """
 
     path: str
@@ -43,6 +45,7 @@ class FolderState:
     paused: Trouble | None = None
     unreadable: tuple[str, ...] = ()
     put_off: tuple[Trouble, ...] = ()
+    held: tuple[Trouble, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,8 @@ class BodyState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """All of it. Times are ISO 8601 with offset. *frames* counts by status since the start.
+    """All of it. Times are ISO 8601 with offset. *frames* counts by status since the start; a frame that fails again
+    and again counts once as failed, one that was gone when its turn came as vanished.
 
     *config_problem*: what is wrong with the configuration as it stands in the file; an older one is in force.
     *failed* lists the latest of *failed_total* frames whose cause does not pass by itself; *troubles* what is wrong
@@ -158,9 +162,15 @@ def words(status: Status | None, pid: int | None, now: datetime) -> str:
         lines += ["", f"Reminders: {status.reminders}"]
     put_off = [each for folder in status.progress.folders for each in folder.put_off]
     if put_off:
-        lines += ["", f"{counted(len(put_off), 'frame')} cannot be read just now:", *_troubles(put_off, len(put_off))]
+        heading = f"{counted(len(put_off), 'frame')} cannot be read just now:"
+        lines += ["", heading, *_troubles(put_off, len(put_off))]
+    held = [each for folder in status.progress.folders for each in folder.held]
+    if held:
+        heading = f"{counted(len(held), 'file is', 'files are')} not whole yet:"
+        lines += ["", heading, *_troubles(held, len(held))]
     if status.failed_total:
-        lines += ["", f"{counted(status.failed_total, 'frame')} failed (dustd retry tries again):"]
+        heading = f"{counted(status.failed_total, 'frame')} failed and could not be cleaned since"
+        lines += ["", f"{heading} (dustd retry has another try):"]
         lines += _troubles(status.failed, status.failed_total)
     return "\n".join(printable(line) for line in lines) + "\n"
 
@@ -207,6 +217,8 @@ def _folder(folder: FolderState) -> list[str]:
 def _outcome(frame: FrameState) -> str:
     if frame.status == "failed":
         return "failed"
+    if frame.status == VANISHED:
+        return "gone before it was cleaned"
     return f"{frame.status}, {frame.corrected} of {counted(frame.spots, 'spot')} corrected, {frame.seconds:.1f} s"
 
 
@@ -219,4 +231,4 @@ def _troubles(troubles: Sequence[Trouble], total: int) -> list[str]:
 
 
 def _moment(at: str) -> str:
-    return at[:19].replace("T", " ")
+    return at[:19].replace("T", " ") + at[19:]  # with the offset

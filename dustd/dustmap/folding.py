@@ -33,6 +33,7 @@ from dustd.dustmap.queries import (
 from dustd.dustmap.rejection import rejections_of, same_place
 from dustd.dustmap.schema import (
     bodies,
+    cleaned,
     dismissed,
     epochs,
     frames,
@@ -120,6 +121,7 @@ def enter(db: sa.Connection, record: Record) -> Counted | None:
         return None
     body_id, frame_id = record.camera.body_id, frame.view.frame_id
     body = lock_body(db, body_id) or begin(db, record)
+    note_cleaned(db, record)
     if exists(db, frames, body_id, frames.c.frame_id == frame_id):
         return None
     size = {"width": max(body.width, record.width), "height": max(body.height, record.height)}
@@ -140,6 +142,13 @@ def enter(db: sa.Connection, record: Record) -> Counted | None:
     seen = {key: (record.evidence or {})[key] for key in ("width", "height", "scene", "limits")}  # packed already
     insert_new(db, scenes, {"body_id": body_id, "frame_id": frame_id, "evidence": seen})
     return frame
+
+
+def note_cleaned(db: sa.Connection, record: Record) -> None:
+    """Remember the samples of a known frame's cleaned file, where they are not the frame's own."""
+    for output in record.outputs:
+        if output.samples not in (None, (record.evidence or {}).get("frame_id")):
+            insert_new(db, cleaned, {"body_id": record.camera.body_id, "frame_id": output.samples})
 
 
 def begin(db: sa.Connection, record: Record) -> Any:

@@ -2,7 +2,8 @@
 
 Version 1 had a row per particle, per scene and per observation, and knew declared cleanings only. Version 2 never left
 the developers' hands: it is 1 with two more columns, which are left out. What frames brought was not kept then, so the
-frames of such a database cannot be folded anew. Version 3 knew no rejections.
+frames of such a database cannot be folded anew. Version 3 knew no rejections, 4 no cleaned
+files.
 """
 
 import json

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 
 from dustd.errors import ConfigError, DamagedError, SurroundingsError
 
-VERSION = 4  # of the tables; see `dustd.dustmap.migrations`
+VERSION = 5  # of the tables; see `dustd.dustmap.migrations`
 LOCK_WAIT_MS = 10_000
 MEMORY = ":memory:"
 
@@ -120,6 +120,9 @@ rejections = _of_body(
     sa.Column("place", Place, nullable=False),
     sa.Column("told", Packed, nullable=False),
 )
+
+# The samples of cleaned files, by the identity that they would have as frames: one that comes back is known.
+cleaned = _of_body("cleaned", sa.Column("frame_id", sa.Text, primary_key=True))
 
 PARTS = (epochs, dismissed, frames, states, scenes, rejections)  # of a body, in an order in which they can be written
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from dustd.dustmap import declared_cleanings as declared
 from dustd.dustmap import history
 from dustd.dustmap.exchange import checked, laid_out, take_in
-from dustd.dustmap.folding import begin_again, enter, fold_again, fold_into_old_epoch, judge_frame
+from dustd.dustmap.folding import begin_again, enter, fold_again, fold_into_old_epoch, judge_frame, note_cleaned
 from dustd.dustmap.history import BEGINNING
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import DustMap
@@ -41,6 +41,7 @@ from dustd.dustmap.rejection import Rejection
 from dustd.dustmap.schema import (
     Database,
     bodies,
+    cleaned,
     dismissed,
     epochs,
     frames,
@@ -219,10 +220,16 @@ class Store:
             frame_id = (record.evidence or {}).get("frame_id")
             if not exists(db, frames, record.camera.body_id, frames.c.frame_id == frame_id):
                 return False
+            note_cleaned(db, record)
             judged_from = judge_frame(db, record, take_back=True)
             if judged_from is not None:
                 fold_again(db, self._latest, lock_body(db, record.camera.body_id), judged_from)
             return True
+
+    def is_cleaned(self, body_id: str, frame_id: str) -> bool:
+        """Tell whether samples of this identity are those of a cleaned file of dustd's, and no exposure."""
+        with self._database.reading() as db:
+            return exists(db, cleaned, body_id, cleaned.c.frame_id == frame_id)
 
     def rejections(self, body_id: str) -> tuple[Rejection, ...]:
         """Fetch what a person said is no dust in the frames of a body."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from dustd.output.exif import about_jpeg, about_pixels, about_rendered, exif_directories
 from dustd.output.icc import profile
+from dustd.output.mark import is_marked_packet, packet
 from dustd.output.tiffwrite import UNDEFINED, Directory, encode, long, raw_bytes, short
 from dustd.output.xmp import of_the_picture
 from dustd.raw.colour import ColourSpace
@@ -77,6 +78,8 @@ def encode_jpeg(
     entries = (*_short_entries(about_rendered(camera, metadata)), short(531, 1))
     exif = encode(Directory(entries=entries, children=children))
     xmp = of_the_picture(metadata.xmp) or b""
+    if len(xmp) > _JPEG_XMP_BYTES and is_marked_packet(xmp):
+        xmp = packet("")
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(
         buffer,

@@ -23,6 +23,7 @@ from dustd.spots.heal import Healing
 
 log = structlog.get_logger()
 
+NOT_INTO_ORIGINALS = "Adobe programs read the edits of a DNG from inside it, and dustd does not write to originals"
 BACKUP_SUFFIX = ".before-dustd"
 
 
@@ -104,8 +105,7 @@ def are_done(edits: Sequence[Edit], output: OutputSettings) -> bool:
 def _draft(source: Path, healing: Healing, program: EditProgram) -> Draft:
     path = _FORMATS[program].path(source)
     if program == "adobe" and source.suffix.lower() == ".dng":
-        reason = "Adobe programs read the edits of a DNG from inside it, and dustd does not write to originals"
-        return Draft(program=program, path=path, data=None, reason=reason)
+        return Draft(program=program, path=path, data=None, reason=NOT_INTO_ORIGINALS)
     if not healing.heals:
         reason = "no clean place near by to heal from" if healing.unhealed else "no spot was corrected"
         return Draft(program=program, path=path, data=None, reason=reason)

@@ -54,7 +54,7 @@ def is_done(source: Path, sidecar: Path) -> bool:
             return False
         if entry.ctime_ns in (None, now.st_ctime_ns) or not entry.source_sha256:
             return True
-        return _sha256_of_version(source, now.st_size, now.st_mtime_ns, now.st_ctime_ns) == entry.source_sha256
+        return _sha256_now(source) == entry.source_sha256
     except OSError:
         return False
 
@@ -123,19 +123,31 @@ def _has_its_source(entry: _Entry, out_folder: Path, source: Path) -> bool:
 
 
 def is_own_output(path: Path) -> bool:
-    """Tell whether dustd wrote the DNG *path*: a sidecar beside it lists it. Never raises."""
+    """Tell whether dustd wrote the DNG *path*: a sidecar beside it lists it as it is. Never raises."""
     if path.suffix.lower() != ".dng":
         return False
     try:
-        return is_listed(path, sidecars_by_stem(os.listdir(path.parent)))  # noqa: PTH208 - names are all it needs
+        return is_vouched(path, sidecars_by_stem(os.listdir(path.parent)))  # noqa: PTH208 - names are all it needs
+    except OSError:
+        return False
+
+
+def is_vouched(path: Path, sidecars: dict[str, tuple[str, ...]]) -> bool:
+    """Tell the same with the folder's sidecars already grouped by `sidecars_by_stem`. Never raises."""
+    try:
+        return any(sha256 == _sha256_now(path) for sha256 in _listed(path, sidecars))
     except OSError:
         return False
 
 
 def is_listed(path: Path, sidecars: dict[str, tuple[str, ...]]) -> bool:
-    """Tell the same with the folder's sidecars already grouped by `sidecars_by_stem`."""
+    """Tell whether a sidecar lists a file of this name, whatever has become of it. Never raises."""
+    return any(_listed(path, sidecars))
+
+
+def _listed(path: Path, sidecars: dict[str, tuple[str, ...]]) -> Iterator[str]:
     entries = (_read(path.parent / name) for name in sidecars.get(path.stem, ()))
-    return any(path.name == output for entry in entries if entry is not None for output, _ in entry.outputs)
+    return (sha256 for entry in entries if entry is not None for output, sha256 in entry.outputs if output == path.name)
 
 
 def sidecars_by_stem(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -184,6 +196,11 @@ def _read_version(sidecar: Path, _mtime_ns: int, _size: int) -> _Entry | None:
         outputs=tuple((output.path, output.sha256) for output in kept.outputs),
         failure=(kept.error.problem, kept.error.remedy) if kept.status == "failed" and kept.error else None,
     )
+
+
+def _sha256_now(path: Path) -> str:
+    now = path.stat()
+    return _sha256_of_version(path, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
 
 
 @functools.lru_cache(maxsize=200_000)

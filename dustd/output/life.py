@@ -67,7 +67,7 @@ def set_aside(path: Path, *, renounce_edits: bool) -> None:
     names = (f"{name}{_MARK}{digest[:8]}", f"{name}{_MARK}{digest[:16]}", f"{name}{_MARK}{digest}", digest)
     for each in map(sidecar.sidecar_name, names):
         if not files.is_long_name(each) and files.rename(path, path.with_name(each)):
-            log.info("outputs_set_aside", sidecar=each, outputs=[output.path for output in record.outputs])
+            log.info("outputs_set_aside", path=str(path.with_name(each)), problem="another file has its name now")
             return
 
 
@@ -83,7 +83,7 @@ def retire(folder: Path, outputs: Iterable[Output], keep: Iterable[Output]) -> b
         if os.path.normpath(path) in kept:
             continue
         if (output.kind in PICTURES and _is_used(path)) or not files.remove(path, output.sha256):
-            log.info("output_kept", path=str(path), reason="another program changed it, or uses it")
+            log.info("output_kept", path=str(path), problem="another program changed it, or uses it")
             complete = False
     return complete
 

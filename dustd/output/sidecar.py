@@ -58,7 +58,8 @@ class Output:
     """A file written for this frame; *path* is relative to the sidecar's folder.
 
     *kind* is "dng", "tiff" or "jpeg", or the program of an edit that is wholly dustd's. *profile* is the colour space
-    of a TIFF or JPEG, *quality* that of a JPEG, 1 to 100; None of all else.
+    of a TIFF or JPEG, *quality* that of a JPEG, 1 to 100; None of all else. *samples* is the identity of a DNG's
+    cleaned samples, as `raw.frame.frame_identity` gives it.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Output:
     sha256: str
     profile: str | None = None
     quality: int | None = None
+    samples: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

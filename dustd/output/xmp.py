@@ -6,6 +6,8 @@ picture (rating, keywords, caption, copyright); develop settings would be carrie
 
 from xml.etree import ElementTree
 
+from dustd.output.mark import NAMESPACE
+
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 # Namespaces of descriptions (XMP Specification Part 2; IPTC Photo Metadata; Lightroom's keyword tree).
 _KEPT = {
@@ -17,6 +19,7 @@ _KEPT = {
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "lr": "http://ns.adobe.com/lightroom/1.0/",
     "aux": "http://ns.adobe.com/exif/1.0/aux/",
+    "dustd": NAMESPACE,
 }
 _OF_THE_FILE = {f"{{{_KEPT['dc']}}}format", f"{{{_KEPT['photoshop']}}}SidecarForExtension"}
 

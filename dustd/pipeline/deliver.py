@@ -27,7 +27,7 @@ class Results:
     """What was made for a frame and is not on disk yet: the cleaned file's bytes, and heals for *programs*.
 
     *image* None: no cleaned file is to be written. *settings* are those the image was made with. *place* is the cleaned
-    file to replace, None to choose a name.
+    file to replace, None to choose a name. *samples* is the identity of the cleaned samples.
     """
 
     image: bytes | None
@@ -35,6 +35,7 @@ class Results:
     healing: Healing | None
     programs: tuple[EditProgram, ...]
     place: Path | None = None
+    samples: str | None = None
 
 
 def deliver(
@@ -66,7 +67,14 @@ def deliver(
             files.publish(target, image, ours=ours)
             kind, profile, quality = appearance(results.settings)
             digest = hashlib.sha256(image).hexdigest()
-            new = Output(kind=kind, path=target.name, sha256=digest, profile=profile, quality=quality)
+            new = Output(
+                kind=kind,
+                path=target.name,
+                sha256=digest,
+                profile=profile,
+                quality=quality,
+                samples=results.samples if kind == "dng" else None,
+            )
             outputs = (new, *(each for each in outputs if each.kind not in PICTURES))
         if healing is not None:
             written, own = edits.publish(drafts, healing, results.settings, path.parent, ours)

@@ -25,7 +25,7 @@ from dustd.dustmap.particle import View
 from dustd.dustmap.rejection import Rejection, rejections_of
 from dustd.dustmap.stack import Stack, add
 from dustd.dustmap.store import Store
-from dustd.errors import DustdError, FrameError, cannot_be_read, without_folders
+from dustd.errors import DustdError, FrameError, OwnOutputError, cannot_be_read, without_folders
 from dustd.output import edits, ledger, life, sidecar
 from dustd.output.life import PICTURES
 from dustd.output.sidecar import Problem, Record, Source
@@ -34,7 +34,7 @@ from dustd.pipeline.deliver import Results, appearance, deliver
 from dustd.pipeline.exhibit import Exhibit, in_order
 from dustd.pipeline.look import OVERVIEW_STEP_PX, Look, look, look_of
 from dustd.pipeline.worker_client import WorkerClient
-from dustd.raw.frame import Camera, Frame
+from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.light import overview
 from dustd.spots.revise import known_from_dict
 
@@ -82,12 +82,14 @@ class Pipeline:
     def process(self, source: Path, out_folder: Path) -> Record:
         """Clean the frame at *source* into *out_folder*, which exists; write image and sidecar, tell the map.
 
-        Raises FrameError if the frame is broken or its name is taken or too long, SurroundingsError if disk or folder
-        is in the way.
+        Raises OwnOutputError for a cleaned file that came back, FrameError if the frame is broken or its name is taken
+        or too long, SurroundingsError if disk or folder is in the way.
         """
         path = out_folder / sidecar.sidecar_name(source.name)
         with structlog.contextvars.bound_contextvars(frame=source.name):
             files.refuse_long_name(path, source)  # before all the work
+            if self.worker.is_own_output(source):
+                raise _own_output(source)
             camera = self.worker.read_camera(source)
             with structlog.contextvars.bound_contextvars(body=camera.body_id):
                 sensitivity = self.sensitivity_of(camera.body_id, source)
@@ -130,6 +132,8 @@ class Pipeline:
             frame = self.worker.decode(source, camera)
         earlier = life.find(source, path, sha256=stamp.sha256)
         try:
+            if self.store.is_cleaned(camera.body_id, frame_identity(frame)):
+                raise _own_output(source)
             seen = self._seen_before(earlier.record if earlier else None, stamp)
             if seen is None:
                 with timer("detect"):
@@ -152,6 +156,7 @@ class Pipeline:
                     settings=self.output,
                     healing=self.worker.healing(spots) if self.output.edits else None,
                     programs=self.output.edits,
+                    samples=self.worker.identity() if wanted else None,
                 )
         finally:
             self.worker.clear()
@@ -305,6 +310,10 @@ class Timer:
             steps[step] = steps.get(step, 0.0) + (now - began) * 1000
         total = (now - self._began) * 1000
         return {step: round(ms, 1) for step, ms in steps.items()} | {"total": round(total, 1)}
+
+
+def _own_output(source: Path) -> OwnOutputError:
+    return OwnOutputError("it is a cleaned file that dustd made", remedy="Nothing to do; it is left alone", path=source)
 
 
 def _rejected_before(earlier: Record | None, view: View) -> tuple[Rejection, ...]:

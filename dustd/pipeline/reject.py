@@ -6,8 +6,9 @@ after a kill the same command finishes what it began. A cut-out of the frame wit
 this computer only (`dustd.pipeline.training_example`).
 """
 
+import itertools
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -58,7 +59,7 @@ def reject(
     found = find_sidecar(path, settings)
     record = _read(found)
     asked = _asked(record, spot_ids, found)
-    is_original = path.name == record.source.name and path.absolute().parent != found.parent
+    is_original = path.name == record.source.name and Path(os.path.abspath(path)).parent != found.parent  # noqa: PTH100
     original = find_source(record, found, source or (path if is_original else None))
     changed = tuple(spot.id for spot in asked if spot.rejected == undo)
     camera = worker.read_camera(original)
@@ -80,7 +81,7 @@ def reject(
 
 def find_sidecar(path: Path, settings: Config) -> Path:
     """Find the sidecar of the frame that *path* names. Raises UsageError if there is none."""
-    path = path.absolute()
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - without "..", and links stay as the daemon names them
     if path.name.endswith(sidecar.SUFFIX):
         candidates: Iterable[Path] = [path]
     else:
@@ -89,16 +90,24 @@ def find_sidecar(path: Path, settings: Config) -> Path:
         if folder is not None:
             beside.append(files.output_folder_for(path, folder.path, settings.output_folder(folder)))
         candidates = [place / sidecar.sidecar_name(path.name) for place in beside]
-        if path.parent.is_dir():
-            names = ledger.sidecars_by_stem(os.listdir(path.parent))  # noqa: PTH208 - names are all it needs
-            known = {*names.get(path.stem, ()), *names.get(Path(path.stem).stem, ())}
-            candidates += [path.parent / name for name in sorted(known) if ledger.is_listed(path, {path.stem: (name,)})]
+        candidates = itertools.chain(candidates, _listing(path))
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     raise UsageError(
         "there is no sidecar of this frame", remedy="Name the cleaned file, or its sidecar (….dustd.json)", path=path
     )
+
+
+def _listing(path: Path) -> Iterator[Path]:
+    """Find the sidecars beside a cleaned file that list it: first those that are named like it."""
+    if not path.parent.is_dir():
+        return
+    names = ledger.sidecars_by_stem(os.listdir(path.parent))  # noqa: PTH208 - names are all it needs
+    alike = {*names.get(path.stem, ()), *names.get(Path(path.stem).stem, ())}
+    for name in (*sorted(alike), *sorted({name for group in names.values() for name in group} - alike)):
+        if ledger.is_listed(path, {path.stem: (name,)}):
+            yield path.parent / name
 
 
 def find_source(record: Record, found: Path, named: Path | None) -> Path:
@@ -178,6 +187,7 @@ def _rewrite(
         healing=healing,
         programs=programs,
         place=path.parent / picture.path if picture is not None else None,
+        samples=worker.identity() if picture is not None else None,
     )
     return deliver(record, results, source=original, path=path, tell=store.judge, earlier=earlier)
 

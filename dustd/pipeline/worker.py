@@ -25,14 +25,14 @@ import numpy as np
 
 from dustd.config import OutputSettings
 from dustd.errors import DustdError, FrameError
-from dustd.output import preview
+from dustd.output import mark, preview
 from dustd.output.developed import cropped, encode_jpeg, encode_tiff, orient
 from dustd.output.dng import compress, encode_dng
 from dustd.pipeline.exhibit import Exhibit, show
 from dustd.pipeline.training_example import cut_out
 from dustd.pipeline.worker_protocol import Failure, receive, send
 from dustd.raw.copied_tags import read_source_metadata
-from dustd.raw.frame import Camera, Frame
+from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.integrity import require_whole
 from dustd.raw.libraw import OpenRaw, open_raw
 from dustd.raw.metadata import read_camera
@@ -64,6 +64,10 @@ class HeldFrame:
     def read_camera(self, source: Path) -> Camera:
         """See `dustd.raw.metadata.read_camera`."""
         return read_camera(source)
+
+    def is_own_output(self, source: Path) -> bool:
+        """See `dustd.output.mark.is_marked`."""
+        return mark.is_marked(source)
 
     def decode(self, source: Path, camera: Camera) -> Frame:
         """Decode a frame and hold it, in place of the one before."""
@@ -115,13 +119,17 @@ class HeldFrame:
         """Picture the corrected frame; see `dustd.pipeline.exhibit.show`."""
         return show(self._opened.frame, self._raw, spots, room_bytes)
 
+    def identity(self) -> str:
+        """Name the corrected samples as if they were an exposure's; see `dustd.raw.frame.frame_identity`."""
+        return frame_identity(replace(self._opened.frame, raw=self._raw))
+
     def encode(self, output: OutputSettings) -> pickle.PickleBuffer:
         """Serialise the corrected frame in the format of *output*."""
         return pickle.PickleBuffer(self._encode(output))
 
     def _encode(self, output: OutputSettings) -> bytes:
         opened, raw, camera = self._opened, self._raw, self._opened.frame.camera
-        metadata = read_source_metadata(self._source)
+        metadata = mark.marked(read_source_metadata(self._source), self._source.name)
         if output.format == "dng":
             with ThreadPoolExecutor(1) as beside:
                 tiles = beside.submit(compress, opened.frame, raw)

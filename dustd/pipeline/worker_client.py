@@ -73,6 +73,11 @@ class WorkerClient:
         self._source = source
         return self._call("read_camera", source)
 
+    def is_own_output(self, source: Path) -> bool:
+        """Tell whether a file bears dustd's mark (`dustd.output.mark.is_marked`)."""
+        self._source = source
+        return self._call("is_own_output", source)
+
     def decode(self, source: Path, camera: Camera) -> Frame:
         """Check and decode a frame and keep it at hand; see `dustd.raw.integrity` and `dustd.raw.libraw`."""
         self._source = source
@@ -105,6 +110,10 @@ class WorkerClient:
     def show(self, spots: Sequence[Spot], room_bytes: int) -> Exhibit:
         """Picture the corrected frame for a person to check (`dustd.pipeline.exhibit.show`)."""
         return self._call("show", tuple(spots), room_bytes)
+
+    def identity(self) -> str:
+        """Name the corrected samples as `dustd.raw.frame.frame_identity` names an exposure's."""
+        return self._call("identity")
 
     def encode(self, output: OutputSettings) -> bytes:
         """Serialise the corrected frame in the format of *output*."""
@@ -238,6 +247,7 @@ class WorkerClient:
 
 _WORDS = {
     "read_camera": "read its metadata",
+    "is_own_output": "read its metadata",
     "decode": "decode it",
     "correct": "correct it",
     "healing": "choose heals for it",
@@ -245,6 +255,7 @@ _WORDS = {
     "revise": "correct it anew",
     "cut_out": "cut an example out of it",
     "show": "picture it",
+    "identity": "hash its samples",
     "encode": "write it",
     "clear": "let it go",
 }

@@ -13,6 +13,17 @@ from dustd.raw.tiff import Ifd, Source, number, numbers, read_tree
 _PLACES = ((273, 279), (324, 325), (513, 514))
 _MAX_PARTS = 1 << 16
 _IMAGE_WIDTH, _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 256, 258, 277
+_STRIP_BYTES, _TILE_BYTES, _PHOTOMETRIC = 279, 325, 262
+_DEVELOPED = (0, 1, 2, 5, 6, 8)  # grey, RGB, CMYK, YCbCr, Lab
+_PICTURES = (
+    (0, b"\xff\xd8\xff", "a JPEG picture"),
+    (0, b"\x89PNG", "a PNG picture"),
+    (0, b"GIF8", "a GIF picture"),
+    (0, b"8BPS", "a Photoshop picture"),
+    (0, b"%PDF", "a PDF document"),
+    *((4, b"ftyp" + brand, "a HEIF picture") for brand in (b"heic", b"heix", b"hevc", b"mif1", b"avif")),
+)
+_NOTES = {".xmp": "an XMP sidecar", ".pp3": "a RawTherapee sidecar", ".json": "a JSON file", ".txt": "a text file"}
 _RAF_CFA_OFFSET = 100  # of the two big-endian words that say where the raw data lie and how long they are
 
 
@@ -43,6 +54,33 @@ def holds_samples(path: Path) -> bool:
             return number(main.get(_SAMPLES_PER_PIXEL)) in (None, 1) and (number(main.get(_BITS_PER_SAMPLE)) or 0) > 8
     except OSError:
         return False
+
+
+def no_raw_file(path: Path) -> str | None:
+    """Say what *path* is if it certainly is no RAW file but a developed picture or a note beside one; else None."""
+    suffix = path.suffix.lower()
+    try:
+        with path.open("rb") as stream:
+            source = Source(stream)
+            head = source.read(0, 16)
+            for at, magic, what in _PICTURES:
+                if head[at : at + len(magic)] == magic:
+                    return what
+            if suffix in (".tif", ".tiff") and _is_developed(source):
+                return "a developed TIFF picture"
+    except OSError:
+        return None
+    return _NOTES.get(suffix)
+
+
+def _is_developed(source: Source) -> bool:
+    """Tell a TIFF that holds little but a picture from the RAW files of old cameras with that suffix."""
+    main = max(read_tree(source), key=lambda image: number(image.get(_IMAGE_WIDTH)) or 0, default=None)
+    if main is None:
+        return False
+    stored = sum(numbers(main.get(_STRIP_BYTES), _MAX_PARTS)) + sum(numbers(main.get(_TILE_BYTES), _MAX_PARTS))
+    several = (number(main.get(_SAMPLES_PER_PIXEL)) or 1) >= 3 or (number(main.get(_BITS_PER_SAMPLE)) or 1) <= 8
+    return number(main.get(_PHOTOMETRIC)) in _DEVELOPED and several and 2 * stored > source.size
 
 
 def promised_end(source: Source) -> int:

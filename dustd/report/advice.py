@@ -56,7 +56,7 @@ def advise(of: Figures, dust: DustMap, rules: AdviceRules, *, slack: float = 1.0
     )
     for advice, limits in strongest_first:
         reasons = [
-            _REASONS[name].format(value=value, limit=limit)
+            _REASONS[name].format(value=value, limit=limit, shows="particle shows" if value == 1 else "particles show")
             for name, value, limit in _compared(of, limits)
             if limit and value is not None and value >= slack * limit
         ]
@@ -92,7 +92,7 @@ def epoch_start(dust: DustMap) -> datetime | None:
 
 
 _REASONS: Mapping[str, str] = {
-    "visible_at_f11": "{value} particles show at f/11 (limit {limit})",
+    "visible_at_f11": "{value} {shows} at f/11 (limit {limit})",
     "light_lost_at_f11": "the worst particle takes {value:.0%} of the light at f/11 (limit {limit:.0%})",
     "frames_touched": f"{{value:.0%}} of the latest frames show {TOUCHED_FROM} particles or more (limit {{limit:.0%}})",
     "new_per_week": "{value:.1f} new particles a week (limit {limit:g})",

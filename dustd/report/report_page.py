@@ -18,6 +18,7 @@ from dustd.report.advice import SHOWS, moment
 from dustd.report.report import Summary
 from dustd.report.report_text import WORST_SHOWN, cleaning_text, figure_rows, minute, period_text, steps, text_report
 from dustd.report.sensor_picture import PRINT_F_NUMBER, Crop, drawn, place, sensor_picture, where_from_front
+from dustd.text import counted
 
 _CSS = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --soft: #595959; --paper: #fff; --line: #c8c8c8; --bar: #2f6fb0;
@@ -164,7 +165,9 @@ def _places(summary: Summary) -> str:
     dust = summary.dust
     worst = summary.confirmed[:WORST_SHOWN]
     said = (f"{n}: {where_from_front(p, dust.width, dust.height)}" for n, p in enumerate(worst, start=1))
-    return f"{len(summary.confirmed)} particles are confirmed; the worst lie at {', '.join(said)}."
+    return (
+        f"{counted(len(summary.confirmed), 'particle is', 'particles are')} confirmed; the worst at {', '.join(said)}."
+    )
 
 
 def _apertures(summary: Summary) -> str:

@@ -1,5 +1,6 @@
 """The command line takes what the design promises, answers with the right exit code, and never with a traceback."""
 
+import dataclasses
 import datetime
 import io
 import json
@@ -20,7 +21,8 @@ from dustd.dustmap import evidence
 from dustd.dustmap.store import Store
 from dustd.errors import FrameError, ModelError, SurroundingsError, UnreadableError
 from dustd.output import sidecar
-from dustd.output.sidecar import Problem, Record, Source
+from dustd.output.edits import NOT_INTO_ORIGINALS
+from dustd.output.sidecar import Edit, Problem, Record, Source
 from dustd.raw.frame import Camera
 from dustd.spots.spot import Spot
 
@@ -324,6 +326,81 @@ def test_what_cannot_be_asked_for_ends_with_2_before_anything_is_done(
     shoot("a.CR3", "deep/a.CR3")
     assert dustd("clean", *(tmp_path / path for path in paths), "-o", tmp_path / out) == 2
     assert words in capsys.readouterr().err and pipelines == []
+
+
+@pytest.mark.parametrize("out", ["in", "in/../in", "link", "."])
+def test_an_output_folder_that_is_the_input_or_above_it_is_refused_in_words(shoot, pipelines, tmp_path, capsys, out):
+    folder = shoot("a.CR3")
+    (tmp_path / "link").symlink_to(folder)
+    assert dustd("clean", folder, "-o", tmp_path / out) == 2
+    said = capsys.readouterr().err
+    assert "folder for cleaned files" in said and "Name another folder with -o" in said and pipelines == []
+
+
+PICTURES = {
+    "a.jpg": b"\xff\xd8\xff\xe0 and so on",
+    "a.png": b"\x89PNG\r\n",
+    "a.heic": b"\0\0\0\x18ftypheic",
+    "a.xmp": b"<x:xmpmeta/>",
+    "a.CR3.dustd.json": b"{}",
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_or_note_that_is_named_is_refused_and_leaves_nothing(pipelines, tmp_path, capsys, name):
+    (tmp_path / name).write_bytes(PICTURES[name])
+    assert dustd("clean", tmp_path / name, "-o", tmp_path / "out") == 2
+    assert "not a RAW file" in capsys.readouterr().err
+    assert pipelines == [] and not (tmp_path / "out").exists()
+
+
+def test_pictures_beside_raw_files_are_left_out_with_a_word(shoot, pipelines, tmp_path, capsys):
+    folder = shoot("a.CR3")
+    for name, data in PICTURES.items():
+        (folder / name).write_bytes(data)
+    assert dustd("clean", *sorted(folder.iterdir()), "-o", tmp_path / "out") == 0
+    assert [source.name for source, *_ in pipelines[0].seen] == ["a.CR3"]
+    said = capsys.readouterr().err
+    assert all(f"{folder / name}: " in said for name in PICTURES)
+
+
+def test_links_to_raw_files_are_cleaned_and_links_to_folders_told(shoot, pipelines, tmp_path, capsys):
+    folder = shoot("a.CR3")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "pick.CR3").symlink_to(folder / "a.CR3")
+    (tmp_path / "set" / "all").symlink_to(folder)
+    assert dustd("clean", tmp_path / "set", "-o", tmp_path / "out") == 0
+    assert [source.name for source, *_ in pipelines[0].seen] == ["pick.CR3"]
+    assert f"{tmp_path / 'set' / 'all'}: a link to a folder; left out." in capsys.readouterr().err
+
+
+def test_a_path_with_dots_goes_where_it_says(shoot, pipelines, tmp_path):
+    folder = shoot("a.CR3")
+    (tmp_path / "deep").mkdir()
+    page = tmp_path / "deep" / ".." / "page.html"
+    assert dustd("clean", tmp_path / "deep/../in", "-o", tmp_path / "deep/../out", "--review", page) == 0
+    assert pipelines[0].seen[0][:2] == (folder / "a.CR3", tmp_path / "out")
+
+
+def test_one_of_a_kind_is_said_as_one(shoot, pipelines, tmp_path, capsys):
+    spot = dataclasses.replace(record("Canon 1", 1).spots[0], action="divided")
+    clean._print_summary([dataclasses.replace(record("Canon 1", 1), spots=(spot,))], 1, 2, tmp_path)
+    said = capsys.readouterr().out
+    assert "1 cleaned file that dustd made left alone" in said and "1 spot corrected" in said
+
+
+def test_edits_that_adobe_programs_would_not_read_are_not_called_needless(tmp_path, capsys):
+    edit = Edit(program="adobe", path="a.xmp", result="none", heals=0, reason=NOT_INTO_ORIGINALS)
+    clean._print_summary([dataclasses.replace(record("Canon 1", 1), edits=(edit,))], 0, 1, tmp_path)
+    said = capsys.readouterr().out
+    assert "Edits for adobe: 1 not possible; Adobe programs read" in said and "not needed" not in said
+
+
+def test_the_command_line_can_take_the_configurations_edits_back(shoot, pipelines, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("output: {edits: [darktable]}\n")
+    assert dustd("clean", shoot("a.CR3"), "-o", tmp_path / "one", "-c", config, "--edits", "none") == 0
+    assert pipelines[0].output.edits == ()
 
 
 def test_a_folder_without_frames_is_fine(tmp_path, pipelines, capsys):

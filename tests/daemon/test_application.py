@@ -23,7 +23,7 @@ from dustd.daemon import application, status
 from dustd.daemon.lock import only_one
 from dustd.daemon.reload import ConfigFile
 from dustd.dustmap.store import Store
-from dustd.errors import FrameError, ModelError, UnreadableError
+from dustd.errors import FrameError, ModelError, OwnOutputError, UnreadableError
 from dustd.output import ledger, sidecar
 from dustd.output.sidecar import Problem, Record, Source
 from dustd.raw.frame import Camera
@@ -43,9 +43,18 @@ class Pipeline:
 
     def process(self, source, out_folder):
         text = source.read_text()
+        if not text:
+            raise FrameError("The file is empty", remedy="Copy it again from the card", path=source)
         self.seen.append((source.name, self.sensitivity_of("Nikon Z 8 #1", source), self.detector.model_id))
         if text == "away":
             raise UnreadableError("it cannot be read (Stale file handle)", remedy="Check the share", path=source)
+        if text == "own":
+            raise OwnOutputError("it is a cleaned file that dustd made", remedy="Nothing to do", path=source)
+        if text == "leaves":
+            source.unlink()
+            raise FrameError("the file is gone", remedy="Nothing to do", path=source)
+        if text == "takes w.nef away":
+            source.with_name("w.nef").unlink()
         if text == "bad":
             raise FrameError("it cannot be decoded", remedy="Copy it again", path=source)
         return self.write(source, out_folder, "clean", None)
@@ -151,6 +160,86 @@ def test_status_tells_what_was_done_and_that_the_daemon_has_ended(running):
 
     running.run(steps)
     assert running.status().stopped
+
+
+def test_an_empty_file_is_told_while_it_may_be_filled_and_fails_when_it_is_not(running):
+    def steps():
+        running.shoot("e.nef", "")
+        state = running.wait(lambda state: state.progress.folders[0].held)
+        (held,) = state.progress.folders[0].held
+        assert held.path == str(running.home / "shoot" / "e.nef") and "empty so far" in held.problem and held.retry_at
+        (failed,) = running.wait(lambda state: state.failed).failed
+        assert failed.problem == "The file is empty"
+        record = sidecar.decode((running.home / "shoot/Cleaned/e.nef.dustd.json").read_bytes())
+        assert record.status == "failed" and record.error.problem == "The file is empty"
+        running.shoot("e.nef")  # filled after all
+        running.wait(lambda state: counted("clean", 1)(state) and not state.failed)
+
+    running.run(steps)
+
+
+def test_a_frame_that_vanishes_while_it_waits_or_is_read_is_told(running):
+    running.shoot("a.nef", "takes w.nef away")
+    running.shoot("w.nef")
+    os.utime(running.home / "shoot" / "a.nef", ns=(0, 1))  # the first in turn
+
+    def steps():
+        with capture_logs() as logs:
+            running.shoot("r.nef", "leaves")
+            state = running.wait(counted("vanished", 2))
+        told = {each.name: each.status for each in state.last_frames}
+        assert told == {"a.nef": "clean", "w.nef": "vanished", "r.nef": "vanished"}
+        logged = [Path(each["path"]).name for each in logs if each["event"] == "frame_vanished"]
+        assert sorted(logged) == ["r.nef", "w.nef"]
+        assert not state.failed
+
+    running.run(steps)
+
+
+def test_a_frame_that_fails_again_and_again_counts_once(running):
+    def steps():
+        running.shoot("b.nef", "bad")
+        running.wait(counted("failed", 1))
+        for _ in range(2):
+            tried = len(running.pipeline.seen)
+            assert main.main(["retry", "-c", str(running.yaml)]) == 0
+            running.wait(lambda _, tried=tried: len(running.pipeline.seen) > tried)
+            running.wait(lambda state: state.failed_total == 1)
+        state = running.wait(lambda state: len(state.last_frames) == 3)
+        assert state.frames == {"failed": 1}
+
+    running.run(steps)
+
+
+def test_a_link_to_a_frame_is_cleaned_and_a_link_to_a_folder_is_told(running):
+    (running.home / "elsewhere").mkdir()
+    (running.home / "elsewhere" / "a.nef").write_text("good")
+
+    def steps():
+        with capture_logs() as logs:
+            (running.home / "shoot" / "all").symlink_to(running.home / "elsewhere")
+            (running.home / "shoot" / "pick.nef").symlink_to(running.home / "elsewhere" / "a.nef")
+            running.wait(counted("clean", 1))
+            running.shoot("later.nef")
+            running.wait(lambda _: any(each["event"] == "folder_link_left_out" for each in logs))
+        assert [name for name, *_ in running.pipeline.seen if name != "later.nef"] == ["pick.nef"]
+
+    running.run(steps)
+
+
+def test_a_cleaned_file_that_comes_back_is_left_alone_and_not_tried_again(running):
+    def steps():
+        running.shoot("back.dng", "own")
+        with capture_logs() as logs:
+            running.wait(lambda _: any(each["event"] == "own_output_left_alone" for each in logs))
+            for number in range(2):  # later searches pass it by
+                running.shoot(f"{number}.nef")
+                running.wait(cleaned(running, f"{number}.nef"))
+        assert [name for name, *_ in running.pipeline.seen].count("back.dng") == 1
+        state = running.status()
+        assert "failed" not in state.frames and not (running.home / "shoot/Cleaned/back.dng.dustd.json").exists()
+
+    running.run(steps)
 
 
 def test_a_restart_still_knows_what_failed_before(running):

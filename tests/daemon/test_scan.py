@@ -1,3 +1,4 @@
+import hashlib
 import os
 from pathlib import Path
 
@@ -75,13 +76,24 @@ def test_a_scan_may_start_below_the_watched_folder(tmp_path):
     assert list(scan(tmp_path / "day", tmp_path, [tmp_path / "day"])) == []
 
 
-def test_links_are_not_followed(tmp_path):
+def test_a_link_to_a_file_counts_as_that_file(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.nef").write_bytes(b"raw")
+    (tmp_path / "b.nef").symlink_to(tmp_path / "real" / "a.nef")
+    assert found(tmp_path) == {"real/a.nef", "b.nef"}
+    assert look_at(tmp_path / "b.nef") == look_at(tmp_path / "real" / "a.nef")
+    (tmp_path / "real" / "a.nef").unlink()
+    assert found(tmp_path) == set() and look_at(tmp_path / "b.nef") is None
+
+
+def test_links_to_folders_are_told_and_not_followed(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "a.nef").touch()
-    (tmp_path / "b.nef").symlink_to(tmp_path / "real" / "a.nef")
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert found(tmp_path) == {"real/a.nef"}
-    assert not look_at(tmp_path / "b.nef").regular
+    (tmp_path / "Cleaned").symlink_to(tmp_path / "real")
+    links = []
+    items = [item for item in scan(tmp_path, tmp_path, [tmp_path / "Cleaned"], on_link=links.append) if item]
+    assert [path.name for path, _ in items] == ["a.nef"] and links == [tmp_path / "loop"]
 
 
 def test_a_missing_folder_is_reported_and_left_out(tmp_path):
@@ -100,12 +112,15 @@ def test_an_unreadable_folder_does_not_hide_the_others(tmp_path):
 
 def test_a_dng_that_dustd_wrote_is_left_out_wherever_it_lies(tmp_path):
     source = Source(name="a.nef", size=1, sha256="0" * 64, mtime_ns=1)
-    outputs = (Output(kind="dng", path="a.dng", sha256="1" * 64),)
+    outputs = tuple(
+        Output(kind="dng", path=name, sha256=hashlib.sha256(content).hexdigest())
+        for name, content in (("a.dng", b""), ("c.dng", b"as dustd wrote it"))
+    )
     sidecar = encode(Record(source=source, camera=Camera(), outputs=outputs, status="cleaned"))
     (tmp_path / "a.nef.dustd.json").write_bytes(sidecar)
-    for name in ("a.dng", "b.dng", "a.nef"):
+    for name in ("a.dng", "b.dng", "c.dng", "a.nef"):
         (tmp_path / name).touch()
-    assert found(tmp_path) == {"a.nef", "b.dng"}
+    assert found(tmp_path) == {"a.nef", "b.dng", "c.dng"}  # c.dng: the name is ours, the content a camera's
 
 
 MOUNTS = """\

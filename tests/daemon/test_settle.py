@@ -67,22 +67,34 @@ def test_an_mtime_in_the_past_makes_no_difference():
     assert state.take(12.0, always(look(mtime_ns=-(10**18)))) == RAW
 
 
-def test_vanished_empty_and_irregular_files_are_dropped():
-    for seen in (None, look(size=0), look(regular=False)):
+def test_vanished_files_are_dropped_and_told_once_and_irregular_ones_dropped():
+    for seen, told in ((None, [RAW]), (look(regular=False), [])):
         state = settle()
         state.touch(RAW, 10.0, look(size=0))
         state.touch(RAW, 10.0, seen or look())
         assert state.take(12.0, always(seen)) is None
         assert len(state) == 0
         assert state.next_due() is None
+        assert state.vanished() == told and state.vanished() == []
 
 
-def test_an_empty_placeholder_comes_back_when_it_is_filled():
+def test_an_empty_placeholder_waits_until_it_is_filled():
     state = settle()
     state.touch(RAW, 10.0, look(size=0))
     assert state.take(12.0, always(look(size=0))) is None
+    assert list(state.held()) == [RAW] and state.next_due() == 10.0 + GIVE_UP_S
     state.touch(RAW, 20.0, look(size=5))
     assert state.take(22.0, always(look(size=5))) == RAW
+
+
+def test_a_file_that_stays_empty_is_given_in_the_end():
+    state = settle()
+    state.touch(RAW, 10.0, look(size=0))
+    assert state.take(12.0, always(look(size=0))) is None
+    state.found(RAW, 15.0, look(size=0))
+    assert state.take(10.0 + GIVE_UP_S - 0.1, always(look(size=0))) is None
+    assert state.take(10.0 + GIVE_UP_S, always(look(size=0))) == RAW
+    assert not state.hold_back(RAW, 11.0 + GIVE_UP_S, look(size=0))
 
 
 def test_the_oldest_file_goes_first_and_names_break_ties():
@@ -259,7 +271,7 @@ def test_whatever_the_writers_do_no_file_is_taken_in_motion_and_each_is_taken_in
                 if taken.get(path) != seen:
                     state.found(path, now, seen)
         while (path := state.take(now, disk.get)) is not None:
-            assert disk[path].size > 0
+            assert disk[path].size > 0 or now - written_at[path] >= GIVE_UP_S
             assert now - written_at[path] >= QUIET_S - 1e-9
             taken[path] = disk[path]
             state.done(path)

@@ -92,7 +92,7 @@ def test_a_person_learns_all_of_it():
         "3 of 5 spots corrected, 1.4 s",
         "Nikon Z 8 #1: 13",
         "Reminders: clean now: Nikon Z 8 #1",
-        "1 frame failed (dustd retry",
+        "1 frame failed and could not be cleaned since (dustd retry",
         "/in/a.nef: it cannot be decoded",
     ):
         assert part in told
@@ -115,6 +115,24 @@ def test_a_configuration_that_is_not_in_force_is_told():
     problem = Trouble(path="c.yaml", problem="c.yaml: sensitivty: unknown key", remedy="Correct this")
     told = words(dataclasses.replace(STATUS, config_problem=problem), 17, AT)
     assert "not in force: c.yaml: sensitivty: unknown key" in told and "-> Correct this" in told
+
+
+def test_what_is_not_whole_yet_and_what_vanished_is_told_in_so_many_words():
+    empty = Trouble(path="/in/e.nef", problem="it is empty so far", remedy="Copy it again", retry_at=SHARE.retry_at)
+    folder = dataclasses.replace(STATUS.progress.folders[0], held=(empty,))
+    gone = dataclasses.replace(STATUS.last_frames[0], name="v.nef", status="vanished")
+    told = words(
+        dataclasses.replace(
+            STATUS,
+            progress=dataclasses.replace(STATUS.progress, folders=(folder,)),
+            frames={"cleaned": 12, "vanished": 1},
+            last_frames=(gone,),
+        ),
+        17,
+        AT,
+    )
+    assert "1 file is not whole yet:\n  /in/e.nef: it is empty so far (next try 12:00:30)" in told
+    assert "12 cleaned, 1 vanished" in told and "v.nef: gone before it was cleaned" in told
 
 
 def test_many_failures_are_counted_and_not_all_listed():

@@ -124,13 +124,16 @@ def test_a_sidecar_vouches_for_itself_and_its_outputs(tmp_path):
 
 
 def test_dustds_own_dng_is_recognised_and_a_camera_dng_is_not(tmp_path):
-    write_sidecar(raw_in(tmp_path), tmp_path, [Output(kind="dng", path="IMG_1.dng", sha256="a" * 64)])
+    empty = hashlib.sha256(b"").hexdigest()
+    write_sidecar(raw_in(tmp_path), tmp_path, [Output(kind="dng", path="IMG_1.dng", sha256=empty)])
     for name in ("IMG_1.dng", "IMG_2.dng", "IMG_1.jpg"):
         (tmp_path / name).touch()
     assert ledger.is_own_output(tmp_path / "IMG_1.dng")
     assert not ledger.is_own_output(tmp_path / "IMG_2.dng")
     assert not ledger.is_own_output(tmp_path / "IMG_1.jpg")
     assert not ledger.is_own_output(tmp_path / "gone" / "IMG_1.dng")
+    (tmp_path / "IMG_1.dng").write_bytes(b"a camera's file that came under the same name")
+    assert not ledger.is_own_output(tmp_path / "IMG_1.dng")
 
 
 def test_a_sidecar_of_another_schema_is_not_ours(tmp_path):

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from dustd import files
+from dustd.config import Config
 from dustd.demo.scenes import SESSION
 from dustd.demo.virtual import Lens, expose, frame_of, make_body
-from dustd.errors import FrameError
+from dustd.errors import FrameError, OwnOutputError
 from dustd.output import ledger, sidecar
 from dustd.output.dng import encode_dng
 from dustd.output.sidecar import decode, sidecar_name
+from dustd.pipeline.reject import reject
 from dustd.raw.copied_tags import SourceMetadata
 
 
@@ -281,3 +283,50 @@ def test_a_long_name_steps_aside_under_its_hash(clean, shot, other_shot):
     clean(path, out)
     assert set(of_whom(out).values()) == {first, digest(path)}
     assert all(len(os.fsencode(name)) <= 255 for name in names(out))
+
+
+def put_back(out, name, folder):
+    folder.mkdir()
+    copy = folder / "BACK.DNG"
+    copy.write_bytes((out / name).read_bytes())
+    return copy
+
+
+def test_a_cleaned_file_that_comes_back_is_left_alone_and_not_counted(clean, shot, tmp_path, store):
+    path, out = shot
+    clean(path, out, seeing=True, sensitivity=100)
+    copy = put_back(out, "SHOT.dng", tmp_path / "back")
+    (tmp_path / "out2").mkdir()
+    with pytest.raises(OwnOutputError):
+        clean(copy, tmp_path / "out2")
+    assert names(tmp_path / "out2") == []
+    assert [body.frames for body in store.bodies()] == [1]
+
+
+def test_a_cleaned_file_that_lost_its_mark_is_known_by_its_samples(clean, shot, tmp_path, store, monkeypatch):
+    path, out = shot
+    clean(path, out, seeing=True, sensitivity=100)
+    copy = put_back(out, "SHOT.dng", tmp_path / "back")
+    copy.write_bytes(copy.read_bytes().replace(b"urn:dustd:1.0/", b"urn:gone!:1.0/"))
+    (tmp_path / "out2").mkdir()
+    with pytest.raises(OwnOutputError):
+        clean(copy, tmp_path / "out2")
+    assert [body.frames for body in store.bodies()] == [1]
+    with monkeypatch.context() as blind_to_samples:
+        blind_to_samples.setattr(type(store), "is_cleaned", lambda *_: False)
+        clean(copy, tmp_path / "out2")  # so it was the samples
+    assert [body.frames for body in store.bodies()] == [2]
+
+
+def test_a_verdict_makes_other_samples_that_are_known_as_well(clean, shot, tmp_path, store, worker):
+    path, out = shot
+    record = clean(path, out, seeing=True, sensitivity=100)
+    spot = next(spot for spot in record.spots if spot.action != "left")
+    settings = {"worker": worker, "store": store, "settings": Config(), "labelled": tmp_path / "labelled"}
+    if sum(each.action != "left" for each in record.spots) == 1:
+        pytest.skip("the only corrected spot: its rejection gives the original back")
+    reject(out / "SHOT.dng", {spot.id}, **settings)
+    body_id = record.camera.body_id
+    first, second = record.outputs[0].samples, told(out, "SHOT.DNG").outputs[0].samples
+    assert first != second and store.is_cleaned(body_id, first) and store.is_cleaned(body_id, second)
+    assert not store.is_cleaned(body_id, record.evidence["frame_id"])

@@ -186,9 +186,11 @@ def test_saying_it_twice_changes_nothing(shoot, alone):
         assert len(store.rejections(told.record.camera.body_id)) == 1
 
 
+@pytest.mark.parametrize("dots", [False, True])
 @pytest.mark.parametrize("name", ["cleaned", "sidecar", "source"])
-def test_the_frame_may_be_named_by_any_of_its_files(shoot, alone, name, monkeypatch):
+def test_the_frame_may_be_named_by_any_of_its_files(shoot, alone, name, dots):
     path = getattr(shoot, name)
+    path = path.parent / "aside" / ".." / path.name if dots else path
     if name == "source":  # found through the configuration of the watched folder
         shutil.move(shoot.out, shoot.source.parent / "Cleaned")
         shoot.out = shoot.source.parent / "Cleaned"

@@ -4,8 +4,22 @@ import pytest
 
 from dustd.errors import FrameError
 from dustd.output.tiffwrite import Directory, encode, long
-from dustd.raw.integrity import require_whole
+from dustd.raw.integrity import no_raw_file, require_whole
 from dustd.raw.tiff import Entry
+
+
+def tiff(path, *, samples, bits, photometric):
+    entries = [long(256, 64), long(257, 64), long(258, *(bits,) * samples), long(262, photometric), long(277, samples)]
+    path.write_bytes(encode(Directory(entries=tuple(entries), data=(bytes(64 * 64 * samples * bits // 8),))))
+    return path
+
+
+def test_developed_tiffs_are_told_from_samples(tmp_path):
+    assert no_raw_file(tiff(tmp_path / "a.tif", samples=3, bits=16, photometric=2)) == "a developed TIFF picture"
+    assert no_raw_file(tiff(tmp_path / "b.tiff", samples=1, bits=8, photometric=1)) == "a developed TIFF picture"
+    assert no_raw_file(tiff(tmp_path / "c.tif", samples=1, bits=16, photometric=1)) is None
+    assert no_raw_file(tiff(tmp_path / "d.tif", samples=1, bits=16, photometric=32803)) is None
+    assert no_raw_file(tiff(tmp_path / "e.nef", samples=3, bits=8, photometric=2)) is None
 
 
 def test_whole_files_pass(shared_data):

@@ -101,7 +101,10 @@ def land(folder: Path, out: Path, number: int, rng: random.Random) -> list[Lande
         target = folder if kind == "loop" else elsewhere(folder)
         link = folder / (f"loop {number}" if kind == "loop" else f"link {number}.dng")
         _insist(lambda: link.symlink_to(target))
-        return []
+        if kind == "loop" or not target.exists():
+            return []
+        linked = seeds.shot(0)  # a link to a file counts as that file
+        return [Landed(path=link, sha256=_sha256(linked.data), fate="cleaned", frame_ids=[linked.frame_id])]
     if kind == "longest":
         landed.path = folder / _longest(number)
         landed.fate = "unnamed"
@@ -113,10 +116,10 @@ def land(folder: Path, out: Path, number: int, rng: random.Random) -> list[Lande
     elif kind == "hostile":
         data, landed.fate = mutations.mutate(data, rng, seeds.shot(number + 1).data)[1], "either"
     elif kind == "empty":
-        data, landed.fate = b"", "nothing"
+        data, landed.fate = b"", "failed"
     landed.sha256 = _sha256(data)
     if landed.fate == "either" and not data:
-        landed.fate = "nothing"
+        landed.fate = "failed"
     if landed.fate != "cleaned":
         landed.frame_ids = []
     _insist(lambda: rng.choice(WAYS)(landed.path, data, rng))
