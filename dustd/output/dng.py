@@ -5,6 +5,7 @@ samples, its second a JPEG preview. Samples are compressed without loss (`dustd.
 opens.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,19 @@ _THUMBNAIL_PX = 256
 _SUB_IFDS = 330
 _COLOR_MATRIX_1, _AS_SHOT_WHITE = 50721, (50728, 50729)
 _BLACK_LEVEL, _BLACK_DELTA_H, _BLACK_DELTA_V, _WHITE_LEVEL = 50714, 50715, 50716, 50717
+_DELTAS = ("BlackLevelDeltaH", "BlackLevelDeltaV")
 _LEVELS = (50713, _BLACK_LEVEL, _BLACK_DELTA_H, _BLACK_DELTA_V, _WHITE_LEVEL)
 _ACTIVE_AREA, _VERSION = 50829, 50706
 _OPCODES = (51008, 51009, 51022)
 _OPCODES_BEFORE_DEMOSAIC = _OPCODES[:2]
-# Positions or sizes that count from the active area: default crop, masked areas, opcodes.
-_PLACED = {50719, 50720, 50830, *_OPCODES}
+_MASKED_AREAS = 50830
+# Positions or sizes that hold for the source's active area alone: default crop, masked areas, opcodes.
+_PLACED = (50719, 50720, _MASKED_AREAS, *_OPCODES)
+_NAMES = {
+    **dict(zip(_PLACED, ("DefaultCropOrigin", "DefaultCropSize", "MaskedAreas"), strict=False)),
+    **dict(zip(_OPCODES, ("OpcodeList1", "OpcodeList2", "OpcodeList3"), strict=True)),
+    **dict(zip(_LEVELS, ("BlackLevelRepeatDim", "BlackLevel", *_DELTAS, "WhiteLevel"), strict=True)),
+}
 _PHOTOMETRIC = {"bayer": 32803, "xtrans": 32803, "mono": 34892, "linear": 34892}  # CFA, LinearRaw
 _COMPONENTS = {"bayer": 2, "xtrans": 1, "mono": 1, "linear": 3}
 _REMEDY = "Set output.format to tiff or jpeg for this camera"
@@ -122,47 +130,88 @@ def _tile_px(samples: np.ndarray) -> int:
 def _raw_directory(frame: Frame, raw: np.ndarray, metadata: "SourceMetadata", tiles: Sequence[bytes]) -> Directory:
     """Describe the samples. CFA pattern and black level count from the top-left of the active area (DNG 1.4)."""
     samples = raw.shape[2] if raw.ndim == 3 else 1
-    top, left, height, width = frame.visible
-    if frame.kind == "linear":
-        top = left = 0
+    area, down, right = _area(frame, metadata.raw)
     raw = _stored(frame, raw)
     tile_px = _tile_px(raw)
-    area = (top, left, top + height, left + width)
-    crop_top, crop_left, crop_height, crop_width = frame.crop or (0, 0, height, width)
+    height, width = area[2] - area[0], area[3] - area[1]
+    crop_top, crop_left, crop_height, crop_width = frame.crop or (-down, -right, height, width)
+    crop_top, crop_left = max(crop_top + down, 0), max(crop_left + right, 0)
+    crop_height, crop_width = min(crop_height, height - crop_top), min(crop_width, width - crop_left)
     entries = [
         *(rational(50718, 1, 1), rational(50780, 1)),
         *(long(50719, crop_left, crop_top), long(50720, crop_width, crop_height)),
-        *_black(frame.black, samples),
+        *_black(frame.black if samples > 1 else np.roll(frame.black, (down, right), (0, 1)), samples),
         long(_WHITE_LEVEL, *(frame.white,) * samples),
-        *_development(metadata.raw, frame, area),
+        *_development(metadata.raw, frame)[0],
         *(long(254, 0), long(256, raw.shape[1]), long(257, raw.shape[0]), short(258, *(16,) * samples)),
         *(short(259, 7), short(262, _PHOTOMETRIC[frame.kind]), short(277, samples), short(284, 1)),
         *(long(322, tile_px), long(323, tile_px), long(_ACTIVE_AREA, *area)),
     ]
     if frame.kind in ("bayer", "xtrans"):
-        pattern = np.array(frame.cfa, np.uint8)
+        pattern = np.roll(np.array(frame.cfa, np.uint8), (down, right), (0, 1))
         entries += [short(33421, *pattern.shape), raw_bytes(33422, pattern.tobytes())]
         entries += [raw_bytes(50710, b"\0\1\2"), short(50711, 1)]
     return Directory(entries=tuple(entries), data=tuple(tiles), data_tags=TILES)
 
 
-def _development(source: tuple[Entry, ...], frame: Frame, area: tuple[int, ...]) -> list[Entry]:
-    """Take over what a source DNG says about developing its samples, where it still holds.
+def _area(frame: Frame, source: tuple[Entry, ...]) -> tuple[tuple[int, int, int, int], int, int]:
+    """Choose the active area of the samples as stored: (top, left, bottom, right), a source DNG's own where it fits.
 
-    Positions count from the active area: if LibRaw cut it differently, they no longer fit. Levels hold if LibRaw left
-    the samples in the source's scale; they may be finer than LibRaw's (fractions, rows and columns of their own). Of
-    a demosaiced frame LibRaw may have carried out the opcodes before demosaicing already.
+    LibRaw cuts an odd row or column off that of a Bayer sensor, for one. Also returns how far (down, right) LibRaw's
+    visible area, from which everything in *frame* counts, begins inside it.
+    """
+    top, left, height, width = frame.visible
+    theirs = _source_area(source)
+    if frame.kind == "linear":
+        return (0, 0, height, width), 0, 0
+    if theirs is not None and _fits(theirs, frame):
+        return theirs, top - theirs[0], left - theirs[1]
+    return (top, left, top + height, left + width), 0, 0
+
+
+def _source_area(source: Sequence[Entry]) -> tuple[int, int, int, int] | None:
+    found = next((numbers(entry) for entry in source if entry.tag == _ACTIVE_AREA), ())
+    if len(found) != 4 or not all(math.isfinite(side) and side == int(side) for side in found):
+        return None
+    top, left, bottom, right = map(int, found)
+    return top, left, bottom, right
+
+
+def _fits(area: tuple[int, int, int, int], frame: Frame) -> bool:
+    """Tell whether a source's active area lies in the samples as they are stored."""
+    if frame.kind == "linear":
+        top, left, height, width = frame.visible
+        return area == (top, left, top + height, left + width)
+    return 0 <= area[0] < area[2] <= frame.raw.shape[0] and 0 <= area[1] < area[3] <= frame.raw.shape[1]
+
+
+def left_out(frame: Frame, metadata: "SourceMetadata") -> tuple[str, ...]:
+    """Say what of a source DNG's own words about developing its samples cannot be in the copy, and why."""
+    return _development(metadata.raw, frame)[1]
+
+
+def _development(source: tuple[Entry, ...], frame: Frame) -> tuple[list[Entry], tuple[str, ...]]:
+    """Take over what a source DNG says about developing its samples, where it still holds; say what does not.
+
+    The samples are the source's, so what counts from its active area holds, wherever that begins. Levels hold if LibRaw
+    left the samples in the source's scale; they may be finer than LibRaw's (fractions, rows and columns of their own).
+    Of a demosaiced frame LibRaw may have carried out the opcodes before demosaicing already, and its borders are cut.
     """
     kept = {entry.tag: entry for entry in source}
-    source_area = kept.pop(_ACTIVE_AREA, None)
-    dropped = set()
-    if source_area is not None and tuple(numbers(source_area)) != area:
-        dropped |= _PLACED | {_BLACK_DELTA_H, _BLACK_DELTA_V}
+    kept.pop(_ACTIVE_AREA, None)
+    theirs = _source_area(source)
+    dropped: dict[int, str] = {}
+    if theirs is not None and not _fits(theirs, frame):
+        why = "its active area is not that of the samples"
+        dropped |= dict.fromkeys((*_PLACED, _BLACK_DELTA_H, _BLACK_DELTA_V), why)
     if not _same_levels(kept, frame):
-        dropped |= set(_LEVELS)
+        dropped |= dict.fromkeys(_LEVELS, "LibRaw gives the samples in another scale")
     if frame.kind == "linear":
-        dropped |= set(_OPCODES_BEFORE_DEMOSAIC)
-    return [entry for tag, entry in kept.items() if tag not in dropped]
+        dropped |= dict.fromkeys(_OPCODES_BEFORE_DEMOSAIC, "they are for samples before demosaicing")
+        if frame.raw.shape[:2] != frame.visible[2:]:
+            dropped[_MASKED_AREAS] = "the masked borders of a demosaiced picture are not kept"
+    told = tuple(f"{_NAMES[tag]}: {why}" for tag, why in dropped.items() if tag in kept)
+    return [entry for tag, entry in kept.items() if tag not in dropped], told
 
 
 def _same_levels(source: dict[int, Entry], frame: Frame) -> bool:

@@ -59,7 +59,8 @@ class Output:
 
     *kind* is "dng", "tiff" or "jpeg", or the program of an edit that is wholly dustd's. *profile* is the colour space
     of a TIFF or JPEG, *quality* that of a JPEG, 1 to 100; None of all else. *samples* is the identity of a DNG's
-    cleaned samples, as `raw.frame.frame_identity` gives it.
+    cleaned samples, as `raw.frame.frame_identity` gives it; *left_out* says which of a source DNG's own words about
+    developing them it lacks, and why.
     """
 
     kind: str
@@ -68,6 +69,7 @@ class Output:
     profile: str | None = None
     quality: int | None = None
     samples: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

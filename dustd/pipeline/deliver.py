@@ -27,7 +27,8 @@ class Results:
     """What was made for a frame and is not on disk yet: the cleaned file's bytes, and heals for *programs*.
 
     *image* None: no cleaned file is to be written. *settings* are those the image was made with. *place* is the cleaned
-    file to replace, None to choose a name. *samples* is the identity of the cleaned samples.
+    file to replace, None to choose a name. *about_dng* is what `WorkerClient.about_dng`
+    tells of them.
     """
 
     image: bytes | None
@@ -35,7 +36,7 @@ class Results:
     healing: Healing | None
     programs: tuple[EditProgram, ...]
     place: Path | None = None
-    samples: str | None = None
+    about_dng: tuple[str, tuple[str, ...]] | None = None
 
 
 def deliver(
@@ -67,13 +68,15 @@ def deliver(
             files.publish(target, image, ours=ours)
             kind, profile, quality = appearance(results.settings)
             digest = hashlib.sha256(image).hexdigest()
+            samples, left_out = results.about_dng or (None, ())
             new = Output(
                 kind=kind,
                 path=target.name,
                 sha256=digest,
                 profile=profile,
                 quality=quality,
-                samples=results.samples if kind == "dng" else None,
+                samples=samples,
+                left_out=left_out,
             )
             outputs = (new, *(each for each in outputs if each.kind not in PICTURES))
         if healing is not None:

@@ -156,7 +156,7 @@ class Pipeline:
                     settings=self.output,
                     healing=self.worker.healing(spots) if self.output.edits else None,
                     programs=self.output.edits,
-                    samples=self.worker.identity() if wanted else None,
+                    about_dng=self.worker.about_dng() if wanted and self.output.format == "dng" else None,
                 )
         finally:
             self.worker.clear()

@@ -187,7 +187,7 @@ def _rewrite(
         healing=healing,
         programs=programs,
         place=path.parent / picture.path if picture is not None else None,
-        samples=worker.identity() if picture is not None else None,
+        about_dng=worker.about_dng() if picture is not None and picture.kind == "dng" else None,
     )
     return deliver(record, results, source=original, path=path, tell=store.judge, earlier=earlier)
 

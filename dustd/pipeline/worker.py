@@ -27,7 +27,7 @@ from dustd.config import OutputSettings
 from dustd.errors import DustdError, FrameError
 from dustd.output import mark, preview
 from dustd.output.developed import cropped, encode_jpeg, encode_tiff, orient
-from dustd.output.dng import compress, encode_dng
+from dustd.output.dng import compress, encode_dng, left_out
 from dustd.pipeline.exhibit import Exhibit, show
 from dustd.pipeline.training_example import cut_out
 from dustd.pipeline.worker_protocol import Failure, receive, send
@@ -119,9 +119,12 @@ class HeldFrame:
         """Picture the corrected frame; see `dustd.pipeline.exhibit.show`."""
         return show(self._opened.frame, self._raw, spots, room_bytes)
 
-    def identity(self) -> str:
-        """Name the corrected samples as if they were an exposure's; see `dustd.raw.frame.frame_identity`."""
-        return frame_identity(replace(self._opened.frame, raw=self._raw))
+    def about_dng(self) -> tuple[str, tuple[str, ...]]:
+        """Name the corrected samples as if they were an exposure's (`dustd.raw.frame.frame_identity`), and say what of
+        the source's words is not in their DNG (`dustd.output.dng.left_out`).
+        """  # fmt: skip
+        frame = self._opened.frame
+        return frame_identity(replace(frame, raw=self._raw)), left_out(frame, read_source_metadata(self._source))
 
     def encode(self, output: OutputSettings) -> pickle.PickleBuffer:
         """Serialise the corrected frame in the format of *output*."""

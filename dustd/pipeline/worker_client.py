@@ -111,9 +111,11 @@ class WorkerClient:
         """Picture the corrected frame for a person to check (`dustd.pipeline.exhibit.show`)."""
         return self._call("show", tuple(spots), room_bytes)
 
-    def identity(self) -> str:
-        """Name the corrected samples as `dustd.raw.frame.frame_identity` names an exposure's."""
-        return self._call("identity")
+    def about_dng(self) -> tuple[str, tuple[str, ...]]:
+        """Name the corrected samples as `dustd.raw.frame.frame_identity` names an exposure's, and say what a DNG of
+        them leaves out of the source's words.
+        """  # fmt: skip
+        return self._call("about_dng")
 
     def encode(self, output: OutputSettings) -> bytes:
         """Serialise the corrected frame in the format of *output*."""
@@ -255,7 +257,7 @@ _WORDS = {
     "revise": "correct it anew",
     "cut_out": "cut an example out of it",
     "show": "picture it",
-    "identity": "hash its samples",
+    "about_dng": "hash its samples",
     "encode": "write it",
     "clear": "let it go",
 }

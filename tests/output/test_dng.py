@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dustd.errors import FrameError
-from dustd.output.dng import encode_dng
+from dustd.output.dng import encode_dng, left_out
 from dustd.output.tiffwrite import long, rational, raw_bytes, short
 from dustd.raw.copied_tags import MakerNote, SourceMetadata, read_source_metadata
 from dustd.raw.frame import Camera, Frame
@@ -205,13 +205,55 @@ def test_the_makers_note_travels_in_the_private_data():
 
 @pytest.mark.parametrize(
     ("kind", "area", "kept"),
-    [("bayer", (0, 0, 64, 80), {51009, 51022}), ("linear", (0, 0, 64, 80), {51022}), ("bayer", (1, 0, 64, 80), set())],
+    [
+        ("bayer", (0, 0, 64, 80), {51009, 51022}),
+        ("bayer", (1, 0, 64, 80), {51009, 51022}),
+        ("bayer", (0, 0, 65, 80), set()),
+        ("linear", (0, 0, 64, 80), {51022}),
+        ("linear", (1, 0, 64, 80), set()),
+    ],
 )
-def test_opcodes_of_a_source_dng_are_kept_where_they_still_fit(kind, area, kept):
-    none_at_all = bytes(4)
-    opcodes = (long(50829, *area), raw_bytes(51009, none_at_all), raw_bytes(51022, none_at_all))
-    tags = ifds(dng_of(small(kind), SourceMetadata(raw=opcodes)))[1]
+def test_opcodes_of_a_source_dng_are_kept_where_they_still_fit_and_it_is_said_where_not(kind, area, kept):
+    none_at_all, frame = bytes(4), small(kind)
+    source = SourceMetadata(raw=(long(50829, *area), raw_bytes(51009, none_at_all), raw_bytes(51022, none_at_all)))
+    tags = ifds(dng_of(frame, source))[1]
     assert {tag for tag in (51009, 51022) if tag in tags} == kept
+    names = {51009: "OpcodeList2", 51022: "OpcodeList3"}
+    told = {words.partition(":")[0] for words in left_out(frame, source)}
+    assert told == {names[tag] for tag in {51009, 51022} - kept}
+
+
+@pytest.mark.parametrize("kind", ["bayer", "xtrans"])
+@pytest.mark.parametrize("corner", [(5, 7), (4, 7), (5, 6), (3, 0)])
+def test_an_active_area_that_begins_anywhere_is_kept_with_all_that_counts_from_it(tmp_path, kind, corner):
+    top, left = corner
+    source, copy = tmp_path / "source.dng", tmp_path / "copy.dng"
+    size = (400 - top, 600 - left)
+    first = synthetic(
+        kind,
+        visible=(top, left, *size),
+        black=np.arange(500, 500 + len(PATTERNS[kind]) ** 2).reshape(len(PATTERNS[kind]), -1).astype(np.float32),
+    )
+    words = SourceMetadata(
+        raw=(
+            *(long(50719, 3, 5), long(50720, 501, 301), long(50830, 0, 0, max(top, 1), 600)),
+            *(raw_bytes(51008, bytes(4)), raw_bytes(51022, bytes(4))),
+        )
+    )
+    source.write_bytes(dng_of(first, words))
+    with open_raw(source, read_camera(source)) as opened_source:
+        frame = opened_source.frame
+        assert kind == "xtrans" or frame.visible[:2] == (top + top % 2, left + left % 2)  # or this tests nothing
+        metadata = read_source_metadata(source)
+        copy.write_bytes(dng_of(frame, metadata))
+        assert left_out(frame, metadata) == ()
+    before, after = ifds(source.read_bytes())[1], ifds(copy.read_bytes())[1]
+    for tag in (50829, 50719, 50720, 50830, 51008, 51022, 33421, 33422, 50713, 50714):
+        assert after[tag].value == before[tag].value, tag
+    with open_raw(copy, read_camera(copy)) as opened_copy:
+        assert np.array_equal(opened_copy.frame.raw, first.raw)
+        assert opened_copy.frame.cfa == frame.cfa and opened_copy.frame.visible == frame.visible
+        assert np.array_equal(opened_copy.frame.black, frame.black)
 
 
 def test_what_a_source_dng_says_of_levels_and_crop_is_kept_where_it_holds():

@@ -2,16 +2,20 @@
 
 import hashlib
 import json
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
 
+from dustd.demo.virtual import frame_of
 from dustd.dustmap import stack_cache
 from dustd.errors import FrameError
 from dustd.output import sidecar
 from dustd.output.dng import encode_dng
+from dustd.output.tiffwrite import raw_bytes
 from dustd.pipeline.frame_pipeline import Pipeline
 from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.frame import Camera, Frame, frame_identity
@@ -315,3 +319,25 @@ def test_every_kind_of_sensor_is_cleaned(make, tmp_path, kind):
         x, y = round(spot.x), round(spot.y)
         assert after[y - 3 : y + 4, x - 3 : x + 4].mean() > 1.2 * before[y - 3 : y + 4, x - 3 : x + 4].mean()
     assert np.array_equal(before[:60], after[:60])
+
+
+def test_what_a_dng_cannot_take_over_is_said_in_the_sidecar(make, blind, shot, dusty_shot):
+    path, out = shot
+    frame = frame_of(dusty_shot[0])
+    rgb = np.repeat(frame.mosaic[..., None], 3, axis=2)
+    linear = replace(
+        frame, raw=rgb, visible=(0, 0, *rgb.shape[:2]), kind="linear", cfa=((1,),), black=frame.black[0, [0] * 3]
+    )
+    words = SourceMetadata(raw=(raw_bytes(51022, bytes(4)),))
+    preview = np.zeros((360, 500, 3), np.uint8)
+    data = encode_dng(linear, rgb, words, preview_rgb=preview, original_name="SHOT.DNG")
+    third, second = struct.pack("<HH", 51022, 1), struct.pack("<HH", 51009, 1)  # opcodes after and before demosaicing
+    path.write_bytes(data.replace(third, second))
+    pipeline = make()
+    pipeline.detector = blind
+    (output,) = pipeline.process(path, out).outputs
+    assert output.left_out == ("OpcodeList2: they are for samples before demosaicing",)
+    assert pipeline.process(path, out).outputs == (output,)  # as it was read back
+    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(
+        json.loads((out / "SHOT.DNG.dustd.json").read_text())
+    )
