@@ -56,10 +56,11 @@ def reject(
     Raises UsageError if frame or spots are not there, FrameError if the original is another file now or the cleaned
     file was changed by somebody else, SurroundingsError if disk or folder is in the way.
     """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - without "..", and links stay as the daemon names them
     found = find_sidecar(path, settings)
     record = _read(found)
     asked = _asked(record, spot_ids, found)
-    is_original = path.name == record.source.name and Path(os.path.abspath(path)).parent != found.parent  # noqa: PTH100
+    is_original = path.name == record.source.name and path.parent != found.parent
     original = find_source(record, found, source or (path if is_original else None))
     changed = tuple(spot.id for spot in asked if spot.rejected == undo)
     camera = worker.read_camera(original)
@@ -80,8 +81,7 @@ def reject(
 
 
 def find_sidecar(path: Path, settings: Config) -> Path:
-    """Find the sidecar of the frame that *path* names. Raises UsageError if there is none."""
-    path = Path(os.path.abspath(path))  # noqa: PTH100 - without "..", and links stay as the daemon names them
+    """Find the sidecar of the frame that *path*, absolute, names. Raises UsageError if there is none."""
     if path.name.endswith(sidecar.SUFFIX):
         candidates: Iterable[Path] = [path]
     else:
