@@ -18,6 +18,7 @@ from dustd.dustmap.store import Store
 from dustd.errors import UsageError
 from dustd.output.edits import NOT_INTO_ORIGINALS
 from dustd.output.sidecar import Edit, Record
+from dustd.output.tree import OutputTree
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.report import review_page
 from dustd.report.review_book import Book
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     with Store.open(args.store or settings.map.store) as store, WorkerClient() as worker:
         pipeline = make_pipeline(settings, store, worker, sensitivity_of)
         pipeline.reviewer = book
+        pipeline.tree = OutputTree([batch.absolute(args.output)])
         results = batch.clean_all(jobs, pipeline, args.output)
         try:
             with _bar(len(jobs), shown=with_bar) as bar:

@@ -25,6 +25,7 @@ from dustd.daemon.watch import WatchedFolder
 from dustd.dustmap.recovery import relearn
 from dustd.errors import DustdError, ModelError
 from dustd.output import ledger, sidecar
+from dustd.output.tree import OutputTree
 from dustd.report.review_book import SESSION_NAME, SessionPages
 
 logger = structlog.get_logger()
@@ -97,6 +98,7 @@ class Application:
         self._settings, self._pipeline, self._file, self._load_model = settings, pipeline, file, load_model
         self._outputs = OutputFolders()
         self._pipeline.reviewer = self._reviewer(settings)
+        self._pipeline.tree = _output_tree(settings)
         self._reminders = self._make_reminders(settings)
         self._metrics: metrics.MetricsServer | None = None
         self._started_at = self._loaded_at = now()
@@ -256,6 +258,7 @@ class Application:
         self._pipeline.output = new.output
         self._pipeline.sensitivity_of = new.sensitivity_of
         self._pipeline.reviewer = self._reviewer(new)
+        self._pipeline.tree = _output_tree(new)
         if (new.reminders, new.report) != (old.reminders, old.report):
             self._reminders.close()
             self._reminders = self._make_reminders(new)
@@ -337,6 +340,10 @@ class Application:
             stopped=stopped,
             troubles=tuple(self._troubles.values()),
         )
+
+
+def _output_tree(settings: Config) -> OutputTree:
+    return OutputTree([folder.output for folder in plan_of(settings).folders])
 
 
 def now() -> str:

@@ -86,27 +86,35 @@ def sha256_of(sidecar: Path) -> str | None:
     return entry.sha256 if entry is not None else None
 
 
-def left_behind(source: Path, path: Path, *, sha256: str = "", frame_id: str | None = None) -> Iterator[Path]:
-    """Find the sidecars beside *path*, under other names, that speak of the exposure at *source* and lost their own.
+def left_behind(
+    source: Path, path: Path, *, sha256: str = "", frame_id: str | None = None, elsewhere: Iterable[Path] = ()
+) -> Iterator[Path]:
+    """Find the other sidecars than *path* that speak of the exposure at *source* and have lost their own source.
 
-    Their source had another name (it was renamed since), or its name was taken by another exposure for a while (they
-    were set aside). *sha256* is of the source, *frame_id* of its samples; either proves it. Sidecars that tell of
-    failures are left out, and so are those of a copy that is still where it was. Never raises.
+    Beside *path* they have another name: their source was renamed since, or its name was taken by another exposure for
+    a while (they were set aside). In the folders *elsewhere* they have the same: their source was moved, or its folder
+    renamed. *sha256* is of the source, *frame_id* of its samples; either proves it. Sidecars that tell of failures are
+    left out, and so are those of a copy that is still where it was. Never raises.
     """
+    for each in (*_renamed(source, path), *(folder / path.name for folder in elsewhere)):
+        entry = _read(each)
+        if entry is None or entry.failure is not None or not entry.source_sha256:
+            continue
+        if each.parent != path.parent and entry.folder is None:  # nobody knows where its source was
+            continue
+        same = entry.source_sha256 == sha256 or (frame_id is not None and entry.frame_id == frame_id)
+        if same and not _has_its_source(entry, each.parent, source):
+            yield each
+
+
+def _renamed(source: Path, path: Path) -> list[Path]:
+    """Find the sidecars beside *path* whose source is not beside *source* under its name."""
     try:
         present = set(os.listdir(source.parent))  # noqa: PTH208 - names are all it needs
         beside = [name for name in os.listdir(path.parent) if name.endswith(SUFFIX) and name != path.name]  # noqa: PTH208
     except OSError:
-        return
-    for name in sorted(beside):
-        if name.removesuffix(SUFFIX) in present:
-            continue
-        entry = _read(path.parent / name)
-        if entry is None or entry.failure is not None or not entry.source_sha256:
-            continue
-        same = entry.source_sha256 == sha256 or (frame_id is not None and entry.frame_id == frame_id)
-        if same and not _has_its_source(entry, path.parent, source):
-            yield path.parent / name
+        return []
+    return [path.parent / name for name in sorted(beside) if name.removesuffix(SUFFIX) not in present]
 
 
 def _has_its_source(entry: _Entry, out_folder: Path, source: Path) -> bool:

@@ -5,6 +5,8 @@ keeps its place, and its sidecar steps aside to a name of its own; where the exp
 it is found by its identity. Only what is still as dustd wrote it is ever removed: docs/outputs.md.
 """
 
+import contextlib
+import itertools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,12 +40,15 @@ def read(path: Path) -> Record | None:
         return None
 
 
-def find(source: Path, path: Path, *, sha256: str = "", frame_id: str | None = None) -> Earlier | None:
-    """Find what an earlier run left for the exposure at *source*: at *path*, or beside it under another name.
+def find(
+    source: Path, path: Path, *, sha256: str = "", frame_id: str | None = None, elsewhere: Iterable[Path] = ()
+) -> Earlier | None:
+    """Find what an earlier run left for the exposure at *source*: at *path*, beside it, or in the folders *elsewhere*.
 
     *sha256* is of the source, *frame_id* of its samples; either proves that it is the same exposure.
     """
-    for each in (path, *ledger.left_behind(source, path, sha256=sha256, frame_id=frame_id)):
+    others = ledger.left_behind(source, path, sha256=sha256, frame_id=frame_id, elsewhere=elsewhere)
+    for each in itertools.chain((path,), others):
         record = read(each)
         if record is not None and _speaks_of(record, sha256, frame_id):
             return Earlier(each, record)
@@ -71,12 +76,12 @@ def set_aside(path: Path, *, renounce_edits: bool) -> None:
             return
 
 
-def retire(folder: Path, outputs: Iterable[Output], keep: Iterable[Output]) -> bool:
-    """Remove those of *outputs* in *folder* that are not among *keep*, unless somebody else changed or uses them.
+def retire(folder: Path, outputs: Iterable[Output], keep: Iterable[Path]) -> bool:
+    """Remove those of *outputs* in *folder* that are not at *keep*, unless somebody else changed or uses them.
 
     Returns whether none was left. Raises SurroundingsError.
     """
-    kept = {os.path.normpath(folder / output.path) for output in keep}
+    kept = {os.path.normpath(path) for path in keep}
     complete = True
     for output in outputs:
         path = folder / output.path
@@ -88,14 +93,17 @@ def retire(folder: Path, outputs: Iterable[Output], keep: Iterable[Output]) -> b
     return complete
 
 
-def retire_sidecar(earlier: Earlier, keep: Iterable[Output]) -> None:
-    """Retire the outputs that a sidecar under another name lists, and then the sidecar, unless some have to stay.
+def retire_sidecar(earlier: Earlier, keep: Iterable[Path]) -> None:
+    """Retire the outputs that a sidecar in another place lists, then the sidecar, unless some have to stay.
 
-    Raises SurroundingsError.
+    A folder that is empty then goes, too. Raises SurroundingsError.
     """
-    vouched = ledger.sha256_of(earlier.path)
-    if retire(earlier.path.parent, earlier.record.outputs, keep) and vouched is not None:
+    folder, vouched = earlier.path.parent, ledger.sha256_of(earlier.path)
+    if retire(folder, earlier.record.outputs, keep) and vouched is not None:
         files.remove(earlier.path, vouched)
+    with contextlib.suppress(OSError):  # it is not empty, as nearly always
+        for each in (folder, *folder.parents):
+            each.rmdir()
 
 
 def _speaks_of(record: Record, sha256: str, frame_id: str | None) -> bool:

@@ -84,14 +84,14 @@ def deliver(
             outputs = (*(each for each in outputs if each.kind not in programs), *own)
             edited = (*(each for each in edited if each.program not in programs), *written)
         if earlier is not None and earlier.path == path:  # before the sidecar forgets them
-            life.retire(path.parent, earlier.record.outputs, outputs)
+            life.retire(path.parent, earlier.record.outputs, [path.parent / each.path for each in outputs])
         record = replace(record, outputs=outputs, edits=edited)
         if timings_ms is not None:
             record = replace(record, timings_ms=timings_ms())
         files.publish(path, sidecar.encode(record), ours=ours)
         told = tell(record)
         if earlier is not None and earlier.path != path:
-            life.retire_sidecar(earlier, outputs)
+            life.retire_sidecar(earlier, [path.parent / each.path for each in outputs])
     return record, told
 
 

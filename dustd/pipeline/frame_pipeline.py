@@ -29,6 +29,7 @@ from dustd.errors import DustdError, FrameError, OwnOutputError, cannot_be_read,
 from dustd.output import edits, ledger, life, sidecar
 from dustd.output.life import PICTURES
 from dustd.output.sidecar import Problem, Record, Source
+from dustd.output.tree import OutputTree
 from dustd.pipeline.decide import Decision, Scale, decide, view_in
 from dustd.pipeline.deliver import Results, appearance, deliver
 from dustd.pipeline.exhibit import Exhibit, in_order
@@ -77,6 +78,7 @@ class Pipeline:
         self.stacks = stacks
         self.reviewer = reviewer
         self.heartbeat = heartbeat
+        self.tree = OutputTree()  # where outputs may lie of frames that were moved
         self.progress: Callable[[float], None] = lambda _share: None  # hears how much of a frame has been looked at
 
     def process(self, source: Path, out_folder: Path) -> Record:
@@ -130,7 +132,8 @@ class Pipeline:
         with timer("read"):
             stamp = _stamp(source)
             frame = self.worker.decode(source, camera)
-        earlier = life.find(source, path, sha256=stamp.sha256)
+        elsewhere = self.tree.others(path.parent)
+        earlier = life.find(source, path, sha256=stamp.sha256, elsewhere=elsewhere)
         try:
             if self.store.is_cleaned(camera.body_id, frame_identity(frame)):
                 raise _own_output(source)
@@ -139,7 +142,7 @@ class Pipeline:
                 with timer("detect"):
                     known = self.store.state(camera.body_id).optics.blur_constant
                     seen = look(frame, self.detector, blur_constant=known, progress=self._looking)
-            earlier = earlier or life.find(source, path, frame_id=seen.frame_id)
+            earlier = earlier or life.find(source, path, frame_id=seen.frame_id, elsewhere=elsewhere)
             with timer("reconcile"):
                 decision, stack = self.decide(seen, sensitivity, frame, earlier.record if earlier else None)
             with timer("correct"):
@@ -255,9 +258,10 @@ class Pipeline:
         """Report a frame that is done to the map, which may not know it, and to the reviewer."""
         self.store.observe(record)
         if files.is_claimed(path):  # a kill may have come before what it had under another name was retired
-            for each in ledger.left_behind(source, path, sha256=record.source.sha256):
-                if (other := life.read(each)) is not None:
-                    life.retire_sidecar(life.Earlier(each, other), record.outputs)
+            elsewhere, keep = self.tree.others(path.parent), [path.parent / each.path for each in record.outputs]
+            for other in ledger.left_behind(source, path, sha256=record.source.sha256, elsewhere=elsewhere):
+                if (left := life.read(other)) is not None:
+                    life.retire_sidecar(life.Earlier(other, left), keep)
         files.release(path)
         if self.reviewer is not None:
             self.reviewer.add(path.parent, record, self._shown_again(record, source, path.parent))

@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import itertools
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from dustd.errors import FrameError, OwnOutputError
 from dustd.output import ledger, sidecar
 from dustd.output.dng import encode_dng
 from dustd.output.sidecar import decode, sidecar_name
+from dustd.output.tree import OutputTree
 from dustd.pipeline.reject import reject
 from dustd.raw.copied_tags import SourceMetadata
 
@@ -170,6 +173,65 @@ def test_outputs_are_renamed_with_their_source_and_nothing_is_looked_at_or_count
     assert names(out) == ["CLIENT_7.DNG.dustd.json", "CLIENT_7.dng"] and of_whom(out) == {"CLIENT_7.dng": digest(new)}
     assert record.source.name == "CLIENT_7.DNG" and "detect" not in record.timings_ms
     assert [body.frames for body in store.bodies()] == [1]
+
+
+@pytest.fixture
+def moved(make, blind, shot):
+    """Clean the shot of day 1, then move it, or its whole folder, and clean it again in its new place."""
+    path, out = shot
+
+    def run(to, *, away=lambda source, new: source.rename(new)):
+        source = path.parent / "day 1" / "cam a" / "SHOT.DNG"
+        source.parent.mkdir(parents=True)
+        path.rename(source)
+        pipeline = make()
+        pipeline.detector, pipeline.tree = blind, OutputTree([out], clock=itertools.count(0, 100).__next__)
+        (out / "day 1" / "cam a").mkdir(parents=True)
+        pipeline.process(source, out / "day 1" / "cam a")
+        new = path.parent / to
+        away(source, new)
+        (out / to).parent.mkdir(parents=True, exist_ok=True)
+        return pipeline.process(new, (out / to).parent)
+
+    return run, out
+
+
+def below(out):
+    return sorted(str(each.relative_to(out)) for each in out.rglob("*"))
+
+
+def test_outputs_move_with_their_source_and_leave_no_empty_folder(moved, store):
+    run, out = moved
+
+    def rename_folder(source, new):
+        source.parent.parent.rename(new.parent.parent)
+
+    record = run("Client/cam a/SHOT.DNG", away=rename_folder)
+    assert below(out) == ["Client", "Client/cam a", "Client/cam a/SHOT.DNG.dustd.json", "Client/cam a/SHOT.dng"]
+    assert "detect" not in record.timings_ms and [body.frames for body in store.bodies()] == [1]
+
+
+def test_a_copy_in_another_folder_of_the_tree_takes_nothing_from_the_first(moved):
+    run, out = moved
+
+    def copy(source, new):
+        new.parent.mkdir()
+        shutil.copy2(source, new)
+
+    run("backup/SHOT.DNG", away=copy)
+    assert {"day 1/cam a/SHOT.dng", "backup/SHOT.dng"} <= set(below(out))
+
+
+def test_another_exposure_of_the_same_name_in_another_folder_takes_nothing_from_the_first(moved, other_shot):
+    run, out = moved
+
+    def replace(source, new):
+        source.unlink()
+        new.parent.mkdir()
+        new.write_bytes(other_shot)
+
+    run("day 2/SHOT.DNG", away=replace)
+    assert {"day 1/cam a/SHOT.dng", "day 2/SHOT.dng"} <= set(below(out))
 
 
 def test_a_cleaned_file_that_is_developed_stays_when_its_source_is_renamed(clean, shot):
