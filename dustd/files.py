@@ -7,23 +7,19 @@ sidecar, or one claimed (see `claim`) before a crash.
 """
 
 import contextlib
-import ctypes
 import errno
-import fcntl
-import functools
 import hashlib
 import itertools
 import os
 import stat
-import sys
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from dustd import system
 from dustd.errors import FrameError, SurroundingsError, cannot_be_read
 
 PREFIX = ".dustd-"
-_NAME_LIMIT_BYTES = 255  # of every common file system (NAME_MAX)
 _CHUNK_BYTES = 1 << 20
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _counter = itertools.count()
@@ -110,9 +106,10 @@ def refuse_long_name(path: Path, source: Path | None = None) -> None:
     """Raise FrameError, about *source* if given, if no file can have the name of *path*."""
     if is_long_name(path.name):
         length = len(os.fsencode(path.name))
-        excess = length - _NAME_LIMIT_BYTES
+        limit = system.NAME_LIMIT_BYTES
+        excess = length - limit
         raise FrameError(
-            f"a file to write for it would need a name of {length} bytes, and file systems allow {_NAME_LIMIT_BYTES}",
+            f"a file to write for it would need a name of {length} bytes, and file systems allow {limit}",
             remedy=f"Give the RAW file a name that is shorter by {excess} {'byte' if excess == 1 else 'bytes'} or more",
             path=source or path,
         )
@@ -162,7 +159,7 @@ def rename(path: Path, new: Path) -> bool:
 
 def is_long_name(name: str) -> bool:
     """Tell whether no file can have this name."""
-    return len(os.fsencode(name)) > _NAME_LIMIT_BYTES
+    return len(os.fsencode(name)) > system.NAME_LIMIT_BYTES
 
 
 def remove_stale_temps(folder: Path, *, older_than_s: float = 86_400.0) -> int:
@@ -218,13 +215,13 @@ def _rights(folder: Path) -> int:
 
 def _write_temp(folder: Path, data: bytes) -> Path:
     temp = folder / f"{PREFIX}{os.getpid()}-{time.time_ns():x}-{next(_counter)}.tmp"
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with open(fd, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
             with contextlib.suppress(OSError):  # some file systems know no rights
-                os.fchmod(fd, _rights(temp.parent) & 0o666 | 0o600)
+                system.set_rights(fd, _rights(temp.parent) & 0o666 | 0o600)
             with contextlib.suppress(OSError):  # some shares know no locks
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                system.lock(fd)
             view = memoryview(data)
             while view:
                 view = view[file.write(view) :]
@@ -237,7 +234,7 @@ def _write_temp(folder: Path, data: bytes) -> Path:
 
 def _rename_new(temp: Path, path: Path) -> None:
     """Give *temp* the name *path* if it is free. Raises FileExistsError if it is not."""
-    for way in (_rename_exclusive, _link_new):
+    for way in (system.rename_exclusive, _link_new):
         try:
             way(temp, path)
         except OSError as exc:
@@ -254,28 +251,9 @@ def _rename_new(temp: Path, path: Path) -> None:
         raise
 
 
-def _rename_exclusive(temp: Path, path: Path) -> None:
-    source, target = os.fsencode(temp), os.fsencode(path)
-    libc = _libc()
-    if sys.platform == "darwin" and hasattr(libc, "renamex_np"):
-        failed = libc.renamex_np(source, target, 4)  # RENAME_EXCL
-    elif hasattr(libc, "renameat2"):
-        failed = libc.renameat2(-100, source, -100, target, 1)  # AT_FDCWD, RENAME_NOREPLACE
-    else:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if failed:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), os.fspath(path))
-
-
 def _link_new(temp: Path, path: Path) -> None:
     path.hardlink_to(temp)
     temp.unlink()
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
 
 
 def _replace(temp: Path, path: Path, new: str, ours: Collection[str]) -> None:
@@ -302,17 +280,13 @@ def _sha256(path: Path) -> str:
 def _sync_folder(folder: Path) -> None:
     """Make a new name survive a power cut; some shares cannot, and need not."""
     with contextlib.suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        system.sync_folder(folder)
 
 
 def _remove_if_stale(temp: Path, older_than_s: float) -> bool:
     with temp.open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(file.fileno())
         except BlockingIOError:
             return False
         except OSError:

@@ -1,6 +1,7 @@
 """What many tests need: the shared data, where there are any."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -187,3 +188,29 @@ def server():
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         yield listening
         listening.shutdown()
+
+
+@pytest.fixture
+def handicapped(tmp_path, monkeypatch, dusty_shot):
+    """Let programs run without something that is here: gives a function that takes what they are to do at their start.
+
+    It gives another, which says something to dustd. The working folder is tmp_path, with a frame in shots/.
+    """
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shots").mkdir()
+    (tmp_path / "shots" / "SHOT.DNG").write_bytes(dusty_shot[1])
+
+    def dustd(*words):
+        command = [sys.executable, "-m", "dustd", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    def handicap(statements):
+        # Run by every interpreter that finds it in PYTHONPATH: the daemon's worker process, too.
+        (tmp_path / "start").mkdir()
+        (tmp_path / "start" / "sitecustomize.py").write_text(statements)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "start"), *sys.path]))
+        return dustd
+
+    return handicap

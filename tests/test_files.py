@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dustd import files
+from dustd import files, system
 from dustd.errors import FrameError, SurroundingsError
 
 
@@ -65,10 +65,11 @@ def no_link(temp, path):
     raise OSError(errno.EPERM, "no links here")
 
 
-@pytest.mark.parametrize("missing", [["_rename_exclusive"], ["_rename_exclusive", "_link_new"]], ids=["NFS", "exFAT"])
-def test_file_systems_that_lack_the_best_way_are_as_safe(tmp_path, monkeypatch, missing):
-    for name in missing:
-        monkeypatch.setattr(files, name, {"_rename_exclusive": no_rename, "_link_new": no_link}[name])
+@pytest.mark.parametrize("has_links", [True, False], ids=["NFS", "exFAT"])
+def test_file_systems_that_lack_the_best_way_are_as_safe(tmp_path, monkeypatch, has_links):
+    monkeypatch.setattr(system, "rename_exclusive", no_rename)
+    if not has_links:
+        monkeypatch.setattr(files, "_link_new", no_link)
     files.publish(tmp_path / "a.dng", b"light")
     (tmp_path / "b.dng").write_bytes(b"precious")
     with pytest.raises(FrameError):
@@ -158,7 +159,7 @@ def child(code: str, *args: object) -> subprocess.Popen:
 STALL = """
 import os, sys, time
 from pathlib import Path
-from dustd import files
+from dustd import files, system
 files.os.fsync = lambda fd: (print("written", flush=True), time.sleep(300))
 files.publish(Path(sys.argv[1]), b"light" * 1000)
 """

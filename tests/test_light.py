@@ -4,7 +4,6 @@ Here the extras' libraries are hidden from an interpreter that has them; `.ci/ru
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -34,23 +33,10 @@ model: {threads: 1}
 
 
 @pytest.fixture
-def light(tmp_path, monkeypatch, dusty_shot):
-    """Hide the extras, and lay a frame into tmp_path/shots; gives a function that says something to dustd."""
-    hiding = tmp_path / "hiding"
-    hiding.mkdir()
-    (hiding / "sitecustomize.py").write_text(HIDING)
-    (tmp_path / "shots").mkdir()
-    (tmp_path / "shots" / "SHOT.DNG").write_bytes(dusty_shot[1])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(hiding), *sys.path]))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
+def light(handicapped):
+    """Hide the extras; gives a function that says something to dustd."""
+    dustd = handicapped(HIDING)
     assert subprocess.run([sys.executable, "-c", "import torch"], capture_output=True).returncode == 1
-
-    def dustd(*words):
-        command = [sys.executable, "-m", "dustd", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
     return dustd
 
 

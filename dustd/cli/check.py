@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from dustd import __version__, config
+from dustd import __version__, config, system
 from dustd.cli.common import CONFIG, FINE, SOME_FAILED
 from dustd.config import Config, FolderSettings, ReminderSettings
 from dustd.config_reader import Url
@@ -27,7 +27,7 @@ from dustd.daemon import lock, metrics, scan, status
 from dustd.errors import ConfigError, DustdError
 
 LOW_SPACE_BYTES = 10 << 30  # 100 to 200 cleaned frames of 45 megapixels
-NAME_BYTES = 255  # what common file systems allow; encrypted home folders (eCryptfs) allow 143
+NAME_BYTES = system.NAME_LIMIT_BYTES  # encrypted home folders (eCryptfs) allow 143
 _INOTIFY = Path("/proc/sys/fs/inotify")
 
 
@@ -88,7 +88,7 @@ def _output(about: str, path: Path) -> Iterator[Finding]:
         yield Finding(level="fail", about=about, detail=f"{place} {problem[0]}", remedy=problem[1])
         return
     free = shutil.disk_usage(place).free
-    limit = os.pathconf(place, "PC_NAME_MAX")
+    limit = system.name_limit_bytes(place)
     if free < LOW_SPACE_BYTES:
         detail = f"{place} has {free / 1e9:.1f} GB left"
         yield Finding(level="warn", about=about, detail=detail, remedy="Free some space; when full, dustd waits for it")
@@ -240,7 +240,7 @@ def _failure(about: str, error: DustdError) -> Finding:
 
 
 def _user() -> Iterator[Finding]:
-    if os.geteuid() == 0:
+    if system.user_id() == 0:
         remedy = "Run it as the user who shoots: it decodes files of strangers and needs no special rights"
         yield Finding(level="warn", about="user", detail="dustd runs as root", remedy=remedy)
 

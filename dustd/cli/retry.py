@@ -2,11 +2,10 @@
 
 import argparse
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dustd import config
+from dustd import config, system
 from dustd.cli.common import FINE
 from dustd.daemon import application, lock
 from dustd.daemon.watch import WatchedFolder
@@ -45,14 +44,8 @@ def run(args: argparse.Namespace) -> int:
         sidecar.unlink(missing_ok=True)
         frames += 1
     pid = lock.holder(settings.map.state_folder)
-    when = "now" if pid and _hang_up(pid) else f"within {settings.watch.rescan_s:g} s" if pid else "when dustd runs"
+    when = (
+        "now" if pid and system.hang_up(pid) else f"within {settings.watch.rescan_s:g} s" if pid else "when dustd runs"
+    )
     print(f"{frames} failed {'frame is' if frames == 1 else 'frames are'} tried again {when}.")
     return FINE
-
-
-def _hang_up(pid: int) -> bool:
-    try:
-        os.kill(pid, signal.SIGHUP)
-    except OSError:  # another user's
-        return False
-    return True

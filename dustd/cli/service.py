@@ -7,7 +7,6 @@ maps and outputs are never touched. What the service managers are told is made i
 import argparse
 import hashlib
 import os
-import pwd
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dustd import config, files
+from dustd import system as system_of
 from dustd.cli import status, units
 from dustd.daemon import lock
 from dustd.errors import DustdError, SurroundingsError, UsageError
@@ -39,7 +39,7 @@ def place(*, system: bool) -> Place:
     """Say where this computer keeps its services."""
     if sys.platform == "darwin":
         folder = Path("/Library/LaunchDaemons") if system else Path.home() / "Library/LaunchAgents"
-        domain = "system" if system else f"gui/{os.getuid()}"
+        domain = "system" if system else f"gui/{system_of.user_id()}"
         return Place(path=folder / f"{units.LABEL}.plist", manager=("launchctl", domain), system=system)
     folder = Path("/etc/systemd/system") if system else config.default_path().parents[1] / "systemd/user"
     manager = ("systemctl", "--system" if system else "--user")
@@ -128,15 +128,16 @@ def _runs_as(where: Place, user: str | None) -> str | None:
     if not where.system:
         if user is not None:
             raise UsageError("--user goes with --system only", remedy="Log in as that user, or add --system")
-        if os.geteuid() == 0:
+        if system_of.user_id() == 0:
             remedy = "Run it as the user who shoots, without sudo; or, for the whole machine, with --system"
             raise UsageError("the service must not run as root", remedy=remedy)
         return None
     user = user or os.environ.get("SUDO_USER", "root")
     remedy = "Name who owns the captures: sudo dustd service install --system --user NAME"
-    if not _exists(user):
+    known = system_of.user_named(user)
+    if known is None:
         raise UsageError(f"there is no user {user!r}", remedy=remedy)
-    if pwd.getpwnam(user).pw_uid == 0:
+    if known[0] == 0:
         raise UsageError("the service must not run as root", remedy=remedy)
     return user
 
@@ -275,17 +276,8 @@ def _spoken(command: Sequence[str]) -> str:
 
 
 def _default_configuration(user: str | None) -> Path:
-    if user is None:
-        return config.default_path()
-    return Path(pwd.getpwnam(user).pw_dir, ".config/dustd/config.yaml")
-
-
-def _exists(user: str) -> bool:
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        return False
-    return True
+    known = system_of.user_named(user) if user else None
+    return known[1] / ".config/dustd/config.yaml" if known else config.default_path()
 
 
 def _read(path: Path) -> bytes | None:

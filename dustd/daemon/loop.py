@@ -21,7 +21,7 @@ from typing import Literal
 
 import structlog
 
-from dustd import files
+from dustd import files, system
 from dustd.daemon import systemd
 from dustd.daemon.folder_queue import FolderQueue, IsDone, Timing
 from dustd.daemon.scan import look_at
@@ -316,7 +316,7 @@ def _remove_stale_temps(folders: Sequence[WatchedFolder]) -> None:
 def ignore_hangup() -> None:
     """Let a SIGHUP that comes before `serve` pass: all is read and tried anyway. On a terminal it means goodbye."""
     if not sys.stderr.isatty():
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        system.ignore_hangup()
 
 
 @contextlib.contextmanager
@@ -339,7 +339,9 @@ def _on_signals(stop: Callable[[], None], reload_now: Callable[[], None]) -> Ite
         else:
             reload_now()
 
-    handlers = {**dict.fromkeys(ending, end), signal.SIGHUP: hang_up}
+    handlers: dict[signal.Signals, Callable[..., None]] = dict.fromkeys(ending, end)
+    if system.HANGUP is not None:
+        handlers[system.HANGUP] = hang_up
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield

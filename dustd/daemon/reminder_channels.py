@@ -6,7 +6,6 @@ Both block, so a thread of their own is the place for them; both give up after a
 import errno
 import http.client
 import os
-import signal
 import subprocess
 import tempfile
 import urllib.error
@@ -15,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from dustd import __version__, codec
+from dustd import __version__, codec, system
 from dustd.config import ReminderSettings
 from dustd.text import printable
 
@@ -64,7 +63,7 @@ def run_command(argv: Sequence[str], facts: Facts, *, limit_s: float = COMMAND_L
         try:
             code = process.wait(limit_s)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            system.kill_family(process)
             process.wait()
             raise UndeliveredError(f"{argv[0]} took longer than {limit_s:g} s and was stopped") from None
         if code:

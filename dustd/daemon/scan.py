@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from stat import S_ISREG
 
+from dustd import system
 from dustd.daemon.settle import Look
 from dustd.output.ledger import is_vouched, sidecars_by_stem
 
@@ -97,10 +98,7 @@ def is_network(path: Path, mounts: str | None = None) -> bool:
     and only the ordinary rescan finds what others write.
     """
     if mounts is None:
-        try:
-            mounts = Path("/proc/mounts").read_text(errors="surrogateescape")
-        except OSError:
-            return False
+        mounts = system.mounts()
     kind, longest = "", -1
     for line in mounts.splitlines():
         _, point, this_kind, *_ = line.split(" ")

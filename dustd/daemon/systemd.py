@@ -19,7 +19,7 @@ def ready() -> None:
 
 def reloading() -> None:
     """Say that the configuration is read again; `ready` ends it."""
-    _send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+    _send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def heartbeat() -> None:

@@ -9,7 +9,6 @@ import contextlib
 import faulthandler
 import os
 import pickle
-import resource
 import signal
 import sys
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dustd import system
 from dustd.config import OutputSettings
 from dustd.errors import DustdError, FrameError
 from dustd.output import mark, preview
@@ -183,11 +183,12 @@ def main() -> None:
     line, lifeline, memory = (int(fd) for fd in sys.argv[1:])
     # Whoever stops dustd, by Ctrl-C or systemd, means the daemon, which first ends its frame. It needs this process
     # for that, and hangs up when it is done.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    system.ignore_hangup()
     faulthandler.enable()
-    _limit_memory()
-    _be_the_first_to_go()
+    system.limit_memory(MEMORY_SHARE, ENOUGH_MEMORY_BYTES)
+    system.be_the_first_to_go()
     threading.Thread(target=_end_with, args=(Connection(lifeline),), daemon=True).start()
     serve(Connection(line), memory)
 
@@ -199,26 +200,13 @@ def _end_with(lifeline: Connection) -> None:
     os._exit(0)
 
 
-def _limit_memory() -> None:
-    """Let a file that asks for absurdly much be refused instead of bringing the machine to a halt.
-
-    Counted is what this process allocates, not what it maps. macOS takes the limit and does not keep it.
-    """
-    with contextlib.suppress(OSError, ValueError):
-        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        limit = min(int(machine * MEMORY_SHARE), ENOUGH_MEMORY_BYTES)
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
-
-
 def _is_out_of_memory(exc: Exception) -> bool:
     return isinstance(exc, MemoryError) or (isinstance(exc, cv2.error) and exc.code == cv2.Error.StsNoMem)
 
 
 def _too_large() -> Failure:
-    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    most = "" if limit == resource.RLIM_INFINITY else f" (one frame may take {limit / 1e9:.1f} GB here)"
+    limit = system.memory_limit()
+    most = "" if limit is None else f" (one frame may take {limit / 1e9:.1f} GB here)"
     return Failure(
         kind=FrameError,
         problem=f"it asks for too much memory{most}",
@@ -226,12 +214,6 @@ def _too_large() -> Failure:
         "clean it on a computer with more memory",
         path=None,
     )
-
-
-def _be_the_first_to_go() -> None:
-    """Where memory runs out, the kernel had better take this process than the daemon or the tether program."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("800")
 
 
 if __name__ == "__main__":

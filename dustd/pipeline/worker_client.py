@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import structlog
 
+from dustd import system
 from dustd.config import OutputSettings
 from dustd.errors import FrameError, SurroundingsError, UnreadableError
 from dustd.pipeline.exhibit import Exhibit
 from dustd.pipeline.worker_output import WorkerOutput
-from dustd.pipeline.worker_protocol import Failure, receive, send, shared_memory
+from dustd.pipeline.worker_protocol import Failure, receive, send
 from dustd.raw.frame import Camera, Frame
 from dustd.spots.heal import Healing
 from dustd.spots.measure import KnownShadow
@@ -187,7 +188,7 @@ class WorkerClient:
     def _start(self) -> None:
         self._line, line = Pipe()
         self._lifeline, lifeline = Pipe()
-        self._memory = shared_memory()
+        self._memory = system.shared_memory()
         self._output = WorkerOutput()
         with line, lifeline:
             fds = (line.fileno(), lifeline.fileno(), self._memory)

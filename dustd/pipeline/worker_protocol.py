@@ -7,7 +7,6 @@ piece of memory does for both directions.
 
 import os
 import pickle
-import tempfile
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,14 +23,6 @@ class Failure:
     problem: str
     remedy: str
     path: Path | None
-
-
-def shared_memory() -> int:
-    """Give the file descriptor of memory, empty yet, that a child process can inherit. The caller closes it."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("dustd-frame")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
 
 
 def send(line: Connection, memory: int, value: object) -> None:
