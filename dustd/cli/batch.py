@@ -13,7 +13,7 @@ import structlog
 
 from dustd import files
 from dustd.daemon import scan
-from dustd.dustmap.history import wall_time
+from dustd.dustmap.places import utc
 from dustd.errors import DustdError, FrameError, OwnOutputError, SurroundingsError, UnreadableError, UsageError
 from dustd.output.sidecar import Problem, Record, Source
 from dustd.raw.frame import Camera
@@ -198,4 +198,4 @@ def _taken_at(source: Path) -> str | None:
         taken_at = read_camera(source).taken_at
     except FrameError:
         return None
-    return wall_time(taken_at) if taken_at else None
+    return utc(taken_at) if taken_at else None

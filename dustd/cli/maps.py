@@ -89,11 +89,11 @@ def cleaned(args: argparse.Namespace) -> int:
             f"{body_id}: the cleaning of {_day(last.started_at)}, {last.how}, is undone. The map goes on as before it."
         )
         return FINE
-    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    now = datetime.datetime.now().astimezone()
     with open_store(args) as store:
         body_id = find_body(store, args.body)
-        store.cleaned(body_id, now)
-    print(f"{body_id}: cleaned {now}. Its map starts afresh; the old one is kept.")
+        store.cleaned(body_id, now.isoformat(timespec="milliseconds"), after_all=True)
+    print(f"{body_id}: cleaned {now.isoformat(timespec='seconds')}. Its map starts afresh; the old one is kept.")
     return FINE
 
 
@@ -137,7 +137,9 @@ def rebuild(args: argparse.Namespace) -> int:
         raise UsageError("it is not a folder", remedy="Name the folder that holds the sidecars", path=args.folder)
     found = recovery.find_sidecars([args.folder], left_out=_complain)
     with open_store(args) as store:
-        learnt = _replace(store, found) if args.replace else recovery.learn(store, found)
+        if args.replace:
+            _say_what_is_lost(store, found)
+        learnt = recovery.learn(store, found, replace=args.replace)
     sidecars = counted(found.read + found.left_out, "sidecar")
     if args.replace:
         bodies = counted(len(found.bodies), "body", "bodies")
@@ -148,13 +150,11 @@ def rebuild(args: argparse.Namespace) -> int:
     return SOME_FAILED if found.left_out else FINE
 
 
-def _replace(store: "Store", found: recovery.Found) -> int:
-    """Put what was found in the place of what the maps know, body by body; say first what that is."""
+def _say_what_is_lost(store: "Store", found: recovery.Found) -> None:
     known = {each.body_id: each.frames for each in store.bodies() if each.body_id in found.bodies}
     for body_id, frames in sorted(known.items()):
         here = counted(len(found.bodies[body_id]), "sidecar")
         print(f"{body_id}: {counted(frames, 'frame')} known so far, {here} here.")
-    return sum(store.replace(body_id, recovery.records_of(paths)) for body_id, paths in found.bodies.items())
 
 
 def _complain(path: Path, exc: Exception) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from dustd.dustmap.evidence import independences
 from dustd.dustmap.lenses import focal_bin_mm
 from dustd.dustmap.particle import Particle, Prediction, Scene, View
+from dustd.dustmap.places import utc
 
 # Facts §4 unless said otherwise.
 REMOVED = 0.85  # share of the dust that a cleaning takes
@@ -140,9 +141,7 @@ def _trusted(
 def _pause(last: str | None, now: str | None) -> bool:
     """Ask whether some hours lie between two times (ISO 8601)."""
     try:
-        pause = datetime.fromisoformat(now or "").replace(tzinfo=None) - datetime.fromisoformat(last or "").replace(
-            tzinfo=None
-        )
+        pause = datetime.fromisoformat(utc(now or "")) - datetime.fromisoformat(utc(last or ""))
     except ValueError:
         return False
     return pause > PAUSE

@@ -20,13 +20,16 @@ SCHEMA, SCHEMA_VERSION = "dustd.cleanings", "1.0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """Of one body: when it was *cleaned* (what the clock showed, ISO 8601), and from which place to which on its line
-    (`dustd.dustmap.history`) no cleaning is noticed because a person said that there was none: *dismissed*.
-    """  # fmt: skip
+    """Of one body: when it was *cleaned* (ISO 8601), and from which place to which on its line
+    (`dustd.dustmap.places`) no cleaning is noticed because a person said that there was none: *dismissed*.
+
+    *at_once* are those of *cleaned* of which was told when they were made: every frame known then came before.
+    """
 
     body_id: str
     cleaned: tuple[str, ...]
     dismissed: tuple[tuple[str, str], ...]
+    at_once: tuple[str, ...] = ()
 
 
 def save(store: Path, bodies: Iterable[Declared]) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dustd.dustmap import history, mapjson, rejection
-from dustd.dustmap.history import BEGINNING, Counted, Step
+from dustd.dustmap import history, mapjson, places, rejection
+from dustd.dustmap.history import Counted, Step
 from dustd.dustmap.match import State
+from dustd.dustmap.places import BEGINNING
 from dustd.dustmap.queries import (
     STRIDE,
     Latest,
@@ -23,6 +24,7 @@ from dustd.dustmap.queries import (
     last_state,
     lock_body,
     rows_of,
+    settled_place,
     some_at_a_time,
     spans_of,
     state_at,
@@ -114,8 +116,11 @@ def prune(db: sa.Connection, body_id: str, n: int) -> None:
         db.execute(scenes.delete().where(scenes.c.body_id == body_id, scenes.c.frame_id.in_(unneeded)))
 
 
-def enter(db: sa.Connection, record: Record) -> Counted | None:
-    """Put a frame on its body's line; None if it is there already or is of no use to the map."""
+def enter(db: sa.Connection, record: Record, place: str | None = None) -> Counted | None:
+    """Put a frame on its body's line; None if it is there already or is of no use to the map.
+
+    *place* is where; None: where its clocks say.
+    """
     frame = history.counted(record)
     if frame is None:
         return None
@@ -124,6 +129,7 @@ def enter(db: sa.Connection, record: Record) -> Counted | None:
     note_cleaned(db, record)
     if exists(db, frames, body_id, frames.c.frame_id == frame_id):
         return None
+    frame = dataclasses.replace(frame, place=place or settled_place(db, body_id, places.reading_of(record)))
     size = {"width": max(body.width, record.width), "height": max(body.height, record.height)}
     db.execute(bodies.update().where(bodies.c.body_id == body_id).values(**size))
     if frame.place <= body.horizon:
@@ -168,8 +174,9 @@ def begin_again(db: sa.Connection, body_id: str) -> None:
     for table in (states, frames, scenes, rejections):
         db.execute(table.delete().where(table.c.body_id == body_id))
     db.execute(epochs.delete().where(epochs.c.body_id == body_id, epochs.c.how == "noticed"))
-    declared = epochs.update().where(epochs.c.body_id == body_id, epochs.c.how == "declared")
-    db.execute(declared.values(place=epochs.c.started_at))
+    for epoch in rows_of(db, epochs, body_id, epochs.c.how == "declared"):
+        here = epochs.update().where(epochs.c.body_id == body_id, epochs.c.place == epoch.place)
+        db.execute(here.values(place=places.cleaning_place(epoch.started_at)))
     db.execute(bodies.update().where(bodies.c.body_id == body_id).values(horizon=BEGINNING, width=0, height=0))
     write_state(db, body_id, Step(place=BEGINNING, epoch=BEGINNING, n=0, state=State()))
 
@@ -216,7 +223,7 @@ def too_late(db: sa.Connection, body: Any, frame: Counted) -> Counted:
     epoch, end = next(span for span in spans_of(db, body.body_id) if span[1] is None or frame.place < span[1])
     query = sa.select(sa.func.max(frames.c.place)).where(within(body.body_id, epoch.place, end))
     last = db.execute(query).scalar_one() or epoch.place
-    return dataclasses.replace(frame, place=history.place_after(last, body.revision, frame.place))
+    return dataclasses.replace(frame, place=places.place_after(last, body.revision, frame.place))
 
 
 def fold_into_old_epoch(db: sa.Connection, latest: Latest, body: Any, frame: Counted) -> None:
@@ -296,12 +303,12 @@ def cut_at_cleaning(db: sa.Connection, body: Any, decided_at: str, noticed_at: t
     first = db.scalars(
         sa.select(frames.c.place).where(frames.c.body_id == body.body_id, frames.c.frame_id == frame_id)
     ).one_or_none()
-    place = max(history.place_before(first or decided_at), body.horizon + " ")
+    place = max(places.place_before(first or decided_at), body.horizon + " ")
     row = {
         "body_id": body.body_id,
         "place": place,
         "how": "noticed",
-        "started_at": history.wall_time(taken_at) if taken_at else place.partition(" ")[0],
+        "started_at": places.wall_time(taken_at) if taken_at else places.clock_of(place),
         "decided_at": decided_at,
     }
     return place if insert_new(db, epochs, row) else None

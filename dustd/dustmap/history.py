@@ -1,13 +1,11 @@
 """A body's history: one line of frames in capture order, cut into epochs by cleanings, and the map as a fold along it.
 
-A *place* is a point on that line, a text that sorts: for a frame what the camera's clock showed, then its name, then
-its identity. So frames may arrive in any order, and twice: what they mean depends on their places alone. A cleaning
-lies before the first frame that it changed. Pure; what is kept where is `dustd.dustmap.store`'s.
+Where a frame lies on that line is `dustd.dustmap.places`'. Frames may arrive in any order, and twice: what they mean
+depends on their places alone. A cleaning lies before the first frame that it changed. Pure; what is kept where is
+`dustd.dustmap.store`'s.
 """
 
 import dataclasses
-import datetime
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +15,13 @@ from dustd.dustmap import evidence
 from dustd.dustmap.evidence import Evidence
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import View, view_of
+from dustd.dustmap.places import place_of
 from dustd.dustmap.rejection import Rejection, against, refuted
 from dustd.dustmap.update import after_cleaning, observe
 from dustd.output.sidecar import Record
 from dustd.spots.spot import Spot
 
-BEGINNING = ""
 Verdicts = Sequence[tuple[str, Rejection]]  # by the place from which each counts
-_LATER_THAN_ANY_NAME = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,40 +47,6 @@ class Step:
     state: State
     seen: dict[str, float] = dataclasses.field(default_factory=dict)
     missed: dict[str, float] = dataclasses.field(default_factory=dict)
-
-
-def wall_time(at: str) -> str:
-    """Strip the UTC offset of an ISO 8601 time: what remains is what the clock showed, and sorts by it."""
-    return re.sub(r"(?<=\d)(Z|[+-]\d\d:?\d\d)$", "", at) if "T" in at or " " in at else at
-
-
-def place_of(record: Record) -> str:
-    """Say where a record's frame belongs. One without a time is placed by its file's, in this computer's zone."""
-    at = record.camera.taken_at
-    if not at:
-        at = datetime.datetime.fromtimestamp(record.source.mtime_ns // 10**9).astimezone().isoformat()
-    name = record.source.name.encode(errors="backslashreplace").decode()  # need not be Unicode
-    return f"{cleaning_place(at)} {name}/{(record.evidence or {}).get('frame_id')}"
-
-
-def cleaning_place(at: str) -> str:
-    """Say where a cleaning at a time (ISO 8601) lies: before all frames that show this time or a later one."""
-    return wall_time(at).replace(" ", "T")
-
-
-def latest_place_at(at: str) -> str:
-    """Give the place behind all frames that show a time (ISO 8601) or an earlier one."""
-    return f"{cleaning_place(at)} {_LATER_THAN_ANY_NAME}"
-
-
-def place_before(place: str) -> str:
-    """Give the place just before a frame's: any frame between would have the same time and name."""
-    return place[: place.rindex("/") + 1]
-
-
-def place_after(place: str, number: int, frame_place: str) -> str:
-    """Give a frame that comes too late for its own place one after another's; *number* orders several of them."""
-    return f"{place.partition(' ')[0]} {_LATER_THAN_ANY_NAME}{number:09} {frame_place.partition(' ')[2]}"
 
 
 def counted(record: Record) -> Counted | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dustd.dustmap import history, mapjson
+from dustd.dustmap import mapjson, places
 from dustd.dustmap.match import State
 from dustd.dustmap.schema import bodies, epochs, frames, metadata, scenes, states
 
@@ -35,10 +35,10 @@ def create(db: sa.Connection, version: int) -> None:
 
 def _copy_body(db: sa.Connection, body: Any) -> None:
     body_id = body["body_id"]
-    db.execute(bodies.insert(), {**body, "horizon": history.BEGINNING, "revision": 0})
+    db.execute(bodies.insert(), {**body, "horizon": places.BEGINNING, "revision": 0})
     spans = _old(db, "SELECT * FROM old_epochs WHERE body_id = ? ORDER BY started_at NULLS FIRST", body_id)
-    starts = [epoch["started_at"] or history.BEGINNING for epoch in spans]
-    place, n = history.BEGINNING, 0
+    starts = [places.cleaning_place(epoch["started_at"] or places.BEGINNING) for epoch in spans]
+    place, n = places.BEGINNING, 0
     for epoch, start, end in zip(spans, starts, [*starts[1:], None], strict=True):
         how = "declared" if epoch["started_at"] else "first"
         row = {"body_id": body_id, "place": start, "how": how, "started_at": epoch["started_at"], "decided_at": None}
@@ -64,7 +64,7 @@ _OF_EPOCH = "SELECT * FROM old_{} WHERE epoch = ?"
 
 def _frame(old: dict[str, Any], start: str, end: str | None) -> dict[str, Any]:
     """Place a frame inside the epoch in which it was counted, whatever its time."""
-    clock = history.cleaning_place(old["taken_at"]) if old["taken_at"] else start
+    clock = places.cleaning_place(old["taken_at"]) if old["taken_at"] else start
     if clock < start or (end is not None and clock >= end):
         clock = start
     frame = {key: old[key] for key in ("body_id", "frame_id", "name", "taken_at", "f_number")}

@@ -3,6 +3,7 @@
 Every function takes a connection; none changes what is believed. `dustd.dustmap.schema` has the tables.
 """
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from dustd.dustmap import evidence, history, mapjson, rejection
+from dustd.dustmap import evidence, history, mapjson, places, rejection
 from dustd.dustmap.history import Counted
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import TOUCHED_FROM, DustMap, Scene
+from dustd.dustmap.places import Cut, Reading
 from dustd.dustmap.rejection import Rejection
 from dustd.dustmap.schema import (
     GarbledError,
@@ -69,6 +71,24 @@ def epoch_at(db: sa.Connection, body_id: str, place: str | None) -> str | None:
     """Find the epoch in which a place lies, the current one if it is not given; None if the body is not known."""
     query = sa.select(sa.func.max(epochs.c.place)).where(epochs.c.body_id == body_id)
     return db.execute(query.where(epochs.c.place <= place) if place is not None else query).scalar()
+
+
+def cuts_of(db: sa.Connection, body_id: str) -> list[Cut]:
+    """List a body's cleanings in order that a person told of when they were made."""
+    found = rows_of(db, epochs, body_id, epochs.c.how == "declared", epochs.c.decided_at.is_not(None))
+    return [Cut(place=epoch.place, began=places.utc(epoch.started_at)) for epoch in found]
+
+
+def shown_before(db: sa.Connection, body_id: str, cut: Cut) -> str | None:
+    """Give the latest time that the camera's clock showed in a frame before a cleaning, in UTC."""
+    query = sa.select(sa.func.max(frames.c.taken_at)).where(frames.c.body_id == body_id, frames.c.place < cut.place)
+    last = db.scalar(query)
+    return places.utc(last) if last else None
+
+
+def settled_place(db: sa.Connection, body_id: str, reading: Reading) -> str:
+    """Say where a frame belongs among the cleanings of its body."""
+    return places.settled(reading, cuts_of(db, body_id), functools.partial(shown_before, db, body_id))
 
 
 def spans_of(db: sa.Connection, body_id: str) -> list[tuple[Any, str | None]]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from dustd.dustmap import history
-from dustd.dustmap.store import TOGETHER, Store
+from dustd.dustmap import places
+from dustd.dustmap.places import Reading
+from dustd.dustmap.store import Store
 from dustd.errors import DamagedError, DustdError, SurroundingsError
 from dustd.output import sidecar
 from dustd.output.sidecar import Record
@@ -22,20 +23,30 @@ log = structlog.get_logger()
 
 Heartbeat = Callable[[], None]
 LeftOut = Callable[[Path, Exception], None]
+TOGETHER = 64  # frames that are counted in one transaction: some seconds' work
 
 
 def _log_left_out(path: Path, exc: Exception) -> None:
     log.warning("sidecar_left_out", path=str(path), problem=str(exc))
 
 
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """Where a sidecar is, when its frame was taken and which it is. Whole records of 20,000 frames fill the memory."""
+
+    path: Path
+    reading: Reading
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The sidecars below some folders: *read* could be read, *left_out* could not.
 
-    *bodies* lists those of each body in capture order; frames of no known body are in none.
+    *bodies* lists those of each body; frames of no known body are in none.
     """
 
-    bodies: dict[str, tuple[Path, ...]]
+    bodies: dict[str, tuple[Sidecar, ...]]
     read: int
     left_out: int
 
@@ -44,7 +55,7 @@ def find_sidecars(
     folders: Sequence[Path], heartbeat: Heartbeat = lambda: None, left_out: LeftOut = _log_left_out
 ) -> Found:
     """Look through all sidecars below *folders*; *heartbeat* is called for each, *left_out* for what cannot be read."""
-    found: dict[str, list[tuple[str, str, Path]]] = {}
+    found: dict[str, list[Sidecar]] = {}
     read = failed = 0
     for path in (path for folder in folders for path in sorted(folder.rglob("*" + sidecar.SUFFIX))):
         heartbeat()
@@ -56,34 +67,38 @@ def find_sidecars(
             continue
         read += 1
         if record.camera.body_id != NO_BODY:
-            # Paths instead of records: those of 20,000 frames do not fit into memory.
-            entry = (history.place_of(record), record.source.sha256, path)
+            entry = Sidecar(path, places.reading_of(record), record.source.sha256)
             found.setdefault(record.camera.body_id, []).append(entry)
-    bodies = {body_id: tuple(path for *_, path in sorted(entries)) for body_id, entries in sorted(found.items())}
+    bodies = {body_id: tuple(found[body_id]) for body_id in sorted(found)}
     return Found(bodies=bodies, read=read, left_out=failed)
 
 
-def records_of(paths: Sequence[Path], heartbeat: Heartbeat = lambda: None) -> Iterator[Record]:
-    """Read the sidecars at *paths* one by one; one that is gone by now is left out."""
-    for path in paths:
-        heartbeat()
-        try:
-            yield sidecar.decode(path.read_bytes())
-        except (OSError, ValueError) as exc:
-            _log_left_out(path, exc)
-
-
-def learn(store: Store, found: Found, heartbeat: Heartbeat = lambda: None) -> int:
+def learn(store: Store, found: Found, heartbeat: Heartbeat = lambda: None, *, replace: bool = False) -> int:
     """Count the frames of *found* that the maps do not know yet. Returns how many these were.
 
-    Body by body, some frames to a transaction: what is counted stays, whatever happens then.
+    Body by body, some frames to a transaction: what is counted stays, whatever happens then. With *replace* each body's
+    map is learnt anew from these frames alone, in one transaction.
     """
     learnt = 0
-    for paths in found.bodies.values():
-        for start in range(0, len(paths), TOGETHER):
-            learnt += store.add(records_of(paths[start : start + TOGETHER], heartbeat))
-            heartbeat()
+    for body_id, sidecars in found.bodies.items():
+        belong = store.places(body_id, [each.reading for each in sidecars], anew=replace)
+        line = sorted(zip(sidecars, belong, strict=True), key=lambda pair: (pair[1], pair[0].sha256))
+        if replace:
+            learnt += store.replace(body_id, _records(line, heartbeat))
+            continue
+        for start in range(0, len(line), TOGETHER):
+            learnt += store.count(body_id, _records(line[start : start + TOGETHER], heartbeat))
     return learnt
+
+
+def _records(line: Sequence[tuple[Sidecar, str]], heartbeat: Heartbeat) -> Iterator[tuple[Record, str]]:
+    """Read sidecars one by one; one that is gone by now is left out."""
+    for each, place in line:
+        heartbeat()
+        try:
+            yield sidecar.decode(each.path.read_bytes()), place
+        except (OSError, ValueError) as exc:
+            _log_left_out(each.path, exc)
 
 
 def open_store(where: Path | str, outputs: Sequence[Path], heartbeat: Heartbeat = lambda: None) -> Store:

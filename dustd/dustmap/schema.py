@@ -72,8 +72,9 @@ bodies = sa.Table(
     sa.Column("horizon", Place, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
 )
-# From *place* on. *how*: "first" (at ""), "declared" or "noticed", and then *decided_at*, the place of the frame that
-# gave the proof. *started_at* is what the clock showed, NULL for the first.
+# From *place* on. *how*: "first" (at ""), "declared" or "noticed". *started_at* is when, NULL for the first.
+# *decided_at* of one noticed is the place of the frame that gave the proof; of one declared it is when it was made, in
+# UTC, and NULL if a person told of it later.
 epochs = _of_body(
     "epochs",
     sa.Column("place", Place, primary_key=True),

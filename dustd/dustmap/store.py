@@ -7,24 +7,25 @@ for, each in one transaction; the line of frames is `history`, what a frame mean
 of the tables `queries`, maps as JSON `exchange`, the tables are `schema`.
 """
 
-import itertools
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 
 from dustd.dustmap import declared_cleanings as declared
-from dustd.dustmap import history
+from dustd.dustmap import places
 from dustd.dustmap.exchange import checked, laid_out, take_in
 from dustd.dustmap.folding import begin_again, enter, fold_again, fold_into_old_epoch, judge_frame, note_cleaned
-from dustd.dustmap.history import BEGINNING
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import DustMap
+from dustd.dustmap.places import BEGINNING, Cut, Reading
 from dustd.dustmap.queries import (
     Latest,
+    cuts_of,
     dust_map,
     epoch_at,
     exists,
@@ -32,6 +33,8 @@ from dustd.dustmap.queries import (
     last_state,
     lock_body,
     rows_of,
+    settled_place,
+    shown_before,
     spans_of,
     state_at,
     verdicts_of,
@@ -51,12 +54,10 @@ from dustd.errors import UsageError
 from dustd.output.sidecar import Record
 from dustd.raw.body_id import NO_BODY
 
-TOGETHER = 64  # frames that `Store.add` counts in one transaction: some seconds' work
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """The time between two cleanings. *started_at* is what the clock showed, None for a body's first epoch.
+    """The time between two cleanings. *started_at* is when, None for a body's first epoch.
 
     *before* counts the particles that were confirmed when the cleaning came, *seen_since* those of them that have been
     seen after it; the cleaning worked as far as these are fewer.
@@ -123,20 +124,20 @@ class Store:
         self._latest.clear()
         self._database.begin_anew()
 
-    def state(self, body_id: str, at: str | None = None) -> State:
-        """Fetch what is known of a body in the epoch in which *at* (ISO 8601) lies; None: now."""
+    def state(self, body_id: str, at: str | Reading | None = None) -> State:
+        """Fetch what is known of a body in the epoch in which *at* (ISO 8601, or a frame) lies; None: now."""
         with self._database.reading() as db:
-            epoch = epoch_at(db, body_id, history.latest_place_at(at) if at else None)
+            epoch = epoch_at(db, body_id, _place_at(db, body_id, at))
             return (
                 state_at(db, self._latest, body_id, last_state(db, body_id, states.c.epoch == epoch))
                 if epoch is not None
                 else State()
             )
 
-    def epoch(self, body_id: str, at: str | None = None) -> str:
-        """Name the epoch of a body in which *at* (ISO 8601) lies; None: now."""
+    def epoch(self, body_id: str, at: str | Reading | None = None) -> str:
+        """Name the epoch of a body in which *at* (ISO 8601, or a frame) lies; None: now."""
         with self._database.reading() as db:
-            return epoch_at(db, body_id, history.latest_place_at(at) if at else None) or BEGINNING
+            return epoch_at(db, body_id, _place_at(db, body_id, at)) or BEGINNING
 
     def body_ids(self) -> tuple[str, ...]:
         """Name the bodies that have a map."""
@@ -184,30 +185,33 @@ class Store:
         Returns False, and changes nothing, if it was counted before, failed, or its record lacks evidence. Verdicts
         of a person in the record (`judge`) are taken in even then.
         """
-        return self._count([record]) == 1
+        return self.count(record.camera.body_id, [(record, None)]) == 1
 
-    def _count(self, records: Sequence[Record]) -> int:
-        """Count frames of one body in one transaction. Returns how many were counted now."""
-        body_id, counted, places = records[0].camera.body_id, 0, []
+    def count(self, body_id: str, line: Iterable[tuple[Record, str | None]]) -> int:
+        """Count frames of one body in one transaction, each at a place (`places`), None: where its clocks say.
+
+        Returns how many were counted now. What is said of `observe` holds for each.
+        """
+        counted, changed = 0, []
         with self._changing() as db:
             is_new = lock_body(db, body_id) is None
-            for record in records:
-                frame = enter(db, record)
+            for record, place in line:
+                frame = enter(db, record, place)
                 judged_from = judge_frame(db, record, take_back=False)
                 if judged_from is not None:
-                    places.append(judged_from)
+                    changed.append(judged_from)
                 if frame is None:
                     continue
                 counted += 1
                 body = lock_body(db, body_id)
                 if frame.place > body.horizon:
-                    places.append(frame.place)
+                    changed.append(frame.place)
                 else:
                     fold_into_old_epoch(db, self._latest, body, frame)
             if is_new:  # a person may have spoken of it before its map was lost
-                self._declare_again(db, [body_id])
-            if places:
-                fold_again(db, self._latest, lock_body(db, body_id), min(places))
+                self._declare_again(db, body_id)
+            if changed:
+                fold_again(db, self._latest, lock_body(db, body_id), min(changed))
         return counted
 
     def judge(self, record: Record) -> bool:
@@ -236,27 +240,44 @@ class Store:
         with self._database.reading() as db:
             return tuple(each for _, each in verdicts_of(db, body_id))
 
-    def add(self, records: Iterable[Record]) -> int:
-        """Count the frames in *records* that are not counted yet, in capture order. Returns how many these were.
+    def places(self, body_id: str, readings: Sequence[Reading], *, anew: bool = False) -> tuple[str, ...]:
+        """Say where frames belong on their body's line that are about to be counted together.
 
-        Some frames of a body to a transaction: what is counted stays, whatever becomes of the rest. What is known
-        stays, too. Frames of no known body, and those of which the map has no use, are left out.
+        *anew*: in the place of all that are known. Bodies that are not known have the cleanings that the note beside
+        the maps tells of.
         """
-        return sum(
-            self._count(of_body[start : start + TOGETHER])
-            for _, of_body in _by_body(records)
-            for start in range(0, len(of_body), TOGETHER)
-        )
+        with self._database.reading() as db:
+            known = exists(db, bodies, body_id)
+            cuts = cuts_of(db, body_id) if known else self._noted_cuts(body_id)
+            if anew:
+                cuts = sorted((replace(cut, place=cut.began) for cut in cuts), key=lambda cut: cut.place)
+
+            @functools.cache
+            def before(cut: Cut) -> str | None:
+                here = [places.clock_of(each.place) for each in readings if (each.read_at or each.place) < cut.began]
+                there = shown_before(db, body_id, cut) if known and not anew else None
+                return max(filter(None, [*here, there]), default=None)
+
+            return tuple(places.settled(reading, cuts, before) for reading in readings)
 
     def rebuild(self, records: Iterable[Record]) -> int:
-        """Learn the maps of all bodies in *records* anew, in capture order. Returns the frames counted.
+        """Learn the maps of all bodies in *records* anew, each as `replace` does. Returns the frames counted.
 
-        The order and repetition of *records* do not matter. What else holds is said of `replace`.
+        The order and repetition of *records* do not matter. Frames of no known body are left out.
         """
-        return sum(self.replace(body_id, of_body) for body_id, of_body in _by_body(records))
+        of_bodies: dict[str, list[Record]] = {}
+        for record in records:
+            if record.camera.body_id != NO_BODY:
+                of_bodies.setdefault(record.camera.body_id, []).append(record)
+        counted = 0
+        for body_id, of_body in sorted(of_bodies.items()):
+            found = self.places(body_id, [places.reading_of(record) for record in of_body], anew=True)
+            line = sorted(zip(of_body, found, strict=True), key=lambda pair: (pair[1], pair[0].source.sha256))
+            counted += self.replace(body_id, line)
+        return counted
 
-    def replace(self, body_id: str, records: Iterable[Record]) -> int:
-        """Learn a body's map anew from *records* of it in capture order; all or nothing. Returns the frames counted.
+    def replace(self, body_id: str, line: Iterable[tuple[Record, str]]) -> int:
+        """Learn a body's map anew from frames and their places, in order; all or nothing. Returns the frames counted.
 
         Declared and undone cleanings stay, also those that only the note beside the maps still tells of
         (`dustd.dustmap.declared_cleanings`). Cleanings are noticed anew.
@@ -264,31 +285,39 @@ class Store:
         with self._changing() as db:
             begin_again(db, body_id)
             counted = 0
-            for record in records:
-                counted += enter(db, record) is not None
+            for record, place in line:
+                counted += enter(db, record, place) is not None
                 judge_frame(db, record, take_back=False)
-            self._declare_again(db, [body_id])
+            self._declare_again(db, body_id)
             body = lock_body(db, body_id)
             if body is not None:
                 fold_again(db, self._latest, body, BEGINNING + " ")
             return counted
 
-    def cleaned(self, body_id: str, at: str) -> bool:
+    def cleaned(self, body_id: str, at: str, *, after_all: bool = False) -> bool:
         """Note that a body's sensor was cleaned *at* (ISO 8601): a new epoch, the old one stays. False if unknown.
 
-        Frames taken later that are counted already move to the new epoch, as far back as they can be folded anew.
+        Frames taken later that are counted already move to the new epoch, as far back as they can be folded anew; with
+        *after_all* none was taken later, whatever the camera's clock showed.
         """
-        place = history.cleaning_place(at)
+        place = places.cleaning_place(at)
         with self._changing() as db:
             body = lock_body(db, body_id)
             if body is None:
                 return False
             # One noticed there gives way, unless its frames are too old to be folded anew.
             stays = (epochs.c.how == "declared") | (epochs.c.place <= body.horizon)
-            if not exists(db, epochs, body_id, epochs.c.started_at == place, stays):
-                place = max(place, body.horizon + " ")  # a space sorts before whatever may follow the horizon
-                row = {"body_id": body_id, "place": place, "how": "declared", "started_at": history.cleaning_place(at)}
-                db.execute(epochs.insert(), row)
+            if not exists(db, epochs, body_id, epochs.c.started_at == at, stays):
+                # A space sorts before whatever may follow the horizon, or the last frame.
+                place = max(place, body.horizon + " ")
+                if after_all:
+                    last = db.scalar(sa.select(sa.func.max(frames.c.place)).where(frames.c.body_id == body_id))
+                    place = max(place, (last or BEGINNING) + " ")
+                told = {"how": "declared", "started_at": at, "decided_at": places.utc(at) if after_all else None}
+                if not insert_new(db, epochs, {"body_id": body_id, "place": place, **told}):
+                    # No frame lies between it and one known already.
+                    here = (epochs.c.body_id == body_id, epochs.c.place == place)
+                    db.execute(epochs.update().where(*here).values(**told))
                 fold_again(db, self._latest, body, place)
             self._note_declared(db)
             return True
@@ -369,26 +398,37 @@ class Store:
         known = db.scalars(sa.select(bodies.c.body_id).order_by(bodies.c.body_id)).all()
         said = [each for each in declared.load(self.path) if each.body_id not in (*known, forgotten)]
         for body_id in known:
-            cleaned = tuple(row.started_at for row in rows_of(db, epochs, body_id, epochs.c.how == "declared"))
+            told = rows_of(db, epochs, body_id, epochs.c.how == "declared")
+            cleaned = tuple(row.started_at for row in told)
+            at_once = tuple(row.started_at for row in told if row.decided_at is not None)
             dismissals = tuple((row.since, row.until) for row in rows_of(db, dismissed, body_id))
             if cleaned or dismissals:
-                said.append(declared.Declared(body_id=body_id, cleaned=cleaned, dismissed=dismissals))
+                note = declared.Declared(body_id=body_id, cleaned=cleaned, dismissed=dismissals, at_once=at_once)
+                said.append(note)
         declared.save(self.path, said)
 
-    def _declare_again(self, db: sa.Connection, body_ids: Sequence[str]) -> None:
-        """Repeat what the note beside the maps tells of bodies whose frames are about to be folded from the first."""
-        for each in declared.load(self.path) if self.path else ():
-            if each.body_id not in body_ids or lock_body(db, each.body_id) is None:
-                continue
+    def _declare_again(self, db: sa.Connection, body_id: str) -> None:
+        """Repeat what the note beside the maps tells of a body whose frames are about to be folded from the first."""
+        if lock_body(db, body_id) is None:
+            return
+        for each in self._noted(body_id):
             for at in each.cleaned:
-                insert_new(db, epochs, {"body_id": each.body_id, "place": at, "how": "declared", "started_at": at})
+                place = places.cleaning_place(at)
+                told = {"how": "declared", "started_at": at, "decided_at": place if at in each.at_once else None}
+                insert_new(db, epochs, {"body_id": body_id, "place": place, **told})
             for since, until in each.dismissed:
-                insert_new(db, dismissed, {"body_id": each.body_id, "since": since, "until": until})
+                insert_new(db, dismissed, {"body_id": body_id, "since": since, "until": until})
+
+    def _noted(self, body_id: str) -> list[declared.Declared]:
+        return [each for each in declared.load(self.path) if each.body_id == body_id] if self.path else []
+
+    def _noted_cuts(self, body_id: str) -> list[Cut]:
+        cleaned = sorted(places.cleaning_place(at) for each in self._noted(body_id) for at in each.at_once)
+        return [Cut(place=place, began=place) for place in cleaned]
 
 
-def _by_body(records: Iterable[Record]) -> Iterator[tuple[str, list[Record]]]:
-    """Sort records by body and capture order; those of no known body are left out."""
-    numbered = (record for record in records if record.camera.body_id != NO_BODY)
-    ordered = sorted(numbered, key=lambda r: (r.camera.body_id, history.place_of(r), r.source.sha256))
-    for body_id, of_body in itertools.groupby(ordered, key=lambda record: record.camera.body_id):
-        yield body_id, list(of_body)
+def _place_at(db: sa.Connection, body_id: str, at: str | Reading | None) -> str | None:
+    """Say which place a time or a frame means."""
+    if isinstance(at, Reading):
+        return settled_place(db, body_id, at)
+    return places.latest_place_at(at) if at else None

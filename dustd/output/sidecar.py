@@ -29,7 +29,8 @@ class Source:
 
     *folder* is where it lay then, counted from the sidecar's folder, so that both can be moved together; None unknown.
     *ctime_ns* is when the system last changed anything about it: another file of the same name, size and mtime has
-    another. None in a sidecar that did not keep it.
+    another. *read_at* is when dustd first read it (ISO 8601): cameras' clocks err. None in a sidecar that did not keep
+    these.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Source:
     mtime_ns: int
     folder: str | None = None
     ctime_ns: int | None = None
+    read_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from dustd.detector.detect import Detector
 from dustd.dustmap import evidence, stack_cache
 from dustd.dustmap.lenses import BodyOptics
 from dustd.dustmap.particle import View
+from dustd.dustmap.places import Reading, reading_at
 from dustd.dustmap.rejection import Rejection, rejections_of
 from dustd.dustmap.stack import Stack, add
 from dustd.dustmap.store import Store
@@ -144,7 +146,9 @@ class Pipeline:
                     seen = look(frame, self.detector, blur_constant=known, progress=self._looking)
             earlier = earlier or life.find(source, path, frame_id=seen.frame_id, elsewhere=elsewhere)
             with timer("reconcile"):
-                decision, stack = self.decide(seen, sensitivity, frame, earlier.record if earlier else None)
+                # Known by its samples, it may be in another file now; when it came is when that one was read.
+                stamp = replace(stamp, read_at=earlier.record.source.read_at if earlier else _now())
+                decision, stack = self.decide(seen, sensitivity, frame, earlier.record if earlier else None, stamp)
             with timer("correct"):
                 spots = self.worker.correct(decision.spots, decision.known)
             changed = any(spot.action != "left" for spot in spots)
@@ -163,7 +167,7 @@ class Pipeline:
                 )
         finally:
             self.worker.clear()
-        if _stamp(source) != stamp:
+        if replace(_stamp(source), read_at=stamp.read_at) != stamp:
             raise FrameError("it changed while it was read", remedy="dustd tries again when it rests", path=source)
         record = Record(
             source=replace(stamp, folder=_way_to(source.parent, path.parent)),
@@ -194,17 +198,25 @@ class Pipeline:
         return record
 
     def decide(
-        self, seen: Look, sensitivity: float, frame: Frame | None = None, earlier: Record | None = None
+        self,
+        seen: Look,
+        sensitivity: float,
+        frame: Frame | None = None,
+        earlier: Record | None = None,
+        source: Source | None = None,
     ) -> tuple[Decision, Stack | None]:
         """Decide on a frame with what the map and a person say now; *frame* is its light, *earlier* its last sidecar.
 
-        Also returns the body's average of frames with this one in it, None where none is kept.
+        *source* tells when it came, for the case that its clock is wrong. Also returns the body's average of
+        frames with this one in it, None where none is kept.
         """
         body_id = seen.camera.body_id
         scale = Scale(calibration=self.detector.calibration, false_positive_scores=self.detector.false_positive_scores)
-        state = self.store.state(body_id, seen.camera.taken_at)
+        taken_at = seen.camera.taken_at
+        at = reading_at(taken_at, source) if taken_at and source else taken_at
+        state = self.store.state(body_id, at)
         view = view_in(seen, scale)
-        stack = self._stacked(frame, view, body_id, state.optics) if frame is not None else None
+        stack = self._stacked(frame, view, body_id, state.optics, at) if frame is not None else None
         decision = decide(
             seen,
             state,
@@ -227,12 +239,14 @@ class Pipeline:
         seen = look_of(earlier)
         return seen if seen is not None and seen.sha256 == self.detector.sha256 else None
 
-    def _stacked(self, frame: Frame, view: View, body_id: str, optics: BodyOptics) -> Stack | None:
+    def _stacked(
+        self, frame: Frame, view: View, body_id: str, optics: BodyOptics, at: str | Reading | None
+    ) -> Stack | None:
         """Average this frame into those of its body since the last cleaning; None if it is older than that."""
         if self.stacks is None:
             return None
         epoch = self.store.epoch(body_id)
-        if view.taken_at is not None and self.store.epoch(body_id, view.taken_at) != epoch:
+        if at is not None and self.store.epoch(body_id, at) != epoch:
             return None
         kept = stack_cache.load(self.stacks, body_id)
         kept = kept if kept.epoch == epoch else Stack(epoch=epoch)
@@ -347,6 +361,10 @@ def _stamp(source: Path) -> Source:
         mtime_ns=before.st_mtime_ns,
         ctime_ns=before.st_ctime_ns,
     )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _stamp_or_name(source: Path) -> Source:

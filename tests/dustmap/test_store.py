@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from dustd.dustmap import evidence, history, mapjson, schema
 from dustd.dustmap.cleaning import Cleaning
-from dustd.dustmap.history import wall_time
 from dustd.dustmap.match import State
+from dustd.dustmap.places import utc
 from dustd.dustmap.recovery import open_store
 from dustd.dustmap.schema import PARTS, VERSION
 from dustd.dustmap.store import Store
@@ -378,17 +378,25 @@ def test_a_folder_in_the_way_is_a_fault_of_the_surroundings(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("at", "clock"),
+    ("at", "in_utc"),
     [
-        ("2026-11-23T10:00:00.25+01:00", "2026-11-23T10:00:00.25"),
-        ("2026-11-23T10:00:00-0800", "2026-11-23T10:00:00"),
+        ("2026-11-23T10:00:00.25+01:00", "2026-11-23T09:00:00.25"),
+        ("2026-11-23 22:00:00-0800", "2026-11-24T06:00:00"),
         ("2026-11-23T10:00:00Z", "2026-11-23T10:00:00"),
-        ("2026-11-23T10:00:00", "2026-11-23T10:00:00"),
+        ("2026-11-23T10:00:00", "2026-11-23T15:00:00"),  # the computer is in New York
+        ("2026-07-23T10:00:00", "2026-07-23T14:00:00"),
         ("2026-11-23", "2026-11-23"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00"),  # no calendar has the year before
     ],
 )
-def test_times_are_compared_as_the_clock_showed_them(at, clock):
-    assert wall_time(at) == clock
+def test_times_of_all_zones_are_compared_as_moments(at, in_utc, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert utc(at) == in_utc
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 # --- the order in which frames arrive -------------------------------------------------------------------------------
