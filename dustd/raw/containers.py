@@ -8,8 +8,8 @@ import io
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
+from dustd.raw.plainfacts import SERIAL, exif_of_ciff, exif_of_properties, image_of_ciff
 from dustd.raw.tiff import (
     MAX_VALUE_BYTES,
     Entry,
@@ -235,20 +235,18 @@ def _mrw(source: Source, order: str) -> Contents:
 
 
 def _crw(source: Source, order: str) -> Contents:
-    """Canon CRW (CIFF): nested heaps of records; make, model, serial number and time are all that is read."""
+    """Canon CRW (CIFF): nested heaps of records."""
     records = dict(_ciff(source, order, (_u32(source, 2, order), source.size)))
-    names = records.get(0x080A, b"").split(b"\0")
-    found = {tag: clean(name) for tag, name in zip((MAKE, MODEL), names, strict=False)}
-    serial, seconds = (int.from_bytes(records.get(tag, b"")[:4], "little") for tag in (0x180B, 0x180E))
+    serial = int.from_bytes(records.get(SERIAL, b"")[:4], "little" if order == "<" else "big")
     return Contents(
-        images=(_entries(found),),
-        exif=_entries({DATE_TIME_ORIGINAL: _exif_time(seconds)}),
+        images=(image_of_ciff(records, order),),
+        exif=exif_of_ciff(records, order),
         serial=(str(serial), "Canon 0x180b") if serial else None,
     )
 
 
 def _ciff(source: Source, order: str, place: tuple[int, int]) -> Iterator[tuple[int, bytes]]:
-    """Yield (tag, value) of the records of a CIFF heap and the heaps in it; values up to 64 bytes."""
+    """Yield (tag, value) of the records of a CIFF heap and the heaps in it; values up to 256 bytes."""
     heaps, looked_at = [place], 0
     while heaps and looked_at < _MAX_PARTS:
         start, end = heaps.pop()
@@ -263,7 +261,7 @@ def _ciff(source: Source, order: str, place: tuple[int, int]) -> Iterator[tuple[
             elif tag & 0x3800 in (0x2800, 0x3000):
                 heaps.append((start + offset, start + offset + size))
             else:
-                yield tag & 0x3FFF, source.read(start + offset, min(size, 64))
+                yield tag & 0x3FFF, source.read(start + offset, min(size, 256))
 
 
 def _x3f(source: Source) -> Contents:
@@ -298,17 +296,13 @@ def _properties(section: bytes) -> Contents:
     serial = found.get("CAMSERIAL")
     return Contents(
         images=(_entries({MAKE: found.get("CAMMANUF"), MODEL: found.get("CAMMODEL")}),),
+        exif=exif_of_properties(found),
         serial=(serial, "Sigma CAMSERIAL") if serial else None,
     )
 
 
 def _entries(texts: Mapping[int, str | None]) -> dict[int, Entry]:
     return {tag: text_entry(tag, value) for tag, value in texts.items() if value}
-
-
-def _exif_time(seconds: int) -> str | None:
-    """Turn camera-clock seconds since 1970 into Exif's way to write a time."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y:%m:%d %H:%M:%S") if seconds else None
 
 
 def _u32(source: Source, position: int, order: str) -> int:

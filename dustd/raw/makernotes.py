@@ -68,7 +68,7 @@ _INTERNAL = {
     ("Panasonic", 0x0025),
 }
 _LENSES = {"Canon": 0x0095, "Olympus": 0x0203, "Panasonic": 0x0051, "Phase One": 0x0412}
-_EQUIPMENT, _SONY_9050, _CANON_SETTINGS, _NIKON_LENS = 0x2010, 0x9050, 0x0001, 0x0084
+_EQUIPMENT, _SONY_9050, _CANON_SETTINGS, _NIKON_LENS, _NIKON_ISO = 0x2010, 0x9050, 0x0001, 0x0084, 0x0002
 
 # Sony 0x9050: model, place and length of the internal serial number. Models not named here are not guessed.
 _SONY_PLACES = tuple(
@@ -87,10 +87,11 @@ _SONY_DECIPHER = bytes.maketrans(bytes(p**3 % 249 for p in range(249)), bytes(ra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteFacts:
-    """What a note says: candidates for the serial number as (number, place), best first, and the lens."""
+    """What a note says: candidates for the serial number as (number, place), best first, the lens and the ISO speed."""
 
     serials: tuple[tuple[str, str], ...] = ()
     lens: str | None = None
+    iso: float | None = None
 
 
 def read_note(note: Note, make: str, model: str) -> NoteFacts:
@@ -106,7 +107,9 @@ def read_note(note: Note, make: str, model: str) -> NoteFacts:
         lens = lens or _canon_lens(tags)
     if maker == "Nikon":
         lens = lens_name(numbers(tags.get(_NIKON_LENS)))
-    return NoteFacts(serials=tuple((serial, place) for serial, place in serials if serial), lens=lens)
+    iso = numbers(tags.get(_NIKON_ISO))[1:2] if maker == "Nikon" else ()  # (0, speed); the first bodies' Exif has none
+    found = tuple((serial, place) for serial, place in serials if serial)
+    return NoteFacts(serials=found, lens=lens, iso=iso[0] if iso and iso[0] > 0 else None)
 
 
 def lens_name(specification: Sequence[float]) -> str | None:

@@ -71,7 +71,7 @@ def camera_in(contents: Contents) -> Camera:
         lens=_lens(contents, facts),
         focal_length_mm=_positive(_tag(contents, _FOCAL_LENGTH), limit=100_000),
         f_number=_f_number(contents),
-        iso=_iso(contents),
+        iso=_iso(contents) or facts.iso,
         exposure_s=_exposure_s(contents),
         taken_at=_taken_at(contents),
         orientation=int(orientation) if orientation in range(1, 9) else 1,

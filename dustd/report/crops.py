@@ -89,7 +89,7 @@ def _crop(picture: np.ndarray, frame: Frame, name: str, particle: Particle, sigh
     left = min(max(round(x / 2) - span // 2, 0), picture.shape[1] - span)
     top = min(max(round(y / 2) - span // 2, 0), picture.shape[0] - span)
     cut_out = np.ascontiguousarray(picture[top : top + span, left : left + span])
-    aperture = f", f/{sighting.f_number:g}" if sighting.f_number else ""
+    aperture = f", f/{sighting.f_number:.3g}" if sighting.f_number else ""
     return Crop(
         picture=cv2.resize(cut_out, (CROP_PX, CROP_PX), interpolation=cv2.INTER_CUBIC),
         caption=f"{printable(name)}{aperture}",

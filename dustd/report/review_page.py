@@ -238,7 +238,7 @@ def _about(record: Record) -> str:
     taken = (camera.taken_at or "").replace("T", " ")[:19]
     facts = (
         f"{camera.make or ''} {camera.model or ''}".strip() if camera.model else None,
-        f"f/{camera.f_number:g}" if camera.f_number else None,
+        f"f/{camera.f_number:.3g}" if camera.f_number else None,
         f"{camera.focal_length_mm:g} mm" if camera.focal_length_mm else None,
         shutter,
         f"ISO {camera.iso:g}" if camera.iso else None,

@@ -62,8 +62,8 @@ KNOWN = {
     "raw/truncated/exiftool_CanonRaw.crw": (
         "Canon EOS DIGITAL REBEL #560018150",
         "Canon 0x180b",
-        None,
-        None,
+        3.563595,
+        "18-55mm",
         "2003-11-10T17:39:26",
     ),
     "raw/truncated/exiftool_DNG.dng": (
@@ -115,7 +115,13 @@ KNOWN = {
         "Mamiya LS 80mm f/2.8 D",
         "2013-06-19T15:44:21",
     ),
-    "raw/truncated/exiftool_Sigma.x3f": ("SIGMA SD10 #2001234", "Sigma CAMSERIAL", None, None, None),
+    "raw/truncated/exiftool_Sigma.x3f": (
+        "SIGMA SD10 #2001234",
+        "Sigma CAMSERIAL",
+        8.35419,
+        "15-30mm",
+        "2001-01-01T00:36:35",
+    ),
     "raw/truncated/fixture-Leica-M10.dng": ("LEICA M10 (no serial)", "none", None, None, "2017-01-05T17:54:40"),
     "raw/truncated/fixture-sony-zv-e10.arw": (
         "SONY ZV-E10 #2c000000bf0c",
@@ -203,17 +209,19 @@ def test_exiftool_reads_the_same(shared_data):
     if not paths:
         pytest.skip("no real files here")
     tags = ["-SerialNumber", "-InternalSerialNumber", "-CameraSerialNumber", "-FNumber#", "-FocalLength#", "-ISO#"]
-    tags += ["-Make", "-Model", "-LensModel", "-DateTimeOriginal", "-Orientation#"]
+    tags += ["-Make", "-Model", "-LensModel", "-DateTimeOriginal", "-Orientation#", "-ExposureTime#"]
     answer = subprocess.run(["exiftool", "-j", *tags, *paths.values()], capture_output=True, check=False)
     for (name, path), theirs in zip(paths.items(), json.loads(answer.stdout), strict=True):
         ours = read_camera(path)
         assert (ours.make, ours.model) == (theirs["Make"], theirs["Model"]), name
-        if ours.f_number:
-            assert ours.f_number == pytest.approx(theirs["FNumber"]), name
-        if ours.focal_length_mm:
-            assert ours.focal_length_mm == pytest.approx(theirs["FocalLength"]), name
+        for value, tag in (
+            (ours.f_number, "FNumber"),
+            (ours.focal_length_mm, "FocalLength"),
+            (ours.exposure_s, "ExposureTime"),
+        ):
+            assert value == (pytest.approx(theirs[tag], rel=1e-4) if theirs.get(tag) else None), (name, tag)
         if ours.iso and "ISO" in theirs:
-            assert ours.iso == theirs["ISO"], name
+            assert ours.iso == float(str(theirs["ISO"]).split()[-1]), name  # Nikon's is (0, speed)
         if "LensModel" in theirs:
             assert ours.lens == theirs["LensModel"], name
         if ours.taken_at and "DateTimeOriginal" in theirs:
@@ -595,3 +603,28 @@ def test_the_original_is_not_changed(shared_data, tmp_path):
     read_camera(path)
     read_source_metadata(path)
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+# What ExifTool 12.57 says of files without Exif: f-number, exposure time in s, focal length in mm, ISO, lens, and the
+# sensor's width, as it measures it, over the columns of the picture, in µm.
+WITHOUT_EXIF = {
+    "raw/canon-eos-d30_f5.7.crw": (5.65685424949238, 5.03968419957949, 31, 100, "16-35mm", 23215.6 / 2160),
+    "raw/canon-powershot-g2.crw": (3.9142882483508, 0.0194040283136482, 7, 50, "7-21mm", 7264.4 / 2272),
+    "raw/truncated/exiftool_CanonRaw.crw": (3.56359487256136, 0.015625, 24, 100, "18-55mm", 23215.6 / 3072),
+    "raw/truncated/exiftool_Sigma.x3f": (8.35419, 0.00929, 30, 100, "15-30mm", None),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_EXIF)
+def test_formats_without_exif_tell_aperture_time_and_lens_as_well(shared_data, name):
+    f_number, exposure_s, focal_length_mm, iso, lens, pitch_um = WITHOUT_EXIF[name]
+    camera = read_camera(shared_data / name)
+    assert camera.f_number == pytest.approx(f_number, rel=1e-6)
+    assert camera.exposure_s == pytest.approx(exposure_s, rel=1e-4)
+    assert (camera.focal_length_mm, camera.iso, camera.lens) == (focal_length_mm, iso, lens)
+    assert camera.pixel_pitch_um == pytest.approx(pitch_um, rel=1e-3) if pitch_um else camera.pixel_pitch_um is None
+
+
+@pytest.mark.parametrize("name", ["raw/nikon-d1.nef", "raw/truncated/nikon-d70s_issue-247-1.nef"])
+def test_the_iso_speed_that_only_a_maker_note_tells_is_found(shared_data, name):
+    assert read_camera(shared_data / name).iso == 200
