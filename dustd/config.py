@@ -8,6 +8,7 @@ folder it names: whether they exist is a matter for `dustd check` and the daemon
 import dataclasses
 import importlib.util
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from dustd.config_reader import Between, Note, Url, read_group
+from dustd.config_reader import BAD, Between, Note, Url, read_group
 from dustd.errors import ConfigError
 
 EXAMPLE = Path(__file__).with_name("config.example.yaml")  # every key with its default and reason
@@ -168,8 +169,11 @@ class Config:
         return Path(os.path.normpath(folder.path / (folder.output or self.output.folder)))
 
     def folder_of(self, source: Path) -> FolderSettings | None:
-        """Find the watched folder that *source* lies in."""
-        return next((folder for folder in self.folders if source.is_relative_to(folder.path)), None)
+        """Find the watched folder that *source* lies in, by whichever name: either may go through a link."""
+        real = _real(source)
+        return next((each for each in self.folders if source.is_relative_to(each.path)), None) or next(
+            (each for each in self.folders if real.is_relative_to(_real(each.path))), None
+        )
 
     def sensitivity_of(self, body_id: str, source: Path) -> float:
         """Choose the sensitivity (0 to 100) for a frame: its body's, else its folder's, else the general one."""
@@ -199,11 +203,25 @@ def load(path: Path, *, watching: bool = True) -> Config:
     if isinstance(config, Config):
         config = _anchored(config, path.absolute().parent)
         _cross_check(config, note)
-        if not any(f"{path}: folders" in line for line in problems):
-            _check_folders(config, note, watching=watching)
+        given = data.get("folders") if isinstance(data, dict) else None
+        if watching and not given:
+            note("folders", "no folder to watch", "add one: - path: /path/to/captures")
+        _check_folders(config, _numbers(given), note)
     if problems:
         raise ConfigError("\n".join(problems), remedy=f"Correct this, then try: dustd check -c {path}")
     return config
+
+
+def comments_in_values(text: str) -> list[tuple[int, str]]:
+    """Find what may have been meant as part of an unquoted value and is read as a comment: (line, what is cut off).
+
+    A person's comments begin with a space after the #; names like "Client #12" go on at once.
+    """
+    lines = enumerate(text.splitlines(), start=1)
+    return [(number, found[1]) for number, line in lines if (found := _CUT_OFF.match(line))]
+
+
+_CUT_OFF = re.compile(r"""\s*(?:-\s+)?\w+:\s+[^\s'"#\[{][^#]*\s(#[^\s#].*)$""")
 
 
 def state_folder_of(path: Path) -> Path:
@@ -231,6 +249,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # << brings keys along, which those given here replace
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str) and key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key} is given twice", key_node.start_mark)
@@ -322,26 +342,32 @@ def _check_webhook(url: str, note: Note) -> None:
         note(key, "holds a user name, which dustd cannot log in with", "use an address that needs no login")
 
 
-def _check_folders(config: Config, note: Note, *, watching: bool) -> None:
-    """Note folders that would get in each other's way, or in their own."""
-    if watching and not config.folders:
-        note("folders", "no folder to watch", "add one: - path: /path/to/captures")
+def _numbers(given: Any) -> list[int]:
+    """Give the place in the file of each folder that could be read; the others are noted and left out."""
+    items = given if isinstance(given, list) else []
+    return [i for i, item in enumerate(items) if read_group(FolderSettings, item, "", lambda *_: None) is not BAD]
+
+
+def _check_folders(config: Config, numbers: list[int], note: Note) -> None:
+    """Note folders that would get in each other's way, or in their own; *numbers* are their places in the file."""
     inputs = [_real(folder.path) for folder in config.folders]
     outputs = [_real(config.output_folder(folder)) for folder in config.folders]
     for i, (folder, output) in enumerate(zip(inputs, outputs, strict=True)):
-        _check_output(i, folder, output, inputs, note)
+        here = f"folders[{numbers[i]}]"
+        _check_output(here, folder, output, inputs, note)
         for j in range(i):
+            other = f"folders[{numbers[j]}]"
             if folder == inputs[j]:
-                note(f"folders[{i}].path", f"is the same folder as folders[{j}].path", "remove one of them")
+                note(f"{here}.path", f"is the same folder as {other}.path", "remove one of them")
             elif folder.is_relative_to(inputs[j]) or inputs[j].is_relative_to(folder):
-                note(f"folders[{i}].path", f"one of it and folders[{j}].path lies inside the other", "keep the outer")
+                note(f"{here}.path", f"one of it and {other}.path lies inside the other", "keep the outer")
             elif output == outputs[j]:
-                problem = f"is the output folder of folders[{j}], too, where files of one name would collide"
-                note(f"folders[{i}].output", problem, "give each an output folder of its own")
+                problem = f"is the output folder of {other}, too, where files of one name would collide"
+                note(f"{here}.output", problem, "give each an output folder of its own")
 
 
-def _check_output(index: int, folder: Path, output: Path, inputs: list[Path], note: Note) -> None:
-    key = f"folders[{index}].output"
+def _check_output(here: str, folder: Path, output: Path, inputs: list[Path], note: Note) -> None:
+    key = f"{here}.output"
     if output == folder:
         note(key, "cleaned files would land among the originals", "name another folder, e.g. Cleaned")
     elif folder.is_relative_to(output):

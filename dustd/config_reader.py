@@ -35,7 +35,7 @@ class Between:
 def read_group(cls: type, data: Any, key: str, note: Note) -> Any:
     """Build dataclass *cls*. A bad or empty value leaves its field at the default, so that reading can go on."""
     if not isinstance(data, dict):
-        note(key, f"{data!r} is not a group of keys", "indent its keys below it, as in config.example.yaml")
+        note(key, f"{data!r} is not a group of keys", _grouped(cls, data))
         return BAD
     hints = get_type_hints(cls, include_extras=True)
     for name in data:
@@ -52,6 +52,14 @@ def read_group(cls: type, data: Any, key: str, note: Note) -> Any:
         if values.get(required, BAD) is BAD:
             return BAD
     return cls(**{name: value for name, value in values.items() if value is not BAD})
+
+
+def _grouped(cls: type, data: Any) -> str:
+    """Say how to write what stands where a group of keys should: a folder's path by itself, say."""
+    required = [f.name for f in dataclasses.fields(cls) if _is_required(f)]
+    if isinstance(data, str) and len(required) == 1:
+        return f"write it as {required[0]}: {data}"
+    return "indent its keys below it, as in config.example.yaml"
 
 
 def _value(hint: Any, value: Any, key: str, note: Note) -> Any:
@@ -111,6 +119,9 @@ def _path(value: Any, key: str, note: Note) -> Any:
     """Read a path, with `~` and `$NAME` put in."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         return _refuse(note, key, value, "is not a path", "put it in quotes")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
+        remedy = "connect the share and name the folder where it appears, e.g. under /mnt or /Volumes"
+        return _refuse(note, key, value, "is an address, not a path", remedy)
     expanded = _expanded(value, key, note)
     try:
         return BAD if expanded is BAD else Path(expanded).expanduser()
@@ -119,13 +130,20 @@ def _path(value: Any, key: str, note: Note) -> Any:
 
 
 def _expanded(value: str, key: str, note: Note) -> Any:
-    """Put environment variables in."""
-    expanded = os.path.expandvars(value)
-    unset = re.search(r"\$(\w+|\{\w+\})", expanded)
+    """Put environment variables in, once: what they hold stays as it is. $$ is a plain $."""
+    unset = [name for name in map(_name_of, _VARIABLE.finditer(value)) if name and name not in os.environ]
     if unset:
-        name = unset[1].strip("{}")
-        return _refuse(note, key, value, f"needs the environment variable {name}", "set it, or write it in full")
-    return expanded
+        remedy = f"set it, or write $${unset[0]} for a plain $"
+        return _refuse(note, key, value, f"needs the environment variable {unset[0]}", remedy)
+    return _VARIABLE.sub(lambda found: os.environ[_name_of(found)] if _name_of(found) else "$", value)
+
+
+_VARIABLE = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})", re.ASCII)
+
+
+def _name_of(found: "re.Match[str]") -> str:
+    """Name the variable that was found; empty for $$."""
+    return found[1] or found[2] or ""
 
 
 def _refuse(note: Note, key: str, value: Any, problem: str, remedy: str) -> Any:

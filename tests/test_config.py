@@ -323,3 +323,58 @@ def test_no_content_gets_through_as_anything_but_a_config_or_a_config_error(tmp_
     except ConfigError:
         return
     assert 0 <= config.sensitivity <= 100 and isinstance(config.output, OutputSettings)
+
+
+# --- what looks right and is not ------------------------------------------------------------------------------------
+
+
+def test_what_a_variable_holds_is_taken_as_it_is(write, monkeypatch):
+    monkeypatch.setenv("DUSTD_PASSWORD", "pa$word")
+    monkeypatch.delenv("word", raising=False)
+    config = load(write("folders: [{path: in}]\nmap: {store: 'postgresql://u:$DUSTD_PASSWORD@nas/dust'}"))
+    assert config.map.store == "postgresql://u:pa$word@nas/dust"
+
+
+def test_two_dollars_are_one_and_the_remedy_says_so(write, monkeypatch, tmp_path):
+    monkeypatch.delenv("archiv", raising=False)
+    (problem,) = problems_of(write("folders: [{path: Kunden$archiv/neu}]"))
+    assert "write $$archiv for a plain $" in problem
+    assert load(write("folders: [{path: Kunden$$archiv/neu}]")).folders[0].path == tmp_path / "Kunden$archiv/neu"
+
+
+def test_keys_may_be_brought_along_by_a_merge(write, tmp_path):
+    config = load(write("folders:\n  - &a\n    path: a\n    sensitivity: 40\n  - <<: *a\n    path: b\n"))
+    assert [(each.path, each.sensitivity) for each in config.folders] == [(tmp_path / "a", 40), (tmp_path / "b", 40)]
+
+
+def test_an_address_is_no_folder(write):
+    (problem,) = problems_of(write("folders: [{path: 'smb://nas/photos'}]"))
+    assert "is an address, not a path" in problem and "connect the share" in problem
+
+
+def test_a_bare_path_is_answered_with_how_to_write_it(write):
+    (problem,) = problems_of(write("folders: [~/x]"))
+    assert problem.endswith("write it as path: ~/x")
+
+
+def test_one_wrong_folder_hides_no_mistake_of_the_others(write):
+    said = "\n".join(problems_of(write("folders: [~/x, {path: a}, {path: a/b}, {path: a, output: .}]")))
+    for mistake in ("folders[0]: '~/x'", "folders[2].path: one of it and folders[1]", "folders[3].output: cleaned"):
+        assert mistake in said
+    assert "folders[3].path: is the same folder as folders[1].path" in said
+
+
+def test_settings_of_a_folder_hold_whichever_name_it_is_called_by(write, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    for named, other in (("link", "disk"), ("disk", "link")):
+        config = load(write(f"folders: [{{path: {named}, sensitivity: 10}}]"))
+        assert config.sensitivity_of("any", tmp_path / other / "a.nef") == 10
+        assert config.sensitivity_of("any", tmp_path / "elsewhere" / "a.nef") == 50
+
+
+def test_a_hash_inside_a_name_is_told_from_a_remark():
+    text = (
+        "folders:\n  - path: /srv/Client #12/raw\n  - path: /srv/b  # the studio\n  - path: '/srv/c #1'\nrescan: 3 #s\n"
+    )
+    assert config_module.comments_in_values(text) == [(2, "#12/raw"), (5, "#s")]

@@ -5,6 +5,7 @@ Looks, and changes nothing. `check` gives findings as values, `run` prints them.
 
 import argparse
 import contextlib
+import difflib
 import errno
 import importlib.metadata
 import os
@@ -13,7 +14,7 @@ import shutil
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,7 @@ from dustd.config import Config, FolderSettings, ReminderSettings
 from dustd.config_reader import Url
 from dustd.daemon import lock, metrics, scan, status
 from dustd.errors import ConfigError, DustdError
+from dustd.text import counted
 
 LOW_SPACE_BYTES = 10 << 30  # 100 to 200 cleaned frames of 45 megapixels
 NAME_BYTES = system.NAME_LIMIT_BYTES  # encrypted home folders (eCryptfs) allow 143
@@ -47,12 +49,13 @@ def check(path: Path) -> tuple[Finding, ...]:
         settings, findings = config.load(path), [Finding(level="ok", about="configuration", detail=str(path))]
     except ConfigError as error:
         settings, findings = Config(), list(_config_problems(error))
+    findings += _comments(path)
     for index, folder in enumerate(settings.folders):
         findings += _folder(f"folders[{index}]", folder)
         findings += _output(f"output of folders[{index}]", settings.output_folder(folder))
     if settings.folders:
         findings += _inotify([folder.path for folder in settings.folders])
-    findings += [*_store(settings.map.store), *_model(settings), *_reminders(settings.reminders)]
+    findings += [*_store(settings.map.store, settings.bodies), *_model(settings), *_reminders(settings.reminders)]
     findings += [*_metrics(settings), *_user(), _versions()]
     return tuple(findings)
 
@@ -64,6 +67,18 @@ def _config_problems(error: ConfigError) -> Iterator[Finding]:
     for line in error.problem.splitlines():
         problem, _, remedy = line.rpartition("; ")
         yield Finding(level="fail", about="configuration", detail=problem, remedy=remedy)
+
+
+def _comments(path: Path) -> Iterator[Finding]:
+    """Warn of a # that may belong to a name."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # told already
+        return
+    for number, cut_off in config.comments_in_values(text):
+        detail = f"{path}: line {number}: {cut_off!r} is read as a comment"
+        remedy = "If it belongs to the name before it, put the whole in quotes; else put a space after the #"
+        yield Finding(level="warn", about="configuration", detail=detail, remedy=remedy)
 
 
 def _folder(about: str, folder: FolderSettings) -> Iterator[Finding]:
@@ -100,9 +115,10 @@ def _output(about: str, path: Path) -> Iterator[Finding]:
         yield Finding(level="ok", about=about, detail=f"{path}, {free / 1e9:.0f} GB free")
 
 
-def _store(path: Path | Url) -> Iterator[Finding]:
+def _store(path: Path | Url, named: Iterable[str]) -> Iterator[Finding]:
+    """Look at the maps, and whether they know the bodies that are *named* in the configuration."""
     if isinstance(path, Url):
-        yield _database(path)
+        yield from _database(path, named)
         return
     place = next(parent for parent in path.parents if parent.exists())
     if problem := _write_problem(place):
@@ -113,28 +129,43 @@ def _store(path: Path | Url) -> Iterator[Finding]:
         yield Finding(level="warn", about="dust maps", detail=f"{path} is on a network share", remedy=remedy)
     if not path.exists():
         yield Finding(level="ok", about="dust maps", detail=f"{path} will be created")
+        yield from _unknown_bodies(named, ())
         return
     try:  # read-only, where the store itself would put a damaged file aside
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as maps:
-            (bodies,) = maps.execute("SELECT count(*) FROM bodies").fetchone()
+            bodies = [body_id for (body_id,) in maps.execute("SELECT body_id FROM bodies")]
     except sqlite3.Error as exc:
         remedy = "If it is damaged, dustd puts it aside at the next start; then: dustd map rebuild FOLDER"
         yield Finding(level="fail", about="dust maps", detail=f"{path} cannot be used ({exc})", remedy=remedy)
     else:
-        yield Finding(level="ok", about="dust maps", detail=f"{path}, {bodies} {'body' if bodies == 1 else 'bodies'}")
+        yield Finding(level="ok", about="dust maps", detail=f"{path}, {counted(len(bodies), 'body', 'bodies')}")
+        yield from _unknown_bodies(named, bodies)
 
 
-def _database(url: Url) -> Finding:
+def _unknown_bodies(named: Iterable[str], known: Collection[str]) -> Iterator[Finding]:
+    """Warn of settings for bodies of which the maps have never heard: most often the name is spelt another way."""
+    for name in named:
+        if name in known:
+            continue
+        close = difflib.get_close_matches(name, known, n=1)
+        remedy = f"Did you mean {close[0]}?" if close else "Once it took a frame, dustd map list shows how it is spelt"
+        detail = f"bodies: {name} is not known to the dust maps, so its settings are not in use"
+        yield Finding(level="warn", about="configuration", detail=detail, remedy=remedy)
+
+
+def _database(url: Url, named: Iterable[str]) -> Iterator[Finding]:
     """Open a database that stations share; its name is told without the password."""
     from dustd.dustmap.store import Store
 
     try:
         with Store.open(url) as maps:
-            bodies = len(maps.body_ids())
+            bodies = maps.body_ids()
     except DustdError as error:
-        return _failure("dust maps", error)
-    detail = f"{url.rpartition('@')[2]}, {bodies} {'body' if bodies == 1 else 'bodies'}"
-    return Finding(level="ok", about="dust maps", detail=detail)
+        yield _failure("dust maps", error)
+        return
+    detail = f"{url.rpartition('@')[2]}, {counted(len(bodies), 'body', 'bodies')}"
+    yield Finding(level="ok", about="dust maps", detail=detail)
+    yield from _unknown_bodies(named, bodies)
 
 
 def _model(settings: Config) -> Iterator[Finding]:

@@ -5,13 +5,15 @@ maps and outputs are never touched. What the service managers are told is made i
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +55,9 @@ def install(where: Place, configuration: Path | None, user: str | None = None) -
     would run as root, the unit was changed by hand or another dustd runs, SurroundingsError if something fails.
     """
     user = _runs_as(where, user)
-    settings_path = (configuration or _default_configuration(user)).absolute()
-    settings = config.load(settings_path)
+    with _at_home_of(user):
+        settings_path = (configuration or config.default_path()).absolute()
+        settings = config.load(settings_path)
     _refuse_another(where, settings.map.state_folder)
     changed = _write(where, _text(where, settings_path, user))
     print(f"{'Wrote' if changed else 'As it should be:'} {where.path}")
@@ -275,9 +278,36 @@ def _spoken(command: Sequence[str]) -> str:
     return " ".join(command)
 
 
-def _default_configuration(user: str | None) -> Path:
+@contextlib.contextmanager
+def _at_home_of(user: str | None) -> Iterator[None]:
+    """Take ~ and the usual places of configuration and state for those of *user*, as the service will; None: ours."""
     known = system_of.user_named(user) if user else None
-    return known[1] / ".config/dustd/config.yaml" if known else config.default_path()
+    if known is None:
+        yield
+        return
+    kept = {name: os.environ.pop(name, None) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")}
+    os.environ["HOME"] = str(known[1])
+    try:
+        yield
+    finally:
+        os.environ.pop("HOME")
+        os.environ.update({name: value for name, value in kept.items() if value is not None})
+
+
+def _configuration_of(where: Place) -> Path | None:
+    """Find the configuration that an installed service was given; None if its unit does not say."""
+    found = re.search(r"^ExecStart=.* run -c (.+)$", (_read(where.path) or b"").decode(errors="replace"), re.MULTILINE)
+    path = Path(found[1].strip('"')) if found else None
+    return path if path and path.exists() else None
+
+
+def _user_of(where: Place) -> str | None:
+    """Say as whom an installed service of the whole machine runs; None for one's own, or if it does not say."""
+    text = (_read(where.path) or b"").decode(errors="replace") if where.system else ""
+    found = re.search(r"^User=(.+)$", text, re.MULTILINE) or re.search(
+        r"<key>UserName</key>\s*<string>([^<]+)</string>", text
+    )
+    return found[1].strip('"') if found else None
 
 
 def _read(path: Path) -> bytes | None:
@@ -303,5 +333,8 @@ def run_uninstall(args: argparse.Namespace) -> int:
 
 def run_status(args: argparse.Namespace) -> int:
     """Say how the service manager sees dustd, then how dustd does."""
-    print(describe(place(system=args.system)))
-    return status.run(args)
+    where = place(system=args.system)
+    print(describe(where))
+    with _at_home_of(_user_of(where)):
+        args.config = args.config or _configuration_of(where)
+        return status.run(args)

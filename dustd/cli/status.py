@@ -3,8 +3,10 @@
 import argparse
 import contextlib
 import datetime
+import os
 import sys
 import time
+from pathlib import Path
 
 from dustd import codec, config
 from dustd.cli.common import FINE, SOME_FAILED
@@ -39,9 +41,19 @@ def _say(args: argparse.Namespace, before: str = "") -> int:
         state = status.decode((state_folder / status.FILE_NAME).read_bytes())
     except (OSError, ValueError):
         state = None
+    if args.config and state is not None and state.config and not _same(args.config, state.config):
+        raise ConfigError(
+            "no dustd runs with this configuration",
+            remedy=f"The one that uses the same maps was started with {state.config}",
+            path=args.config,
+        )
     if args.json:
         said = {"running": pid is not None, **(status.to_dict(state) if state else {})}
         print(codec.to_bytes(said, indent=2).decode(), end="")
     else:
         print(before + status.words(state, pid, datetime.datetime.now().astimezone()), end="")
     return FINE if pid is not None else SOME_FAILED
+
+
+def _same(one: Path, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)

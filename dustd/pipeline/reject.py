@@ -88,7 +88,9 @@ def find_sidecar(path: Path, settings: Config) -> Path:
         folder = settings.folder_of(path)
         beside = [path.parent]
         if folder is not None:
-            beside.append(files.output_folder_for(path, folder.path, settings.output_folder(folder)))
+            inside = path.is_relative_to(folder.path)  # else by a link
+            place, root = (path, folder.path) if inside else (path.resolve(), folder.path.resolve())
+            beside.append(files.output_folder_for(place, root, settings.output_folder(folder)))
         candidates = [place / sidecar.sidecar_name(path.name) for place in beside]
         candidates = itertools.chain(candidates, _listing(path))
     for candidate in candidates:

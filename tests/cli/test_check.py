@@ -13,6 +13,7 @@ from dustd.config_reader import Url
 from dustd.daemon import scan
 from dustd.dustmap.store import Store
 from dustd.errors import ConfigError
+from tests.dustmap.test_recovery import observed
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -97,13 +98,13 @@ def test_the_trial_of_writing_leaves_nothing_behind(tmp_path):
 
 
 def test_maps_that_are_not_there_yet_are_fine_and_are_not_made(tmp_path):
-    assert only(check._store(tmp_path / "state" / "dustd" / "maps.sqlite")).level == "ok"
+    assert only(check._store(tmp_path / "state" / "dustd" / "maps.sqlite", ())).level == "ok"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_maps_that_are_there_are_counted(tmp_path):
     Store.open(tmp_path / "maps.sqlite").close()
-    finding = only(check._store(tmp_path / "maps.sqlite"))
+    finding = only(check._store(tmp_path / "maps.sqlite", ()))
     assert finding.level == "ok" and "0 bodies" in finding.detail
 
 
@@ -111,7 +112,7 @@ def test_damaged_maps_fail_and_stay_as_they_are(tmp_path):
     path = tmp_path / "maps.sqlite"
     path.write_bytes(b"no database at all, but long enough to be taken for one" * 9)
     before = path.read_bytes()
-    finding = only(check._store(path))
+    finding = only(check._store(path, ()))
     assert finding.level == "fail" and "map rebuild" in finding.remedy
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
@@ -228,7 +229,7 @@ def test_a_webhook_is_named_by_its_host_only_and_not_tried(server):
 
 def test_a_database_that_is_away_is_told_without_its_password(tmp_path):
     pytest.importorskip("psycopg")
-    finding = only(check._store(Url(f"postgresql://dustd:secret@/dust?host={tmp_path}")))
+    finding = only(check._store(Url(f"postgresql://dustd:secret@/dust?host={tmp_path}"), ()))
     assert finding.level == "fail" and "cannot be used now" in finding.detail
     assert "secret" not in finding.detail + finding.remedy
 
@@ -238,3 +239,21 @@ def test_running_as_root_is_warned_of(monkeypatch):
     assert levels(check._user()) == ["warn"]
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert levels(check._user()) == []
+
+
+def test_a_name_cut_off_at_a_hash_is_warned_of(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("folders:\n  - path: /srv/Client #12/raw\n")
+    (warning,) = [each for each in check.check(path) if each.level == "warn" and each.about == "configuration"]
+    assert "'#12/raw' is read as a comment" in warning.detail and "in quotes" in warning.remedy
+
+
+def test_settings_for_a_body_that_the_maps_do_not_know_are_warned_of(tmp_path):
+    with Store.open(tmp_path / "maps.sqlite") as store:
+        store.observe(observed(0, body="Canon EOS R5 #12345678901"))
+    path = tmp_path / "config.yaml"
+    body = "bodies: {'Canon EOS R5 012345678901': {sensitivity: 0}, 'Canon EOS R5 #12345678901': {sensitivity: 1}}"
+    path.write_text(f"folders: [{{path: in}}]\nmap: {{store: maps.sqlite}}\n{body}\n")
+    (warning,) = [each for each in check.check(path) if each.level == "warn" and each.about == "configuration"]
+    assert "Canon EOS R5 012345678901 is not known" in warning.detail
+    assert warning.remedy == "Did you mean Canon EOS R5 #12345678901?"

@@ -278,7 +278,12 @@ def test_frames_are_taken_in_capture_order_and_undated_ones_last(shoot, pipeline
     times = {"a.CR3": "2026-01-03T00:00:00", "b.CR3": None, "c.CR3": "2026-01-01T23:00:00-08:00", "d.CR3": "2026-01-02"}
     monkeypatch.setattr("dustd.cli.batch.read_camera", lambda path: Camera(taken_at=times[path.name]))
     assert dustd("clean", shoot(*times), "-o", tmp_path / "out") == 0
-    assert [source.name for source, *_ in pipelines[0].seen] == ["d.CR3", "c.CR3", "a.CR3", "b.CR3"]  # moments, not clocks
+    assert [source.name for source, *_ in pipelines[0].seen] == [
+        "d.CR3",
+        "c.CR3",
+        "a.CR3",
+        "b.CR3",
+    ]  # moments, not clocks
 
 
 def test_the_command_line_goes_before_the_configuration(shoot, pipelines, tmp_path):

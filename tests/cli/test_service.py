@@ -1,6 +1,7 @@
 """Installing the service: what stays, what is refused, and once with a real service manager of a real user."""
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,35 @@ def test_a_dustd_that_runs_already_is_in_the_way(home, capsys):
     with only_one(home / ".local/state/dustd"):
         assert main.main(["service", "install"]) == 2
     assert f"process {os.getpid()}" in capsys.readouterr().err
+
+
+@pytest.fixture
+def shooter(home, monkeypatch):
+    """Root's view of a computer whose user "shooter" has the home of these tests; root's own is another."""
+    entry = pwd.struct_passwd(("shooter", "x", 4242, 4242, "", str(home), "/bin/sh"))
+    monkeypatch.setattr("pwd.getpwnam", lambda name: {"shooter": entry}[name])
+    monkeypatch.setattr(
+        service,
+        "place",
+        lambda system: service.Place(path=home / "dustd.service", manager=("systemctl",), system=system),
+    )
+    (home / "root").mkdir()
+    monkeypatch.setenv("HOME", str(home / "root"))
+    return home
+
+
+def test_a_service_for_the_machine_takes_configuration_and_state_of_its_user(shooter, capsys):
+    (shooter / ".config/dustd/config.yaml").write_text("folders: [{path: ~/captures}]\n")
+    with only_one(shooter / ".local/state/dustd"):  # what the user started by hand
+        assert main.main(["service", "install", "--system", "--user", "shooter"]) == 2
+        assert f"process {os.getpid()}" in capsys.readouterr().err
+    main.main(["service", "install", "--system", "--user", "shooter"])
+    text = (shooter / "dustd.service").read_text()
+    assert f"-c {shooter}/.config/dustd/config.yaml\n" in text and "User=shooter" in text
+    with only_one(shooter / ".local/state/dustd"):
+        assert main.main(["service", "status", "--system"]) == 0
+    assert "dustd is running" in capsys.readouterr().out
+    assert os.environ["HOME"] == str(shooter / "root")
 
 
 def test_nothing_is_run_as_root(home, monkeypatch, capsys):

@@ -441,6 +441,19 @@ def test_check_is_content_with_a_port_that_the_daemon_itself_uses(running, capsy
     assert f"ok    metrics: http://127.0.0.1:{port}/metrics" in capsys.readouterr().out
 
 
+def test_status_of_one_configuration_shows_no_daemon_of_another(running, tmp_path, capsys):
+    other = tmp_path / "other.yaml"
+    other.write_text(running.yaml.read_text())
+
+    def steps():
+        assert main.main(["status", "-c", str(other)]) == 78
+        assert str(running.yaml) in capsys.readouterr().err
+        other.write_text("folders: [")
+        assert main.main(["status", "-c", str(running.yaml)]) == 0
+
+    running.run(steps)
+
+
 def test_a_retry_is_a_missing_sidecar_and_a_signal(running, capsys):
     running.shoot("a.nef", "bad")
     running.shoot("b.nef", "bad")
