@@ -33,7 +33,7 @@ VERBS = [
     "evaluate",
 ]
 SERVICE_VERBS = ["install", "uninstall", "status"]
-MAP_VERBS = ["list", "show", "cleaned", "forget", "rebuild", "export", "import"]
+MAP_VERBS = ["list", "show", "cleaned", "forget", "rebuild", "repair", "export", "import"]
 
 
 def parsers(parser=None, name=""):

@@ -37,10 +37,15 @@ def open_store(args: argparse.Namespace) -> "Store":
 
 def find_body(store: "Store", wanted: str) -> str:
     """Find the body that *wanted* names, in full or by an unmistakable part."""
+    from dustd.dustmap.pixels import body_of
+
     known = store.body_ids()
     found = [body_id for body_id in known if body_id == wanted] or [
         body_id for body_id in known if wanted.casefold() in body_id.casefold()
     ]
+    bodies = [body_id for body_id in found if body_of(body_id) == body_id]
+    if len(bodies) == 1 and all(body_of(body_id) == bodies[0] for body_id in found):
+        return bodies[0]  # the others are its maps for other sizes
     if len(found) != 1:
         problem = f"{wanted!r} may be any of {', '.join(found)}" if found else f"there is no map of {wanted!r}"
         raise UsageError(problem, remedy="dustd map list shows the bodies; name one of them")

@@ -1,6 +1,7 @@
 """`dustd map`: look at the dust maps of bodies, tell them about cleanings, carry them between computers."""
 
 import argparse
+import dataclasses
 import datetime
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from dustd.report import sensor_picture
 from dustd.text import counted
 
 if TYPE_CHECKING:
+    from dustd.dustmap.repair import Damage
     from dustd.dustmap.store import Store
 
 
@@ -148,6 +150,35 @@ def rebuild(args: argparse.Namespace) -> int:
         rest = "the others were counted before or tell nothing"
         print(f"{counted(learnt, 'frame')} of {sidecars} added to the maps; {rest}.")
     return SOME_FAILED if found.left_out else FINE
+
+
+def repair(args: argparse.Namespace) -> int:
+    """Tell which maps cannot be read, and learn those again from the sidecars in the folders that were named."""
+    for folder in args.folders:
+        if not folder.is_dir():
+            raise UsageError("it is not a folder", remedy="Name output folders, which hold the sidecars", path=folder)
+    with open_store(args) as store:
+        damaged = store.damage()
+        if not damaged:
+            print(f"{counted(len(store.body_ids()), 'map')} looked through: all can be read.")
+            return FINE
+        found = recovery.find_sidecars(args.folders, left_out=_complain)
+        left = sum(not _repaired(store, each, found, replace=args.replace) for each in damaged)
+    return SOME_FAILED if left else FINE
+
+
+def _repaired(store: "Store", damage: "Damage", found: recovery.Found, *, replace: bool) -> bool:
+    """Learn one damaged map again unless frames would be lost; say what was done, or what to do."""
+    print(f"{damage.body_id}: {'; '.join(damage.problems)}")
+    sidecars = found.bodies.get(damage.body_id, ())
+    lost = len(damage.frame_ids - {each.frame_id for each in sidecars})
+    if not sidecars or (lost and not replace):
+        known = f"{lost} of its {counted(len(damage.frame_ids), 'frame')} have no sidecar in these folders"
+        print(f"  -> {known}. Name the output folders of all stations" + ("; or say --replace" if sidecars else ""))
+        return False
+    only = dataclasses.replace(found, bodies={damage.body_id: sidecars})
+    print(f"  learnt again from {recovery.learn(store, only, replace=True)} of {counted(len(sidecars), 'sidecar')}")
+    return True
 
 
 def _say_what_is_lost(store: "Store", found: recovery.Found) -> None:

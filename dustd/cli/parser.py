@@ -96,6 +96,7 @@ def _add_map(commands: Any) -> None:
         ("cleaned", "cleaned", "note that the sensor was cleaned just now; the old map is kept as history"),
         ("forget", "forget", "delete all that is known about a body; rebuild brings it back"),
         ("rebuild", "rebuild", "add what the sidecars below a folder know to the maps"),
+        ("repair", "repair", "look for maps that cannot be read, and learn these again from sidecars"),
         ("export", "export", "write a body's map with its history into a file, for another computer"),
         ("import", "import_", "take in a map that export wrote"),
     ):
@@ -103,6 +104,17 @@ def _add_map(commands: Any) -> None:
         if name == "rebuild":
             sub.add_argument("folder", metavar="FOLDER", type=Path, help="output folder with sidecars")
             sub.add_argument("--replace", action="store_true", help="forget the bodies' other frames; says how many")
+        elif name == "repair":
+            sub.add_argument(
+                "folders",
+                metavar="FOLDER",
+                type=Path,
+                nargs="*",
+                help="all stations' output folders; none: only look",
+            )
+            sub.add_argument(
+                "--replace", action="store_true", help="also where frames have no sidecar in these folders"
+            )
         elif name == "import":
             sub.add_argument("file", metavar="FILE", type=Path, help="file that dustd map export wrote")
             sub.add_argument("--replace", action="store_true", help="in place of the map that the body has already")

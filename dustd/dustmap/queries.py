@@ -11,10 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from dustd.dustmap import evidence, history, mapjson, places, rejection
+from dustd.dustmap import evidence, history, mapjson, pixels, places, rejection
 from dustd.dustmap.history import Counted
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import TOUCHED_FROM, DustMap, Scene
+from dustd.dustmap.pixels import Pixels
 from dustd.dustmap.places import Cut, Reading
 from dustd.dustmap.rejection import Rejection
 from dustd.dustmap.schema import (
@@ -71,6 +72,34 @@ def epoch_at(db: sa.Connection, body_id: str, place: str | None) -> str | None:
     """Find the epoch in which a place lies, the current one if it is not given; None if the body is not known."""
     query = sa.select(sa.func.max(epochs.c.place)).where(epochs.c.body_id == body_id)
     return db.execute(query.where(epochs.c.place <= place) if place is not None else query).scalar()
+
+
+def maps_of(db: sa.Connection, body_id: str) -> list[str]:
+    """Name all maps of the body that *body_id* names or whose map it names, the body's own name first."""
+    known = db.scalars(sa.select(bodies.c.body_id).order_by(bodies.c.body_id)).all()
+    return [name for name in known if pixels.body_of(name) == pixels.body_of(body_id)]
+
+
+def map_for(db: sa.Connection, body_id: str, size: Pixels) -> str:
+    """Name the map of a body on which pictures of this size belong; it need not be there yet."""
+    known = maps_of(db, body_id)
+    for name in known:
+        there = _pixels_of(db, name)
+        if there is None or pixels.fit_together(there, size):
+            return name
+    body = pixels.body_of(body_id)
+    return pixels.own_name(body, size) if body in known else body
+
+
+def _pixels_of(db: sa.Connection, body_id: str) -> Pixels | None:
+    """Say what pictures are on a map: the size of the largest, and the pitch of the latest; None if there are none."""
+    query = sa.select(frames.c.input).where(frames.c.body_id == body_id, frames.c.input.is_not(None))
+    latest = db.scalar(query.order_by(frames.c.place.desc()).limit(1))
+    body = rows_of(db, bodies, body_id)[0]
+    pitch_um = latest["view"].get("pixel_pitch_um") if latest else None
+    if not (body.width and body.height):
+        return None
+    return Pixels(width=body.width, height=body.height, pitch_um=pitch_um)
 
 
 def cuts_of(db: sa.Connection, body_id: str) -> list[Cut]:

@@ -38,6 +38,11 @@ class Sidecar:
     reading: Reading
     sha256: str
 
+    @property
+    def frame_id(self) -> str:
+        """Which exposure it tells of; "None" if it does not say."""
+        return self.reading.place.rpartition("/")[2]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -87,7 +92,7 @@ def learn(store: Store, found: Found, heartbeat: Heartbeat = lambda: None, *, re
             learnt += store.replace(body_id, _records(line, heartbeat))
             continue
         for start in range(0, len(line), TOGETHER):
-            learnt += store.count(body_id, _records(line[start : start + TOGETHER], heartbeat))
+            learnt += store.count(_records(line[start : start + TOGETHER], heartbeat))
     return learnt
 
 

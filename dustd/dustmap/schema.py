@@ -249,8 +249,7 @@ class Database:
                 raise SurroundingsError(
                     f"the dust maps{self._named()} hold something that cannot be read ({_said(exc)}); nothing of them "
                     "was changed",
-                    remedy="Restore the database from a backup, or empty it while no station works with it and run "
-                    "dustd map rebuild FOLDER for the frames of every station",
+                    remedy="Run dustd map repair with the output folders of all stations, or restore a backup",
                 ) from exc
             self.close()
             self.damaged = True

@@ -16,12 +16,13 @@ from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 
-from dustd.dustmap import declared_cleanings as declared
 from dustd.dustmap import places
+from dustd.dustmap.epochs import declare, note, noted_cuts, repeat, take_back
 from dustd.dustmap.exchange import checked, laid_out, take_in
 from dustd.dustmap.folding import begin_again, enter, fold_again, fold_into_old_epoch, judge_frame, note_cleaned
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import DustMap
+from dustd.dustmap.pixels import Pixels
 from dustd.dustmap.places import BEGINNING, Cut, Reading
 from dustd.dustmap.queries import (
     Latest,
@@ -29,10 +30,9 @@ from dustd.dustmap.queries import (
     dust_map,
     epoch_at,
     exists,
-    insert_new,
     last_state,
     lock_body,
-    rows_of,
+    map_for,
     settled_place,
     shown_before,
     spans_of,
@@ -41,18 +41,18 @@ from dustd.dustmap.queries import (
     within,
 )
 from dustd.dustmap.rejection import Rejection
+from dustd.dustmap.repair import Damage, damage_in
 from dustd.dustmap.schema import (
     Database,
     bodies,
     cleaned,
-    dismissed,
-    epochs,
     frames,
     states,
 )
 from dustd.errors import UsageError
 from dustd.output.sidecar import Record
 from dustd.raw.body_id import NO_BODY
+from dustd.raw.frame import Camera
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,40 +179,53 @@ class Store:
                 before = confirmed
             return tuple(found)
 
+    def damage(self) -> tuple[Damage, ...]:
+        """Read all maps, and tell of those of which something cannot be read; nothing is put aside for that."""
+        with self._database.reading() as db:
+            return damage_in(db)
+
     def observe(self, record: Record) -> bool:
         """Count a frame, in one transaction.
 
         Returns False, and changes nothing, if it was counted before, failed, or its record lacks evidence. Verdicts
         of a person in the record (`judge`) are taken in even then.
         """
-        return self.count(record.camera.body_id, [(record, None)]) == 1
+        return self.count([(record, None)]) == 1
 
-    def count(self, body_id: str, line: Iterable[tuple[Record, str | None]]) -> int:
-        """Count frames of one body in one transaction, each at a place (`places`), None: where its clocks say.
+    def count(self, line: Iterable[tuple[Record, str | None]]) -> int:
+        """Count frames in one transaction, each at a place (`places`), None: where its clocks say.
 
         Returns how many were counted now. What is said of `observe` holds for each.
         """
-        counted, changed = 0, []
         with self._changing() as db:
-            is_new = lock_body(db, body_id) is None
-            for record, place in line:
+            known = set(db.scalars(sa.select(bodies.c.body_id)))
+            counted = 0
+            changed: dict[str, list[str]] = {}
+            for given, place in line:
+                record = _on_its_map(db, given)
+                name = record.camera.body_id
                 frame = enter(db, record, place)
                 judged_from = judge_frame(db, record, take_back=False)
                 if judged_from is not None:
-                    changed.append(judged_from)
+                    changed.setdefault(name, []).append(judged_from)
                 if frame is None:
                     continue
                 counted += 1
-                body = lock_body(db, body_id)
+                body = lock_body(db, name)
                 if frame.place > body.horizon:
-                    changed.append(frame.place)
+                    changed.setdefault(name, []).append(frame.place)
                 else:
                     fold_into_old_epoch(db, self._latest, body, frame)
-            if is_new:  # a person may have spoken of it before its map was lost
-                self._declare_again(db, body_id)
-            if changed:
-                fold_again(db, self._latest, lock_body(db, body_id), min(changed))
+            for name, since in changed.items():
+                if name not in known:  # a person may have spoken of it before its map was lost
+                    repeat(db, self.path, name)
+                fold_again(db, self._latest, lock_body(db, name), min(since))
         return counted
+
+    def map_for(self, camera: Camera, width: int, height: int) -> str:
+        """Name the map on which a body's pictures of this size belong (`dustd.dustmap.pixels`)."""
+        with self._database.reading() as db:
+            return map_for(db, camera.body_id, Pixels(width=width, height=height, pitch_um=camera.pixel_pitch_um))
 
     def judge(self, record: Record) -> bool:
         """Take in a person's verdicts about a frame: the rejected spots of *record*, and of this frame no others.
@@ -221,6 +234,7 @@ class Store:
         folded anew counts from now on.
         """
         with self._changing() as db:
+            record = _on_its_map(db, record)
             frame_id = (record.evidence or {}).get("frame_id")
             if not exists(db, frames, record.camera.body_id, frames.c.frame_id == frame_id):
                 return False
@@ -248,7 +262,7 @@ class Store:
         """
         with self._database.reading() as db:
             known = exists(db, bodies, body_id)
-            cuts = cuts_of(db, body_id) if known else self._noted_cuts(body_id)
+            cuts = cuts_of(db, body_id) if known else noted_cuts(self.path, body_id)
             if anew:
                 cuts = sorted((replace(cut, place=cut.began) for cut in cuts), key=lambda cut: cut.place)
 
@@ -285,13 +299,17 @@ class Store:
         with self._changing() as db:
             begin_again(db, body_id)
             counted = 0
-            for record, place in line:
+            touched = {body_id}
+            for given, place in line:
+                record = _on_its_map(db, given)
+                touched.add(record.camera.body_id)
                 counted += enter(db, record, place) is not None
                 judge_frame(db, record, take_back=False)
-            self._declare_again(db, body_id)
-            body = lock_body(db, body_id)
-            if body is not None:
-                fold_again(db, self._latest, body, BEGINNING + " ")
+            for name in sorted(touched):
+                repeat(db, self.path, name)
+                body = lock_body(db, name)
+                if body is not None:
+                    fold_again(db, self._latest, body, body.horizon + " ")
             return counted
 
     def cleaned(self, body_id: str, at: str, *, after_all: bool = False) -> bool:
@@ -300,26 +318,11 @@ class Store:
         Frames taken later that are counted already move to the new epoch, as far back as they can be folded anew; with
         *after_all* none was taken later, whatever the camera's clock showed.
         """
-        place = places.cleaning_place(at)
         with self._changing() as db:
-            body = lock_body(db, body_id)
-            if body is None:
+            if lock_body(db, body_id) is None:
                 return False
-            # One noticed there gives way, unless its frames are too old to be folded anew.
-            stays = (epochs.c.how == "declared") | (epochs.c.place <= body.horizon)
-            if not exists(db, epochs, body_id, epochs.c.started_at == at, stays):
-                # A space sorts before whatever may follow the horizon, or the last frame.
-                place = max(place, body.horizon + " ")
-                if after_all:
-                    last = db.scalar(sa.select(sa.func.max(frames.c.place)).where(frames.c.body_id == body_id))
-                    place = max(place, (last or BEGINNING) + " ")
-                told = {"how": "declared", "started_at": at, "decided_at": places.utc(at) if after_all else None}
-                if not insert_new(db, epochs, {"body_id": body_id, "place": place, **told}):
-                    # No frame lies between it and one known already.
-                    here = (epochs.c.body_id == body_id, epochs.c.place == place)
-                    db.execute(epochs.update().where(*here).values(**told))
-                fold_again(db, self._latest, body, place)
-            self._note_declared(db)
+            declare(db, self._latest, body_id, at, after_all=after_all)
+            note(db, self.path)
             return True
 
     def undo_cleaning(self, body_id: str) -> bool:
@@ -329,29 +332,17 @@ class Store:
         too old to be folded anew count again after a rebuild.
         """
         with self._changing() as db:
-            body = lock_body(db, body_id)
-            query = sa.select(epochs).where(epochs.c.body_id == body_id).order_by(epochs.c.place.desc())
-            last = db.execute(query).first()
-            if body is None or last is None or last.how == "first":
-                return False
-            if last.how == "noticed":
-                until = last_state(db, body_id).place
-                db.execute(dismissed.insert(), {"body_id": body_id, "since": last.place, "until": until})
-            db.execute(epochs.delete().where(epochs.c.body_id == body_id, epochs.c.place == last.place))
-            if last.place <= body.horizon:  # its first frames cannot be folded anew: go on from the horizon
-                kept = last_state(db, body_id).place
-                moved = states.update().where(states.c.body_id == body_id, states.c.place == kept)
-                db.execute(moved.values(place=body.horizon))
-            fold_again(db, self._latest, body, max(last.place, body.horizon + " "))
-            self._note_declared(db)
-            return True
+            found = take_back(db, self._latest, body_id)
+            if found:
+                note(db, self.path)
+            return found
 
     def forget(self, body_id: str) -> bool:
         """Delete all that is known about a body, its cleanings too. False if nothing was."""
         with self._changing() as db:
             self._latest.pop(body_id, None)
             found = db.execute(bodies.delete().where(bodies.c.body_id == body_id)).rowcount > 0
-            self._note_declared(db, forgotten=body_id)
+            note(db, self.path, forgotten=body_id)
             return found
 
     def export(self, body_id: str) -> dict[str, Any] | None:
@@ -376,7 +367,7 @@ class Store:
                     )
                 db.execute(bodies.delete().where(bodies.c.body_id == body_id))
             take_in(db, body, parts)
-            self._note_declared(db)
+            note(db, self.path)
         return body_id
 
     @contextmanager
@@ -388,43 +379,14 @@ class Store:
             self._latest.clear()  # it may hold what was rolled back
             raise
 
-    def _note_declared(self, db: sa.Connection, forgotten: str | None = None) -> None:
-        """Write beside the maps, too, what people said of cleanings; a server's database is not ours to mend.
 
-        What the note tells of bodies that are not known stays: they may be learnt again.
-        """
-        if self.path is None:
-            return
-        known = db.scalars(sa.select(bodies.c.body_id).order_by(bodies.c.body_id)).all()
-        said = [each for each in declared.load(self.path) if each.body_id not in (*known, forgotten)]
-        for body_id in known:
-            told = rows_of(db, epochs, body_id, epochs.c.how == "declared")
-            cleaned = tuple(row.started_at for row in told)
-            at_once = tuple(row.started_at for row in told if row.decided_at is not None)
-            dismissals = tuple((row.since, row.until) for row in rows_of(db, dismissed, body_id))
-            if cleaned or dismissals:
-                note = declared.Declared(body_id=body_id, cleaned=cleaned, dismissed=dismissals, at_once=at_once)
-                said.append(note)
-        declared.save(self.path, said)
-
-    def _declare_again(self, db: sa.Connection, body_id: str) -> None:
-        """Repeat what the note beside the maps tells of a body whose frames are about to be folded from the first."""
-        if lock_body(db, body_id) is None:
-            return
-        for each in self._noted(body_id):
-            for at in each.cleaned:
-                place = places.cleaning_place(at)
-                told = {"how": "declared", "started_at": at, "decided_at": place if at in each.at_once else None}
-                insert_new(db, epochs, {"body_id": body_id, "place": place, **told})
-            for since, until in each.dismissed:
-                insert_new(db, dismissed, {"body_id": body_id, "since": since, "until": until})
-
-    def _noted(self, body_id: str) -> list[declared.Declared]:
-        return [each for each in declared.load(self.path) if each.body_id == body_id] if self.path else []
-
-    def _noted_cuts(self, body_id: str) -> list[Cut]:
-        cleaned = sorted(places.cleaning_place(at) for each in self._noted(body_id) for at in each.at_once)
-        return [Cut(place=place, began=place) for place in cleaned]
+def _on_its_map(db: sa.Connection, record: Record) -> Record:
+    """Name a record after the map on which its frame belongs: a body may have one for each size of its pictures."""
+    if not (record.width and record.height):
+        return record
+    size = Pixels(width=record.width, height=record.height, pitch_um=record.camera.pixel_pitch_um)
+    name = map_for(db, record.camera.body_id, size)
+    return record if name == record.camera.body_id else replace(record, camera=replace(record.camera, body_id=name))
 
 
 def _place_at(db: sa.Connection, body_id: str, at: str | Reading | None) -> str | None:

@@ -134,6 +134,8 @@ class Pipeline:
         with timer("read"):
             stamp = _stamp(source)
             frame = self.worker.decode(source, camera)
+            camera = replace(camera, body_id=self.store.map_for(camera, frame.width, frame.height))
+            frame = replace(frame, camera=camera)
         elsewhere = self.tree.others(path.parent)
         earlier = life.find(source, path, sha256=stamp.sha256, elsewhere=elsewhere)
         try:
@@ -144,6 +146,7 @@ class Pipeline:
                 with timer("detect"):
                     known = self.store.state(camera.body_id).optics.blur_constant
                     seen = look(frame, self.detector, blur_constant=known, progress=self._looking)
+            seen = replace(seen, camera=camera)  # a kept one may name another map
             earlier = earlier or life.find(source, path, frame_id=seen.frame_id, elsewhere=elsewhere)
             with timer("reconcile"):
                 # Known by its samples, it may be in another file now; when it came is when that one was read.

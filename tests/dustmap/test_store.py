@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dustd.cli.main import main
 from dustd.dustmap import evidence, history, mapjson, schema
 from dustd.dustmap.cleaning import Cleaning
 from dustd.dustmap.match import State
@@ -899,6 +900,11 @@ def test_what_cannot_be_read_on_a_server_is_told_and_begins_nothing_anew(shared,
         assert not store.damaged
     with psycopg.connect(shared.replace("+psycopg", "")) as connection:
         assert connection.execute("SELECT count(*) FROM frames").fetchone() == (3,)
+    for n in range(3):
+        (tmp_path / f"{n}.NEF.dustd.json").write_bytes(sidecar.encode(record(n)))
+    assert main(["map", "repair", str(tmp_path), "--store", shared]) == 0
+    with Store.open(shared) as store:
+        assert store.observe(record(3)) and store.body(BODY).frames == 4
 
 
 def test_missing_rights_on_a_server_are_a_fault_of_the_surroundings(shared):

@@ -36,7 +36,7 @@ def shot(number: int, serial: str = "V6-SOAK") -> Shot:
     noise = np.random.default_rng([number, *serial.encode()]).integers(-9, 10, frame.raw.shape)
     taken_at = datetime(2026, 11, 1, 8) + timedelta(seconds=7 * number)
     mosaic = np.clip(frame.raw + noise, 0, WHITE).astype(np.uint16)
-    data = _plain(mosaic, serial=serial, taken_at=taken_at.isoformat())
+    data = plain(mosaic, serial=serial, taken_at=taken_at.isoformat())
     return Shot(data, frame_identity(replace(frame, raw=mosaic)))
 
 
@@ -57,7 +57,7 @@ def virtual() -> dict[str, bytes]:
         ),
     }
     return {f"virtual-{kind}.dng": _dng(frame, f"{kind}.dng") for kind, frame in layouts.items()} | {
-        "virtual-plain.dng": _plain(mosaic, serial="V6-SOAK", taken_at="2026-11-23T10:00:00")
+        "virtual-plain.dng": plain(mosaic, serial="V6-SOAK", taken_at="2026-11-23T10:00:00")
     }
 
 
@@ -84,7 +84,7 @@ def _dng(frame: Frame, name: str) -> bytes:
     return encode_dng(frame, frame.raw, SourceMetadata(), preview_rgb=preview, original_name=name)
 
 
-def _plain(mosaic: np.ndarray, *, serial: str, taken_at: str) -> bytes:
+def plain(mosaic: np.ndarray, *, serial: str, taken_at: str) -> bytes:
     """Lay the samples out uncompressed, in one strip, with the least that a DNG and the dust map need."""
     height, width = mosaic.shape
     entries = (
