@@ -7,6 +7,7 @@ BIN = .venv/bin
 
 demo: .venv/demo-ready
 	$(BIN)/dustd demo demo-out
+	@echo "dustd and its libraries take $$(du -sm .venv | cut -f1) MB."
 
 test: .venv/test-ready
 	$(BIN)/python -m pytest

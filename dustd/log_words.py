@@ -92,5 +92,9 @@ WORDS: Mapping[str, Callable[[Event], str]] = {
     "paused": _paused,
     "resumed": lambda event: f"{event['folder']} goes on.",
     "library_message": lambda event: f"{event['library']} says: {event['message']}",
+    "sensor_needs_cleaning": lambda event: f"{event['body']}: {event['advice']}. {_ended(event['why'])}",
+    "restart_needed": lambda event: f"{' and '.join(event['keys'])} changed: {_ended(event['remedy'])}",
+    "maps_learnt_again": lambda event: f"The dust maps were learnt again from {counted(event['frames'], 'frame')}.",
+    "worker_ended": lambda event: f"The process that decodes has ended ({event['how']}); another takes its place.",
     "configuration_changed": lambda event: f"The configuration has changed: {', '.join(event['keys'])}.",
 }

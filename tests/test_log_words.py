@@ -37,6 +37,11 @@ FRAME = {"frame": "a.CR3", "total_ms": 1234.0}
             "Maps wait: the disk is full. Free some space.",
         ),
         ({"event": "frame_cleaned", "frame": "a.CR3"}, "Frame cleaned: a.CR3."),  # lacks what its words expect
+        (
+            {"event": "sensor_needs_cleaning", "body": "Z 8 #1", "advice": "clean now", "why": "22 particles show"},
+            "Z 8 #1: clean now. 22 particles show.",
+        ),
+        ({"event": "maps_learnt_again", "frames": 1}, "The dust maps were learnt again from 1 frame."),
         ({"event": "stopped"}, "Stopped."),
     ],
 )

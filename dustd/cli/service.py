@@ -110,7 +110,7 @@ def describe(where: Place) -> str:
     is_ = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
     result = "" if is_.get("Result") in ("success", None) else f", last result: {is_['Result']}"
     state = f"{is_.get('ActiveState')} ({is_.get('SubState')}), {is_.get('UnitFileState')}"
-    return f"Service: {state}, restarted {is_.get('NRestarts')} times{result} ({where.path})."
+    return f"Service: {state}, restarts: {is_.get('NRestarts')}{result} ({where.path})."
 
 
 def program() -> tuple[str, ...]:
