@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -145,6 +146,8 @@ def test_the_bar_counts_within_a_frame(pipelines, shoot, tmp_path, monkeypatch):
         ("map",),
         ("map", "show"),
         ("run", "extra"),
+        ("run", "-v", "-q"),
+        ("status", "--watch", "--json"),
     ],
 )
 def test_wrong_usage_ends_with_2(words, capsys):
@@ -590,6 +593,24 @@ def test_frames_of_no_known_body_make_no_map(tmp_path):
 def test_the_status_of_a_configuration_that_is_not_there_is_an_error(tmp_path, capsys):
     assert dustd("status", "-c", tmp_path / "no.yaml") == 78
     assert "no.yaml: there is no such file" in capsys.readouterr().err
+
+
+def test_a_status_to_watch_needs_a_terminal(capsys):
+    assert dustd("status", "--watch") == 2
+    assert "terminal" in capsys.readouterr().err
+
+
+def test_on_a_terminal_the_status_is_said_again_and_again_until_ctrl_c():
+    ours, theirs = os.openpty()
+    child = subprocess.Popen([sys.executable, "-m", "dustd", "status", "--watch"], stdout=theirs)
+    os.close(theirs)
+    said = b""
+    while said.count(b"dustd is not running") < 2:
+        said += os.read(ours, 4096)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(60) == 0
+    os.close(ours)
+    assert said.count(b"\x1b[H") >= 2  # each time from the top
 
 
 def test_map_rebuild_names_sidecars_that_cannot_be_read_and_ends_with_1(tmp_path, capsys):
