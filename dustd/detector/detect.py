@@ -21,7 +21,7 @@ from dustd.raw.light import Window, shrunk_rgb, shrunk_size
 from dustd.spots.calibration import Calibration
 from dustd.spots.spot import Detection
 
-# Width (px of the shrunk frame) that the detector is trained to see; `train.synth` draws from there upward.
+# Width (px of the shrunk frame) that the detector is trained to see; `train.grain_draws` draws from there upward.
 NARROWEST_PX = 4.0
 # A frame is shrunk by an even factor, as that keeps a Bayer pattern's blocks whole, and by no more than this.
 MOST_SHRUNK = 8

@@ -92,11 +92,7 @@ def look(
     along, aside = np.abs(dx * ux + dy * uy), np.abs(dx * uy - dy * ux)
     here = np.hypot(along / (reach_px + farther_px), aside / reach_px) <= 1
     around = np.hypot(np.maximum(along - farther_px, 0), aside) > reach_px + expected.diameter_px
-    weights = whitener(patch.log, patch.known & around)
-    light = filtered(fill(patch.log, patch.known), weights)
-    # An edge somewhere around makes the whitener expect as much everywhere.
-    usual = 1.4826 * float(np.median(np.abs(light[patch.known & around])))
-    weights, light = weights / max(usual, 0.1), light / max(usual, 0.1)
+    weights, light = _whitened(patch, patch.known & around)
     depths, least_error = _depths(patch, expected, weights, np.clip(light, -OUTLIER, OUTLIER))
     compared = depths[around & patch.known & _whole(patch, expected)]
     if not here.any() or compared.size < ENOUGH:
@@ -116,6 +112,15 @@ def look(
     )
     ratio = _log_ratio(depths[here] / error, -math.log1p(-expected.attenuation) / error)
     return Look(shadow=best, snr=float(depths[at]) / error, log_ratio=float(np.clip(ratio, -SUREST, SUREST)))
+
+
+def _whitened(patch: Patch, plain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whiten the light by what is *plain*, (h, w) bool: weights and whitened light, (h, w) both."""
+    weights = whitener(patch.log, plain)
+    light = filtered(fill(patch.log, patch.known), weights)
+    # An edge somewhere around makes the whitener expect as much everywhere.
+    usual = max(1.4826 * float(np.median(np.abs(light[plain]))), 0.1)
+    return weights / usual, light / usual
 
 
 def _depths(patch: Patch, expected: Shadow, weights: np.ndarray, light: np.ndarray) -> tuple[np.ndarray, float]:

@@ -251,8 +251,7 @@ def _suspicion(spot: Spot, view: View, body: BodyOptics) -> Particle:
 
 def _refined(particle: Particle, body: BodyOptics, pixel_pitch_um: float | None) -> Particle:
     """Take strength, blur and opacity from the latest independent sightings and from what is known of the body."""
-    prior, opacity = optics.blur_constant_px(pixel_pitch_um), 1.0
-    blur = body.blur(pixel_pitch_um)
+    prior, blur, opacity = optics.blur_constant_px(pixel_pitch_um), body.blur(pixel_pitch_um), 1.0
     for each in particle.sightings:
         if each.f_number:
             opacity = min(opacity, optics.observed_opacity(each.attenuation, each.diameter_px, each.f_number, prior))

@@ -64,20 +64,7 @@ def deliver(
         ours = ledger.vouched(path) | claimed | (ledger.vouched(earlier.path) if earlier else frozenset())
         outputs, edited = record.outputs, record.edits
         if image is not None:
-            target = results.place or _target(source, path.parent, SUFFIXES[results.settings.format], ours)
-            files.publish(target, image, ours=ours)
-            kind, profile, quality = appearance(results.settings)
-            digest = hashlib.sha256(image).hexdigest()
-            samples, left_out = results.about_dng or (None, ())
-            new = Output(
-                kind=kind,
-                path=target.name,
-                sha256=digest,
-                profile=profile,
-                quality=quality,
-                samples=samples,
-                left_out=left_out,
-            )
+            new = _publish_picture(image, results, source, path.parent, ours)
             outputs = (new, *(each for each in outputs if each.kind not in PICTURES))
         if healing is not None:
             written, own = edits.publish(drafts, healing, results.settings, path.parent, ours)
@@ -93,6 +80,25 @@ def deliver(
         if earlier is not None and earlier.path != path:
             life.retire_sidecar(earlier, [path.parent / each.path for each in outputs])
     return record, told
+
+
+def _publish_picture(
+    image: bytes, results: Results, source: Path, out_folder: Path, ours: frozenset[str]
+) -> Output:
+    """Write the cleaned file. Return what the sidecar says of it."""
+    target = results.place or _target(source, out_folder, SUFFIXES[results.settings.format], ours)
+    files.publish(target, image, ours=ours)
+    kind, profile, quality = appearance(results.settings)
+    samples, left_out = results.about_dng or (None, ())
+    return Output(
+        kind=kind,
+        path=target.name,
+        sha256=hashlib.sha256(image).hexdigest(),
+        profile=profile,
+        quality=quality,
+        samples=samples,
+        left_out=left_out,
+    )
 
 
 def appearance(output: OutputSettings) -> tuple[str, str | None, int | None]:

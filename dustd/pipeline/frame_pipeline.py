@@ -8,7 +8,7 @@ again.
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -40,6 +40,7 @@ from dustd.pipeline.worker_client import WorkerClient
 from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.light import overview
 from dustd.spots.revise import known_from_dict
+from dustd.spots.spot import Spot
 
 log = structlog.get_logger()
 
@@ -154,36 +155,18 @@ class Pipeline:
                 decision, stack = self.decide(seen, sensitivity, frame, earlier.record if earlier else None, stamp)
             with timer("correct"):
                 spots = self.worker.correct(decision.spots, decision.known)
-            changed = any(spot.action != "left" for spot in spots)
             exhibit = None
             if self.reviewer is not None and spots:
                 with timer("review"):
                     exhibit = self.worker.show(in_order(spots, seen.scene), self.reviewer.room_bytes)
             with timer("write"):
-                wanted = changed or self.output.when_clean == "write"
-                results = Results(
-                    image=self.worker.encode(self.output) if wanted else None,
-                    settings=self.output,
-                    healing=self.worker.healing(spots) if self.output.edits else None,
-                    programs=self.output.edits,
-                    about_dng=self.worker.about_dng() if wanted and self.output.format == "dng" else None,
-                )
+                results = self._results(spots)
         finally:
             self.worker.clear()
         if replace(_stamp(source), read_at=stamp.read_at) != stamp:
             raise FrameError("it changed while it was read", remedy="dustd tries again when it rests", path=source)
-        record = Record(
-            source=replace(stamp, folder=_way_to(source.parent, path.parent)),
-            camera=camera,
-            width=frame.width,
-            height=frame.height,
-            detector=decision.detector_info(seen),
-            spots=spots,
-            candidates=seen.candidates,
-            refused=seen.refused,
-            status="cleaned" if changed else "clean",
-            evidence=decision.evidence(seen),
-        )
+        stamp = replace(stamp, folder=_way_to(source.parent, path.parent))
+        record = _record(stamp, camera, seen, decision, spots)
         with timer("write"):
             record, _ = deliver(
                 record,
@@ -199,6 +182,17 @@ class Pipeline:
         if self.reviewer is not None:
             self.reviewer.add(path.parent, record, exhibit)
         return record
+
+    def _results(self, spots: Sequence[Spot]) -> Results:
+        """Make what is to be written of the frame that the worker has corrected."""
+        wanted = _are_corrected(spots) or self.output.when_clean == "write"
+        return Results(
+            image=self.worker.encode(self.output) if wanted else None,
+            settings=self.output,
+            healing=self.worker.healing(spots) if self.output.edits else None,
+            programs=self.output.edits,
+            about_dng=self.worker.about_dng() if wanted and self.output.format == "dng" else None,
+        )
 
     def decide(
         self,
@@ -376,3 +370,23 @@ def _stamp_or_name(source: Path) -> Source:
         return _stamp(source)
     except FrameError:
         return Source(name=source.name, size=0, sha256="", mtime_ns=0)
+
+
+def _are_corrected(spots: Sequence[Spot]) -> bool:
+    return any(spot.action != "left" for spot in spots)
+
+
+def _record(stamp: Source, camera: Camera, seen: Look, decision: Decision, spots: tuple[Spot, ...]) -> Record:
+    """Gather what the acts found, for the sidecar."""
+    return Record(
+        source=stamp,
+        camera=camera,
+        width=seen.width,
+        height=seen.height,
+        detector=decision.detector_info(seen),
+        spots=spots,
+        candidates=seen.candidates,
+        refused=seen.refused,
+        status="cleaned" if _are_corrected(spots) else "clean",
+        evidence=decision.evidence(seen),
+    )

@@ -35,7 +35,7 @@ from dustd.spots.surroundings import Patch, cut, fill
 # Difference of a pupil's variances, as a share of either, that is to be expected: pupils off the axis are up to 1.25
 # times as long as wide (facts §7), which makes .45; equal shares up to there have a mean square of .26².
 PUPIL_STRETCH = 0.25
-MIDDLE = 0.5  # of the diameter: where a ring is hollow; rims are a sixth to a third of it (`dustd.train.synth`)
+MIDDLE = 0.5  # of the diameter: where a ring is hollow; rims are a sixth to a third of it (`dustd.train.grain_draws`)
 THREADS, THREAD = 8, 1.0  # directions in which a long thread is looked for, and its stretch: e² times as long as wide
 FAINT = 0.05  # attenuation at which shadows are compared
 DARKEST = 0.98  # of a middle deeper than its rim

@@ -8,20 +8,20 @@ goes on.
 """
 
 import argparse
-import json
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
+from dustd import codec
 from dustd.detector.detect import Detector, detect, threshold
 from dustd.detector.model import load_detector
+from dustd.raw.frame import Frame
 from dustd.spots import optics
 from dustd.spots.calibration import Calibration
 from dustd.spots.measure import shadow_in
+from dustd.spots.spot import Detection
 from dustd.train import baseline, testset
 from dustd.train.backgrounds import is_validation
 from dustd.train.calibration import DEFAULT_SENSITIVITY, Reliability, measured_from, reliability, thresholds
@@ -31,7 +31,9 @@ from dustd.train.judgement import (
     BASELINE,
     DEEP_SMOOTH,
     MODEL,
+    Figures,
     RealFrame,
+    Verdicts,
     card_calibration,
     card_figures,
     judge_all,
@@ -62,17 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
 def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Namespace) -> None:
     """Judge *detector*, write what was found into `arguments.out`, and its card if it was packed just now."""
     out: Path = arguments.out
-    cache = out / "cache"
-    own_dust = dust_in_photographs(arguments.photos)
-    looked = [
-        look(path, detector, cache, own_dust.get(path.name, ()))
-        for path in tqdm(paths, desc="held-out photographs", unit="frame")
-    ]
-    least = measured_from(judge_all(looked).clean) if arguments.pack else detector.calibration.measured_from
-    looked = [
-        measured(path, seen, least, cache)
-        for path, seen in zip(tqdm(paths, desc="measured", unit="frame"), looked, strict=True)
-    ]
+    looked, least = _look_at(paths, detector, arguments)
     reliable = _reliability(looked, least)
     calibration = detector.calibration
     of_others: Sequence[Calibration] = [detector.calibration] * len(looked)
@@ -83,39 +75,22 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
     scores = thresholds(verdicts.clean) if arguments.pack else detector.false_positive_scores
     limit = threshold(DEFAULT_SENSITIVITY, scores)
     (out / "overlays").mkdir(exist_ok=True)
-    real = []
-    for folder in arguments.dusty:
-        for name, frame, labels in tqdm(labelled_frames(folder), desc=f"real frames in {folder.name}", unit="frame"):
-            megapixels = frame.width * frame.height / 1e6
-            narrowest_px = optics.narrowest_px(frame.camera.f_number, frame.camera.pixel_pitch_um)
-            worthy = (d for d in detect(frame, detector, narrowest_px=narrowest_px).detections if d.score >= least)
-            ours = judge(
-                [replace(d, score=calibration.probability(d.score, shadow_in(frame, d).gain)) for d in worthy],
-                labels,
-                megapixels,
-            )
-            classical = baseline.find(testset.log_luminance(frame), baseline.TUNED[verdicts.baseline_name])
-            real.append(RealFrame(name=name, labels=labels, model=ours, baseline=judge(classical, labels, megapixels)))
-            draw_overlay(out / "overlays" / f"{Path(name).stem}.jpg", frame, ours, labels, limit)
-    figures: dict[str, Any] = {
+
+    def ours(frame: Frame) -> tuple[Detection, ...]:
+        narrowest_px = optics.narrowest_px(frame.camera.f_number, frame.camera.pixel_pitch_um)
+        found = detect(frame, detector, narrowest_px=narrowest_px).detections
+        worthy = (d for d in found if d.score >= least)
+        return tuple(replace(d, score=calibration.probability(d.score, shadow_in(frame, d).gain)) for d in worthy)
+
+    real = _judge_real(arguments.dusty, ours, verdicts.baseline_name, out / "overlays", limit)
+    figures: Figures = {
         "model": {"id": detector.model_id, "sha256": detector.sha256},
         **summarise(looked, verdicts, limit, real),
         "reliability": reliable and reliability_figures(reliable),
     }
-    (out / "evaluation.json").write_text(json.dumps(_finite(figures), indent=1), encoding="utf-8")
+    (out / "evaluation.json").write_bytes(codec.to_bytes(figures, indent=1))
     (out / "table.md").write_text(table(figures), encoding="utf-8")
-    masks = strata_masks(looked)[DEEP_SMOOTH]
-    detectors = {MODEL: verdicts.dusty, f"{BASELINE} ({verdicts.baseline_name})": verdicts.baseline}
-    draw_froc(
-        out / "froc.png",
-        {
-            "all spots that count": detectors,
-            DEEP_SMOOTH: {
-                name: [only(j, mask) for j, mask in zip(judged, masks, strict=True)]
-                for name, judged in detectors.items()
-            },
-        },
-    )
+    _draw_froc(out / "froc.png", looked, verdicts)
     if reliable:
         draw_reliability(out / "reliability.png", reliable)
     if arguments.pack:
@@ -124,6 +99,49 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
     for path, seen, judged in zip(tqdm(paths, desc="overlays", unit="frame"), looked, verdicts.dusty, strict=True):
         truths = [spot.truth() for spot in seen.spots]
         draw_overlay(out / "overlays" / f"{path.stem}.jpg", testset.draw_twins(path).dusty, judged, truths, limit)
+
+
+def _look_at(paths: Sequence[Path], detector: Detector, arguments: argparse.Namespace) -> tuple[list[Looked], float]:
+    """Look at the test set, and measure what scores at least the score that is returned, too."""
+    cache = arguments.out / "cache"
+    own_dust = dust_in_photographs(arguments.photos)
+    looked = [
+        look(path, detector, cache, own_dust.get(path.name, ()))
+        for path in tqdm(paths, desc="held-out photographs", unit="frame")
+    ]
+    least = measured_from(judge_all(looked).clean) if arguments.pack else detector.calibration.measured_from
+    progress = tqdm(paths, desc="measured", unit="frame")
+    return [measured(path, seen, least, cache) for path, seen in zip(progress, looked, strict=True)], least
+
+
+def _judge_real(
+    folders: Sequence[Path],
+    ours: Callable[[Frame], tuple[Detection, ...]],
+    baseline_name: str,
+    overlays: Path,
+    limit: float,
+) -> list[RealFrame]:
+    """Judge what *ours* and the classical filter find on real dusty frames, and draw it for scores from *limit* up."""
+    real = []
+    for folder in folders:
+        for name, frame, labels in tqdm(labelled_frames(folder), desc=f"real frames in {folder.name}", unit="frame"):
+            megapixels = frame.width * frame.height / 1e6
+            judged = judge(ours(frame), labels, megapixels)
+            classical = baseline.find(testset.log_luminance(frame), baseline.TUNED[baseline_name])
+            real.append(
+                RealFrame(name=name, labels=labels, model=judged, baseline=judge(classical, labels, megapixels))
+            )
+            draw_overlay(overlays / f"{Path(name).stem}.jpg", frame, judged, labels, limit)
+    return real
+
+
+def _draw_froc(path: Path, looked: Sequence[Looked], verdicts: Verdicts) -> None:
+    masks = strata_masks(looked)[DEEP_SMOOTH]
+    detectors = {MODEL: verdicts.dusty, f"{BASELINE} ({verdicts.baseline_name})": verdicts.baseline}
+    smooth = {
+        name: [only(j, mask) for j, mask in zip(judged, masks, strict=True)] for name, judged in detectors.items()
+    }
+    draw_froc(path, {"all spots that count": detectors, DEEP_SMOOTH: smooth})
 
 
 def _reliability(looked: Sequence[Looked], least: float) -> Reliability | None:
@@ -136,12 +154,3 @@ def _reliability(looked: Sequence[Looked], least: float) -> Reliability | None:
         [seen.dusty_gains for seen in looked],
         least=least,
     )
-
-
-def _finite(value: Any) -> Any:
-    """Replace what JSON has no number for by null: the recall of an empty stratum, a ratio to nothing."""
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -96,7 +96,6 @@ def judge_all(looked: Sequence[Looked]) -> Verdicts:
 
 def summarise(looked: Sequence[Looked], verdicts: Verdicts, threshold: float, real: Sequence[RealFrame]) -> Figures:
     """Put all figures of an evaluation together; *threshold* is the score at the default sensitivity."""
-    spots = [spot for look in looked for spot in look.spots]
     strata = {
         name: _both(
             *(
@@ -107,17 +106,7 @@ def summarise(looked: Sequence[Looked], verdicts: Verdicts, threshold: float, re
         for name, masks in strata_masks(looked).items()
     }
     figures: Figures = {
-        "test_set": {
-            "photographs": [look.name for look in looked],
-            "megapixels": round(sum(look.megapixels for look in looked), 1),
-            "spots": len(spots),
-            "spots_that_count": _counted(verdicts.dusty),
-            "spots_that_count_by_sensor_noise_only": _counted(verdicts.strict[MODEL]),
-            "fingerprint": hashlib.sha256(repr([asdict(s) for s in spots]).encode()).hexdigest()[:16],
-            "counts_if": f"A >= {testset.LEAST_ATTENUATION:g} and local SNR >= {testset.LEAST_SNR:g}",
-            "smooth_if": f"scene varies < {testset.SMOOTH_BELOW:g} of light in the band of "
-            f"{testset.TEXTURE_BAND_PX[0]:g} to {testset.TEXTURE_BAND_PX[1]:g} px",
-        },
+        "test_set": _about_test_set(looked, verdicts),
         "all": _both(verdicts.dusty, verdicts.baseline),
         "ratio": asdict(mean_froc_ratio(verdicts.dusty, verdicts.baseline)),
         "baseline": {
@@ -145,6 +134,21 @@ def summarise(looked: Sequence[Looked], verdicts: Verdicts, threshold: float, re
     }
     figures["bars"] = _bars(figures)
     return figures
+
+
+def _about_test_set(looked: Sequence[Looked], verdicts: Verdicts) -> dict[str, Any]:
+    spots = [spot for look in looked for spot in look.spots]
+    return {
+        "photographs": [look.name for look in looked],
+        "megapixels": round(sum(look.megapixels for look in looked), 1),
+        "spots": len(spots),
+        "spots_that_count": _counted(verdicts.dusty),
+        "spots_that_count_by_sensor_noise_only": _counted(verdicts.strict[MODEL]),
+        "fingerprint": hashlib.sha256(repr([asdict(s) for s in spots]).encode()).hexdigest()[:16],
+        "counts_if": f"A >= {testset.LEAST_ATTENUATION:g} and local SNR >= {testset.LEAST_SNR:g}",
+        "smooth_if": f"scene varies < {testset.SMOOTH_BELOW:g} of light in the band of "
+        f"{testset.TEXTURE_BAND_PX[0]:g} to {testset.TEXTURE_BAND_PX[1]:g} px",
+    }
 
 
 def strata_masks(looked: Sequence[Looked]) -> dict[str, list[np.ndarray]]:
@@ -217,17 +221,9 @@ def card_figures(figures: Figures) -> dict[str, Any]:
 
 def table(figures: Mapping[str, Any]) -> str:
     """Lay the figures out as Markdown."""
-    about, ratio = figures["test_set"], figures["ratio"]
+    ratio = figures["ratio"]
     lines = [
-        f"# {figures['model']['id']} ({figures['model']['sha256'][:12]})",
-        "",
-        f"{len(about['photographs'])} held-out photographs, {about['megapixels']} megapixels, {about['spots']} "
-        f"synthetic spots, of which {about['spots_that_count']} count ({about['counts_if']}). In brackets: 95 % "
-        f"bootstrap intervals over the photographs. Smooth ground: {about['smooth_if']}.",
-        "",
-        f"The baseline is the better of two classical filters ({figures['baseline']['chosen']}), tuned on this very "
-        "set.",
-        "",
+        *_heading(figures),
         "## Bars",
         "",
         "| wanted | measured | reached |",
@@ -266,6 +262,21 @@ def table(figures: Mapping[str, Any]) -> str:
         *_probability_lines(figures["reliability"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _heading(figures: Mapping[str, Any]) -> list[str]:
+    about = figures["test_set"]
+    return [
+        f"# {figures['model']['id']} ({figures['model']['sha256'][:12]})",
+        "",
+        f"{len(about['photographs'])} held-out photographs, {about['megapixels']} megapixels, {about['spots']} "
+        f"synthetic spots, of which {about['spots_that_count']} count ({about['counts_if']}). In brackets: 95 % "
+        f"bootstrap intervals over the photographs. Smooth ground: {about['smooth_if']}.",
+        "",
+        f"The baseline is the better of two classical filters ({figures['baseline']['chosen']}), tuned on this very "
+        "set.",
+        "",
+    ]
 
 
 def _both(model: list[Judged], baseline: list[Judged]) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from torch import Tensor
 
 from dustd.train.backgrounds import Backgrounds, photo_paths
 from dustd.train.exposure import expose
-from dustd.train.synth import KINDS, PATCH_PX, Spots, cast_shadows, draw_dust, draw_spots
+from dustd.train.grain_draws import draw_spots
+from dustd.train.grains import KINDS, Spots
+from dustd.train.shadows import PATCH_PX, cast_shadows
+from dustd.train.synth import draw_dust
 
 F_NUMBERS = (8.0, 11.0, 16.0, 22.0)
 SKY_PX, CROP_PX = 480, 320

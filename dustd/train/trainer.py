@@ -14,7 +14,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +28,7 @@ from dustd.detector.engines import choose_device
 from dustd.detector.network import (
     ARCHITECTURES,
     TILE_PX,
+    Architecture,
     Parts,
     build,
     decode,
@@ -42,6 +44,7 @@ from dustd.train.checkpoint import LAST, begin_from, begin_set, resume, save_bes
 from dustd.train.curves import draw_curves, log_row
 from dustd.train.data import Batch, Crops, develop
 from dustd.train.dense import dense_loss
+from dustd.train.froc import Truth
 from dustd.train.mining import new_hardness, note
 from dustd.train.preview import write_preview
 from dustd.train.realframes import dust_in_photographs
@@ -96,15 +99,122 @@ def with_defaults(options: argparse.Namespace) -> argparse.Namespace:
     return options
 
 
+@dataclass(slots=True, kw_only=True)
+class TrainingRun:
+    """One training run as it stands: the networks, what teaches them, and how far they are (*state*).
+
+    *output* is what of the network is judged, *criterion* is None in the dense stage. *hardness* is shared with the
+    data workers.
+    """
+
+    options: argparse.Namespace
+    folder: Path
+    output: str
+    architecture: Architecture
+    model: nn.Module
+    ema: nn.Module
+    criterion: nn.Module | None
+    optimizer: torch.optim.Optimizer
+    hardness: Tensor
+    state: dict[str, Any]
+
+    def take(self, batch: Batch, see: Callable[[nn.Module, Tensor], Tensor], rate: float) -> dict[str, Tensor]:
+        """Learn from one batch at a learning rate; *see* as in `step`. Return the losses."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("share", 1.0)
+        losses = step(self.model, see, self.criterion, self.optimizer, batch, self.hardness)
+        update_ema(self.ema, self.model, self.state["step"])
+        self.state["step"] += 1
+        self.state["spots"] += sum(len(b) for b in batch.boxes)
+        return losses
+
+    def judge(self, validation: list[Batch], row: dict[str, float]) -> dict[str, float]:
+        """Judge the averaged weights, keep them if they are the best, and log them with *row*. Return the figures."""
+        device = self.options.device
+        row = row | evaluate(self.ema, validation, device, self.output)
+        if self.criterion is not None:
+            other = evaluate(self.ema, validation, device, "proposals")
+            row |= {f"proposals_{name}": value for name, value in other.items()}
+        log_row(self.folder / "log.csv", {**self.state, **row})
+        draw_curves(self.folder)
+        if row["mean_froc"] > self.state["best"]:
+            self.state["best"] = row["mean_froc"]
+            save_best(self.folder, self.architecture, self.ema, self.state, self.output)
+        return row
+
+    def save(self) -> None:
+        """Write all that a killed run needs to go on."""
+        save_last(self.folder, self.architecture, self.model, self.ema, self.optimizer, self.state, self.hardness)
+
+
+class Means:
+    """Mean losses over the batches since the last reset; sums stay on their device until they are asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Any] = {}
+        self._count = 0
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Count one batch."""
+        self._count += 1
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def values(self) -> dict[str, float]:
+        """Return the means."""
+        return {name: float(total) / self._count for name, total in self._sums.items()}
+
+
 def train(options: argparse.Namespace) -> None:
     """Train until the time is used up; killing and starting again continues."""
     torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("high")  # on CUDA; a CPU has nothing faster
-    device, is_set = options.device, options.stage == "set"
-    folder = options.run / "set" if is_set else options.run
-    output = "queries" if is_set else "proposals"
     training, held_out = split_photos(options.photos)
     dust = dust_in_photographs(options.photos)
+    current = begin(options)
+    state = current.state
+    crops = _crops(current, training, dust)
+    validation = validation_set(held_out, crops=options.validation_crops, crop_px=options.crop, dust=dust)
+    if state.get("validation") != (crops_id := fingerprint(validation)):  # the best of other crops says nothing here
+        state |= {"validation": crops_id, "best": -1.0}
+    budget_s = options.hours * 3600
+    see = torch.compile(features) if options.compile else features
+    begun = time.monotonic() - state["elapsed_s"]
+    evaluated = saved = told = state["elapsed_s"]
+    means, step_then = Means(), state["step"]
+    bar = tqdm(
+        total=budget_s / 60,
+        initial=state["elapsed_s"] / 60,
+        bar_format="{percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} min{postfix}",
+        disable=None,  # shown on a terminal only; a log file gets lines
+    )
+    for batch in batches(crops, options.workers, options.device):
+        state["elapsed_s"] = time.monotonic() - begun
+        rate = options.rate * schedule(state["step"], state["elapsed_s"] / budget_s)
+        means.add(current.take(batch, see, rate))
+        done = state["elapsed_s"] >= budget_s or state["step"] == options.steps
+        if state["elapsed_s"] - told >= (1.0 if not bar.disable else LINE_S):
+            speed = (state["step"] - step_then) * options.batch / (state["elapsed_s"] - told)
+            tell(bar, state, means.values(), speed)
+            told, step_then = state["elapsed_s"], state["step"]
+        if done or state["elapsed_s"] - evaluated >= options.evaluate_every * 60:
+            evaluated = state["elapsed_s"]
+            row = current.judge(validation, {"rate": rate, **means.values()})
+            means = Means()
+            bar.write("  validation  " + "  ".join(f"{k} {v:.3f}" for k, v in row.items() if k != "rate"))
+            sys.stdout.flush()
+        if done or state["elapsed_s"] - saved >= CHECKPOINT_S:
+            saved = state["elapsed_s"]
+            current.save()
+        if done:
+            break
+    bar.close()
+
+
+def begin(options: argparse.Namespace) -> TrainingRun:
+    """Begin a run, or take one up where it was left."""
+    device, is_set = options.device, options.stage == "set"
+    folder = options.run / "set" if is_set else options.run
     architecture = ARCHITECTURES[options.model]
     model = build(architecture).to(device).train()
     set_crop(model, options.crop)
@@ -120,13 +230,30 @@ def train(options: argparse.Namespace) -> None:
     else:
         state = resume(folder, architecture, device, model, ema, optimizer, hardness)
     folder.mkdir(parents=True, exist_ok=True)
+    return TrainingRun(
+        options=options,
+        folder=folder,
+        output="queries" if is_set else "proposals",
+        architecture=architecture,
+        model=model,
+        ema=ema,
+        criterion=criterion,
+        optimizer=optimizer,
+        hardness=hardness,
+        state=state,
+    )
+
+
+def _crops(current: TrainingRun, training: list[Path], dust: Mapping[str, Sequence[Truth]]) -> Crops:
+    """Open the stream of training crops, another one after each interruption. Raise UsageError if there are none."""
+    options = current.options
     crops = Crops(
         training,
         batch=options.batch,
         crop_px=options.crop,
-        seed=options.seed * 1000 + state["step"] + 500_000 * is_set,
-        hardness=hardness,
-        light_only=device != "cpu",
+        seed=options.seed * 1000 + current.state["step"] + 500_000 * (current.criterion is not None),
+        hardness=current.hardness,
+        light_only=options.device != "cpu",
         labelled=options.labelled,
         dust=dust,
     )
@@ -136,60 +263,7 @@ def train(options: argparse.Namespace) -> None:
             remedy=f"Put photographs there that are at least {LEAST_SIDE_PX} px high and wide",
             path=options.photos,
         )
-    validation = validation_set(held_out, crops=options.validation_crops, crop_px=options.crop, dust=dust)
-    if state.get("validation") != (crops_id := fingerprint(validation)):  # the best of other crops says nothing here
-        state |= {"validation": crops_id, "best": -1.0}
-    budget_s = options.hours * 3600
-    see = torch.compile(features) if options.compile else features
-    begun = time.monotonic() - state["elapsed_s"]
-    evaluated = saved = told = state["elapsed_s"]
-    sums: dict[str, Any] = {}
-    seen, seen_then = 0, state["step"]
-    bar = tqdm(
-        total=budget_s / 60,
-        initial=state["elapsed_s"] / 60,
-        bar_format="{percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} min{postfix}",
-        disable=None,  # shown on a terminal only; a log file gets lines
-    )
-    for batch in batches(crops, options.workers, device):
-        state["elapsed_s"] = time.monotonic() - begun
-        rate = options.rate * schedule(int(state["step"]), state["elapsed_s"] / budget_s)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group.get("share", 1.0)
-        losses = step(model, see, criterion, optimizer, batch, hardness)
-        update_ema(ema, model, int(state["step"]))
-        state["step"] += 1
-        state["spots"] += sum(len(b) for b in batch.boxes)
-        seen += 1
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + value
-        done = state["elapsed_s"] >= budget_s or state["step"] == options.steps
-        if state["elapsed_s"] - told >= (1.0 if not bar.disable else LINE_S):
-            means = {name: float(total) / seen for name, total in sums.items()}
-            speed = (state["step"] - seen_then) * options.batch / (state["elapsed_s"] - told)
-            tell(bar, state, means, speed)
-            told, seen_then = state["elapsed_s"], state["step"]
-        if done or state["elapsed_s"] - evaluated >= options.evaluate_every * 60:
-            evaluated = state["elapsed_s"]
-            row = {name: float(total) / seen for name, total in sums.items()}
-            sums, seen = {}, 0
-            row |= evaluate(ema, validation, device, output)
-            if is_set:
-                other = evaluate(ema, validation, device, "proposals")
-                row |= {f"proposals_{name}": value for name, value in other.items()}
-            log_row(folder / "log.csv", {**state, "rate": rate, **row})
-            draw_curves(folder)
-            bar.write("  validation  " + "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
-            sys.stdout.flush()
-            if row["mean_froc"] > state["best"]:
-                state["best"] = row["mean_froc"]
-                save_best(folder, architecture, ema, state, output)
-        if done or state["elapsed_s"] - saved >= CHECKPOINT_S:
-            saved = state["elapsed_s"]
-            save_last(folder, architecture, model, ema, optimizer, state, hardness)
-        if done:
-            break
-    bar.close()
+    return crops
 
 
 def split_photos(folder: Path) -> tuple[list[Path], list[Path]]:

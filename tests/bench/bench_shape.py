@@ -1,6 +1,6 @@
 """How well the shapes of dust are told: `python tests/bench/bench_shape.py [--grains N] [--seed N]`.
 
-Grains of every kind that the detector learns from (`dustd.train.synth`: their optics, waves and pupils that are not
+Grains of every kind that the detector learns from (`dustd.train.grains`: their optics, waves and pupils that are not
 round) are seen at four apertures over generated ground, smooth and softly textured (`dusty.py`), each in a box such as
 a detector gives, and go through dustd's own measuring. Prints the tables of docs/dustmap.md.
 """
@@ -24,12 +24,14 @@ from dustd.spots.measure import measure
 from dustd.spots.outline import outline_in
 from dustd.spots.shape import Outline, pooled, shape_of
 from dustd.spots.spot import Detection
-from dustd.train.synth import KIND_SHARES, KINDS, PATCH_PX, Spots, cast_shadows, draw_spots, label_boxes
+from dustd.train.grain_draws import KIND_SHARES, draw_spots
+from dustd.train.grains import KINDS, Spots
+from dustd.train.shadows import PATCH_PX, cast_shadows, label_boxes
 
 F_NUMBERS = (8.0, 11.0, 16.0, 22.0)
 GROUNDS = ("smooth", "soft")
 SIDE_PX = 480
-FULL_SIZE_PITCH_UM = 6.5  # wider pixels are two of the sensor's (`dustd.train.synth`)
+FULL_SIZE_PITCH_UM = 6.5  # wider pixels are two of the sensor's (`dustd.train.grain_draws`)
 WAVES_PX = 64  # a wave's patch
 ANSWERS = ("speck", "fibre", "ring", None)
 RIGHT = {"speck": "speck", "clump": "speck", "short fibre": "fibre", "long fibre": "fibre", "droplet ring": "ring"}

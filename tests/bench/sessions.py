@@ -17,13 +17,14 @@ import cv2
 import numpy as np
 
 from dustd.demo import scenes, virtual
-from dustd.demo.scenes import SESSION, framed, specked
+from dustd.demo.scenes import SESSION
 from dustd.demo.verdict import is_visible
 from dustd.demo.virtual import Exposure, Lens, Shadow, VirtualBody, dusted, expose, frame_of, make_body, wiped
 from dustd.detector.detect import Detector
 from dustd.pipeline.look import Look, look
 from dustd.raw.frame import Camera, frame_identity
 from dustd.train.testset import PlacedSpot, Twins, measure_spots
+from tests.framing import framed, specked
 
 WIDTH, HEIGHT = 1800, 1370  # 16 tiles of 512 px at both scales
 WIDE = Lens(name="Virtual 28mm F2.8", focal_length_mm=28, exit_pupil_mm=45)

@@ -11,19 +11,11 @@ from PIL import Image
 
 from dustd.cli.parser import build_parser
 from dustd.errors import UsageError
-from dustd.train import synth, trainer
-from dustd.train.synth import (
-    KINDS,
-    PATCH_PX,
-    RING,
-    SPECK,
-    SPOTS_MEAN,
-    cast_shadows,
-    draw_dust,
-    draw_shadows,
-    draw_spots,
-    label_boxes,
-)
+from dustd.train import trainer
+from dustd.train.grain_draws import KIND_SHARES, draw_spots
+from dustd.train.grains import KINDS, RING, SPECK
+from dustd.train.shadows import PATCH_PX, cast_shadows, label_boxes
+from dustd.train.synth import SPOTS_MEAN, draw_dust, draw_shadows
 
 STACK_UM, PITCH_UM = 1800.0, 4.4
 
@@ -120,7 +112,7 @@ def test_depths_and_widths_have_the_shares_asked_for(many):
 
 def test_kinds_have_the_shares_asked_for():
     counts = torch.bincount(draw_spots(3000, generator(9)).kind, minlength=len(KINDS))
-    assert (counts / 3000).tolist() == pytest.approx(synth.KIND_SHARES, abs=0.02)
+    assert (counts / 3000).tolist() == pytest.approx(KIND_SHARES, abs=0.02)
 
 
 def test_physics_stay_in_the_ranges_of_real_cameras(many):
