@@ -48,19 +48,20 @@ def check(path: Path) -> tuple[Finding, ...]:
     try:
         settings, findings = config.load(path), [Finding(level="ok", about="configuration", detail=str(path))]
     except ConfigError as error:
-        settings, findings = Config(), list(_config_problems(error))
+        settings, findings = Config(), list(config_findings(error))
     findings += _comments(path)
     for index, folder in enumerate(settings.folders):
-        findings += _folder(f"folders[{index}]", folder)
-        findings += _output(f"output of folders[{index}]", settings.output_folder(folder))
+        findings += folder_findings(f"folders[{index}]", folder)
+        findings += output_findings(f"output of folders[{index}]", settings.output_folder(folder))
     if settings.folders:
-        findings += _inotify([folder.path for folder in settings.folders])
-    findings += [*_store(settings.map.store, settings.bodies), *_model(settings), *_reminders(settings.reminders)]
-    findings += [*_metrics(settings), *_user(), _versions()]
+        findings += inotify_findings([folder.path for folder in settings.folders])
+    findings += [*store_findings(settings.map.store, settings.bodies), *_model(settings), *reminder_findings(settings.reminders)]
+    findings += [*_metrics(settings), *user_findings(), versions()]
     return tuple(findings)
 
 
-def _config_problems(error: ConfigError) -> Iterator[Finding]:
+def config_findings(error: ConfigError) -> Iterator[Finding]:
+    """Tell every mistake in the configuration, one finding each."""
     if error.path:  # the file as a whole
         yield _failure("configuration", error)
         return
@@ -81,7 +82,8 @@ def _comments(path: Path) -> Iterator[Finding]:
         yield Finding(level="warn", about="configuration", detail=detail, remedy=remedy)
 
 
-def _folder(about: str, folder: FolderSettings) -> Iterator[Finding]:
+def folder_findings(about: str, folder: FolderSettings) -> Iterator[Finding]:
+    """Ask whether a watched folder is there and can be read."""
     path = folder.path
     if not path.is_dir():
         problem = "is not a folder" if path.exists() else "is not there"
@@ -97,9 +99,10 @@ def _folder(about: str, folder: FolderSettings) -> Iterator[Finding]:
         yield Finding(level="ok", about=about, detail=str(path))
 
 
-def _output(about: str, path: Path) -> Iterator[Finding]:
+def output_findings(about: str, path: Path) -> Iterator[Finding]:
+    """Ask whether cleaned files can be written to a folder, and whether there is room."""
     place = path if path.exists() else path.parent  # the daemon creates the last folder, not the ones above
-    if problem := _write_problem(place):
+    if problem := write_problem(place):
         yield Finding(level="fail", about=about, detail=f"{place} {problem[0]}", remedy=problem[1])
         return
     free = shutil.disk_usage(place).free
@@ -115,13 +118,13 @@ def _output(about: str, path: Path) -> Iterator[Finding]:
         yield Finding(level="ok", about=about, detail=f"{path}, {free / 1e9:.0f} GB free")
 
 
-def _store(path: Path | Url, named: Iterable[str]) -> Iterator[Finding]:
+def store_findings(path: Path | Url, named: Iterable[str]) -> Iterator[Finding]:
     """Look at the maps, and whether they know the bodies that are *named* in the configuration."""
     if isinstance(path, Url):
         yield from _database(path, named)
         return
     place = next(parent for parent in path.parents if parent.exists())
-    if problem := _write_problem(place):
+    if problem := write_problem(place):
         yield Finding(level="fail", about="dust maps", detail=f"{place} {problem[0]}", remedy=problem[1])
         return
     if scan.is_network(place.resolve()):
@@ -185,14 +188,14 @@ def _model(settings: Config) -> Iterator[Finding]:
         how = f"model.device: {wanted.device}, model.engine: {wanted.engine}"
         detail = f"{device}, {engine} ({how})"
         if wanted.device == "auto" and not engines.has_torch():
-            yield _device_without_torch(detail, engines.gpu_here())
+            yield device_without_torch(detail, engines.gpu_here())
         else:
             yield Finding(level="ok", about="device", detail=detail)
     except DustdError as error:
         yield _failure("device", error)
 
 
-def _device_without_torch(detail: str, gpu: str | None) -> Finding:
+def device_without_torch(detail: str, gpu: str | None) -> Finding:
     """Say what the extra for GPUs would bring on this machine."""
     from dustd.detector.engines import GPU_EXTRA
 
@@ -203,7 +206,7 @@ def _device_without_torch(detail: str, gpu: str | None) -> Finding:
     return Finding(level="ok", about="device", detail=f"{detail}; the {gpu} GPU here is not used", remedy=remedy)
 
 
-def _reminders(settings: ReminderSettings) -> Iterator[Finding]:
+def reminder_findings(settings: ReminderSettings) -> Iterator[Finding]:
     """Look for the command; a webhook is not tried, it would tell somebody."""
     if settings.command:
         program = settings.command[0]
@@ -244,7 +247,7 @@ def _is_served(settings: Config) -> bool:
     return not any(each.path == "metrics" for each in state.troubles)
 
 
-def _inotify(folders: Iterable[Path], limits: Path = _INOTIFY) -> Iterator[Finding]:
+def inotify_findings(folders: Iterable[Path], limits: Path = _INOTIFY) -> Iterator[Finding]:
     """Compare what watching needs (Linux: one watch per subfolder, one instance per folder) with the limits."""
     local = [folder for folder in folders if folder.is_dir() and not scan.is_network(folder.resolve())]
     needed = {
@@ -270,13 +273,15 @@ def _failure(about: str, error: DustdError) -> Finding:
     return Finding(level="fail", about=about, detail=f"{where}{error.problem}", remedy=error.remedy)
 
 
-def _user() -> Iterator[Finding]:
+def user_findings() -> Iterator[Finding]:
+    """Warn of running as root."""
     if system.user_id() == 0:
         remedy = "Run it as the user who shoots: it decodes files of strangers and needs no special rights"
         yield Finding(level="warn", about="user", detail="dustd runs as root", remedy=remedy)
 
 
-def _versions() -> Finding:
+def versions() -> Finding:
+    """Tell the versions of dustd and of what it stands on."""
     import rawpy
 
     libraries = []
@@ -289,7 +294,7 @@ def _versions() -> Finding:
     return Finding(level="ok", about="versions", detail=detail)
 
 
-def _write_problem(folder: Path) -> tuple[str, str] | None:
+def write_problem(folder: Path) -> tuple[str, str] | None:
     """Try to write into *folder*, leaving nothing behind; return problem and remedy if that fails."""
     try:
         with tempfile.TemporaryFile(dir=folder, prefix=".dustd-") as file:

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
                         records.append(dataclasses.replace(record, evidence=None))
                     bar.update(len(records) + own - bar.n)
         finally:
-            _print_summary(records, own, len(jobs), args.output)
+            print_summary(records, own, len(jobs), args.output)
             if book is not None:
                 publish(args.review, book.text().encode(), ours=review_page.is_page)
                 print(f"Spot by spot, worst first: {args.review}")
@@ -75,7 +75,8 @@ def _tell_left_out(path: Path, what: str) -> None:
     print(f"{path}: {what}; left out.", file=sys.stderr)
 
 
-def _print_summary(records: Sequence[Record], own: int, total: int, output: Path) -> None:
+def print_summary(records: Sequence[Record], own: int, total: int, output: Path) -> None:
+    """Tell what became of *total* frames, *own* of which dustd wrote itself, and where the cleaned ones are."""
     counts = collections.Counter(record.status for record in records)
     spots = sum(spot.action != "left" for record in records for spot in record.spots)
     left = sum(spot.action == "left" for record in records for spot in record.spots)

@@ -77,7 +77,7 @@ def run(folder: Path, *, frames: int = len(SESSION), width: int = 3000, height: 
     Missed dust is reported, not an error. An earlier demo is kept: the new one gets the next free name. Raises
     SurroundingsError if the daemon does not start or ends by itself.
     """
-    home = _fresh(folder.absolute())
+    home = fresh_folder(folder.absolute())
     (home / "capture").mkdir(parents=True)
     (home / "config.yaml").write_text(CONFIG, encoding="utf-8")
     body = make_body(f"V6-{seed:04d}", seed=seed, width=width, height=height)
@@ -89,7 +89,7 @@ def run(folder: Path, *, frames: int = len(SESSION), width: int = 3000, height: 
     ):
         daemon.wait_until_ready()
         shots: list[Shot] = []
-        for shot in _shoot(body, home / "capture", frames, seed):
+        for shot in shoot_session(body, home / "capture", frames, seed):
             shots.append(shot)
             _show(bar, shots, daemon)
         _wait_for_sidecars(shots, bar, daemon)
@@ -130,7 +130,7 @@ def _broken(shot: Shot) -> Iterator[str]:
             yield f"{output.path} is not what the sidecar says"
 
 
-def _shoot(body: VirtualBody, capture: Path, frames: int, seed: int) -> Iterator[Shot]:
+def shoot_session(body: VirtualBody, capture: Path, frames: int, seed: int) -> Iterator[Shot]:
     """Take *frames* pictures and one more that is cut short, each written in another program's way."""
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
     cut = frames // 2
@@ -245,7 +245,7 @@ def _leave_behind(home: Path, shots: Sequence[Shot], verdicts: Sequence[Verdict]
     return "\n".join(lines)
 
 
-def _fresh(folder: Path) -> Path:
+def fresh_folder(folder: Path) -> Path:
     """Name *folder*, or folder-2, folder-3, … if something is in it already."""
     names = itertools.chain([folder], (folder.with_name(f"{folder.name}-{n}") for n in itertools.count(2)))
     return next(path for path in names if not path.exists() or (path.is_dir() and not any(path.iterdir())))

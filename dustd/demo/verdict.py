@@ -70,7 +70,7 @@ def judge(exposure: Exposure, cleaned: np.ndarray, record: Record) -> Verdict:
         removed=tuple(shadow for shadow in visible if shadow.grain in removed),
         left=tuple(shadow for shadow in visible if shadow.grain in seen),
         faint_removed=len(removed - {shadow.grain for shadow in visible}),
-        wrong=tuple(spot for spot in corrected if not any(_near(shadow, spot) for shadow in exposure.shadows)),
+        wrong=tuple(spot for spot in corrected if not any(is_near(shadow, spot) for shadow in exposure.shadows)),
         outside_px=changed_outside(exposure.mosaic, cleaned, corrected),
         psnr_before_db=psnr_db(exposure.mosaic, exposure.clean, visible),
         psnr_after_db=psnr_db(cleaned, exposure.clean, visible),
@@ -124,7 +124,7 @@ def match(shadows: Sequence[Shadow], spots: Sequence[Spot]) -> dict[int, Shadow]
         (np.hypot(shadow.x - spot.x, shadow.y - spot.y), spot.id, shadow.grain, shadow)
         for shadow in shadows
         for spot in spots
-        if _near(shadow, spot)
+        if is_near(shadow, spot)
     )
     found: dict[int, Shadow] = {}
     taken: set[int] = set()
@@ -155,7 +155,8 @@ def psnr_db(picture: np.ndarray, clean: np.ndarray, shadows: Sequence[Shadow]) -
     return float(20 * np.log10((WHITE - BLACK) / np.sqrt(max((error**2).mean(), 1e-3))))
 
 
-def _near(shadow: Shadow, spot: Spot) -> bool:
+def is_near(shadow: Shadow, spot: Spot) -> bool:
+    """Tell whether a spot lies on a shadow: within its radius, or 4 px."""
     return np.hypot(shadow.x - spot.x, shadow.y - spot.y) <= max(shadow.diameter_px / 2, 4.0)
 
 

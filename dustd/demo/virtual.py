@@ -112,7 +112,7 @@ def dusted(body: VirtualBody, grains: int, *, seed: int) -> VirtualBody:
         place = rng.uniform(-0.96, 0.96, 2) * half
         if len(places) < room and all(np.hypot(*(place - other)) > 1.0 for other in places):
             places.append(place)
-    settled = tuple(_grain(rng, body.grains_ever + i, *place) for i, place in enumerate(places[len(body.grains) :]))
+    settled = tuple(draw_grain(rng, body.grains_ever + i, *place) for i, place in enumerate(places[len(body.grains) :]))
     return replace(body, grains=body.grains + settled, grains_ever=body.grains_ever + len(settled))
 
 
@@ -131,9 +131,9 @@ def expose(
     read noise, so the two are equal wherever no shadow falls.
     """
     rng = np.random.default_rng(seed)
-    light = _focus(scene)
+    light = light_of(scene)
     dusty = light.copy()
-    shadows = tuple(_cast(body, grain, dusty, f_number, lens) for grain in body.grains)
+    shadows = tuple(cast_shadow(body, grain, dusty, f_number, lens) for grain in body.grains)
     draw = rng.standard_normal(light.shape, dtype=np.float32)
     camera = Camera(
         make=MAKE,
@@ -199,7 +199,7 @@ def place_px(body: VirtualBody, grain: Grain, lens: Lens) -> tuple[float, float]
     )
 
 
-def _cast(body: VirtualBody, grain: Grain, light: np.ndarray, f_number: float, lens: Lens) -> Shadow:
+def cast_shadow(body: VirtualBody, grain: Grain, light: np.ndarray, f_number: float, lens: Lens) -> Shadow:
     """Multiply a grain's shadow into the mosaic *light* and say what it did."""
     covered, top, left = shadow_of(body, grain, f_number=f_number, lens=lens)
     y0, x0 = max(top, 0), max(left, 0)
@@ -218,7 +218,7 @@ def _cast(body: VirtualBody, grain: Grain, light: np.ndarray, f_number: float, l
     )
 
 
-def _grain(rng: np.random.Generator, number: int, x_mm: float, y_mm: float) -> Grain:
+def draw_grain(rng: np.random.Generator, number: int, x_mm: float, y_mm: float) -> Grain:
     """Draw a grain: irregular outline, nearly grey."""
     diameter_um = float(np.clip(rng.lognormal(np.log(32), 0.6), 8, 150))
     angle = np.linspace(0, 2 * np.pi, 180, endpoint=False)
@@ -266,7 +266,7 @@ def _neutral() -> np.ndarray:
     return XYZ_TO_CAMERA @ SRGB_TO_XYZ.sum(axis=1)
 
 
-def _focus(scene: np.ndarray) -> np.ndarray:
+def light_of(scene: np.ndarray) -> np.ndarray:
     """Turn scene light into the mosaic's light: lens blur, vignetting, colour filters; (height, width) float32."""
     height, width, _ = scene.shape
     camera = cv2.transform(scene, XYZ_TO_CAMERA @ SRGB_TO_XYZ / _neutral()[1])

@@ -72,7 +72,7 @@ def step(
     if len(asked) < ENOUGH:
         return replace(cleaning, after_pause=cleaning.after_pause or pause) if cleaning.since is None else cleaning
     found = np.array([particle.id in seen for particle, _ in asked])
-    ratio = _log_ratio(found, np.array([chance for _, chance in asked]))
+    ratio = cleaned_log_ratio(found, np.array([chance for _, chance in asked]))
     if ratio > 0:
         ratio *= _newness(cleaning.scenes, [predictions[p.id] for p, _ in asked], view)
         ratio, doubted = _trusted(ratio, asked, cleaning.doubted, view)
@@ -101,7 +101,7 @@ def _chance(particle: Particle, at: Prediction) -> float:
     return min(at.p_visible, (particle.frames_seen + 1) / (particle.frames_eligible + 1))
 
 
-def _log_ratio(found: np.ndarray, chance: np.ndarray) -> float:
+def cleaned_log_ratio(found: np.ndarray, chance: np.ndarray) -> float:
     """Say how much likelier it is after a cleaning than without one that just these particles are *found* (n,) bool.
 
     Either the frame shows each with its *chance* (n,), or it is one of the odd ones that show only a share of that.

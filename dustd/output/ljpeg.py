@@ -28,7 +28,7 @@ def encode_tiles(image: np.ndarray, *, components: int, tile_px: int = 512) -> l
     leave the processor's cache, smaller ones keep the threads waiting for Python's lock.
     """
     samples = image.shape[2] if image.ndim == 3 else 1
-    lengths = _code_lengths(_category_counts(image.reshape(len(image), -1)[::_SAMPLED_ROWS], components))
+    lengths = code_lengths(_category_counts(image.reshape(len(image), -1)[::_SAMPLED_ROWS], components))
     table = _words(lengths)
     header = _header(lengths, tile_px, tile_px * samples // components, components)
     height, width = image.shape[:2]
@@ -69,7 +69,7 @@ def _category_counts(rows: np.ndarray, components: int) -> np.ndarray:
     return np.bincount(_categories()[_differences(rows, components)], minlength=CATEGORIES)
 
 
-def _code_lengths(counts: np.ndarray) -> tuple[int, ...]:
+def code_lengths(counts: np.ndarray) -> tuple[int, ...]:
     """Build Huffman code lengths for 17 categories, all of them usable, none longer than 16 bits.
 
     Frequencies are raised to at least 1/1024 of the total: a code of length n needs a Fibonacci-like ratio of

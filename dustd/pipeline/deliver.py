@@ -82,9 +82,7 @@ def deliver(
     return record, told
 
 
-def _publish_picture(
-    image: bytes, results: Results, source: Path, out_folder: Path, ours: frozenset[str]
-) -> Output:
+def _publish_picture(image: bytes, results: Results, source: Path, out_folder: Path, ours: frozenset[str]) -> Output:
     """Write the cleaned file. Return what the sidecar says of it."""
     target = results.place or _target(source, out_folder, SUFFIXES[results.settings.format], ours)
     files.publish(target, image, ours=ours)

@@ -20,7 +20,7 @@ from playback import Looker, Step, alone, grain_at, grain_of, place_of, play, sp
 from sessions import BEFORE, FIXED, GRAINS_ON_TRIPOD, HEIGHT, SPECKS, TELE, WIDE, WIDTH, Shot, sessions
 from tqdm import tqdm
 
-from dustd.demo.verdict import MAP_SLACK_PX, _near, match
+from dustd.demo.verdict import MAP_SLACK_PX, is_near, match
 from dustd.demo.virtual import VirtualBody, place_px, shadow_of
 from dustd.dustmap.particle import predict
 from dustd.spots.spot import Spot
@@ -157,7 +157,7 @@ def recall_table(
     lines += [f"| with the map / as many false | | {' | '.join(ratios)} | |", "| wanted | | ≥ 1.25 | | |", ""]
     for step in tens:
         for spot in step.corrected:
-            if not any(_near(shadow, spot) for shadow in step.shot.exposure.shadows):
+            if not any(is_near(shadow, spot) for shadow in step.shot.exposure.shadows):
                 lines.append(
                     f"* {where(step)}: corrected without dust at ({spot.x:.0f}, {spot.y:.0f}),"
                     f" {spot.diameter_px:.0f} px, {spot.attenuation:.1%}: {spot.reason}"
@@ -380,7 +380,7 @@ def history(steps: Session, body: VirtualBody, number: int) -> str:
     told = []
     for step in steps:
         shadow = next(s for s in step.shot.exposure.shadows if s.grain == number)
-        spots = [spot for spot in step.spots if _near(shadow, spot)]
+        spots = [spot for spot in step.spots if is_near(shadow, spot)]
         score = f"{max(spot.score for spot in spots):.2f}" if spots else "–"
         beliefs = [p.log_odds for p in step.after.particles if grain_of(p, step, [body]) == number]
         belief = f" L{max(beliefs):+.1f}" if beliefs else ""
@@ -399,7 +399,7 @@ def false_counts(frames: Sequence[Spots]) -> np.ndarray:
     """Count per frame the spots that are no dust, (n,)."""
     return np.array(
         [
-            sum(not any(_near(shadow, spot) for shadow in shot.exposure.shadows) for spot in spots)
+            sum(not any(is_near(shadow, spot) for shadow in shot.exposure.shadows) for spot in spots)
             for shot, spots in frames
         ]
     )
@@ -418,7 +418,7 @@ def calibration(scores: Mapping[float, float]) -> tuple[list[float], list[float]
 
 def ghost(spot: Spot, step: Step, old: VirtualBody) -> int | None:
     """Name the grain that lay at a spot before the cleaning, if nothing lies there now."""
-    if any(_near(shadow, spot) for shadow in step.shot.exposure.shadows):
+    if any(is_near(shadow, spot) for shadow in step.shot.exposure.shadows):
         return None
     for grain in old.grains:
         x, y = place_px(old, grain, step.shot.take.lens)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 from sessions import Shot, specks_of
 
-from dustd.demo.verdict import _near
+from dustd.demo.verdict import is_near
 from dustd.demo.virtual import Shadow, frame_of
 from dustd.dustmap import evidence
 from dustd.pipeline.frame_pipeline import OVERVIEW_STEP_PX
@@ -66,7 +66,7 @@ def chances(shot: Shot, spots: Sequence[Spot]) -> list[Chance]:
             shadow=shadow,
             limit=evidence.visible_from(proof, shadow.x, shadow.y),
             visible=shadow.grain in shot.visible,
-            score=max((spot.score for spot in spots if _near(shadow, spot)), default=0.0),
+            score=max((spot.score for spot in spots if is_near(shadow, spot)), default=0.0),
         )
         for shadow in shot.exposure.shadows
         if 0 <= shadow.x < frame.width and 0 <= shadow.y < frame.height
@@ -79,7 +79,7 @@ def false_scores(shot: Shot, spots: Sequence[Spot]) -> list[float]:
     return [
         spot.score
         for spot in spots
-        if not any(_near(shadow, spot) for shadow in shot.exposure.shadows)
+        if not any(is_near(shadow, spot) for shadow in shot.exposure.shadows)
         and not (len(specks) and np.hypot(*(specks - (spot.x, spot.y)).T).min() < 30)
     ]
 

@@ -77,7 +77,7 @@ def body_for(seed: int, f_number: float) -> VirtualBody:
         place = rng.uniform(-0.86, 0.86, 2) * half_mm
         if len(places) < GRAINS and all(np.hypot(*(place - other)) > apart_mm for other in places):
             places.append(place)
-    grains = [_sized(virtual._grain(rng, i, *place), rng, distance_um / f_number) for i, place in enumerate(places)]
+    grains = [_sized(virtual.draw_grain(rng, i, *place), rng, distance_um / f_number) for i, place in enumerate(places)]
     return replace(plain, grains=tuple(grains), grains_ever=len(grains))
 
 
@@ -113,7 +113,7 @@ def _judged(body: VirtualBody, kind: str, f_number: float, state: State, seed: i
     spots = [replace(spot, wanted=True, reason="known") for spot in reconcile(spots, state, view, ANYTHING)]
     transmission = np.ones_like(light)
     for grain in body.grains:
-        virtual._cast(body, grain, transmission, f_number, LENS)
+        virtual.cast_shadow(body, grain, transmission, f_number, LENS)
     return Judged(
         kind=kind,
         f_number=f_number,
@@ -135,7 +135,7 @@ def _shot(body: VirtualBody, kind: str, f_number: float, seed: int) -> tuple[Exp
     scene = np.clip(makers[seed // 1000 % len(makers)](rng), 0.003, 0.97).astype(np.float32)
     taken_at = f"2026-11-{1 + seed // 1000 % 28:02d}T10:{seed % 60:02d}:00"
     shot = expose(body, scene, f_number=f_number, lens=LENS, seed=seed, taken_at=taken_at, exposure_s=1 / 125)
-    return shot, virtual._focus(scene)
+    return shot, virtual.light_of(scene)
 
 
 def _measured(frame: Frame, shadow: virtual.Shadow, number: int, rng: np.random.Generator) -> Spot:

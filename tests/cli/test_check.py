@@ -37,29 +37,29 @@ def roomy(monkeypatch):
 
 
 def test_a_folder_that_can_be_read_is_fine(tmp_path):
-    assert only(check._folder("folders[0]", FolderSettings(path=tmp_path))).level == "ok"
+    assert only(check.folder_findings("folders[0]", FolderSettings(path=tmp_path))).level == "ok"
 
 
 def test_a_folder_that_is_away_is_named_with_a_remedy(tmp_path):
-    finding = only(check._folder("folders[0]", FolderSettings(path=tmp_path / "gone")))
+    finding = only(check.folder_findings("folders[0]", FolderSettings(path=tmp_path / "gone")))
     assert finding.level == "fail" and str(tmp_path / "gone") in finding.detail and finding.remedy
 
 
 def test_a_file_in_place_of_a_folder_is_told_apart(tmp_path):
     (tmp_path / "file").touch()
-    assert "is not a folder" in only(check._folder("", FolderSettings(path=tmp_path / "file"))).detail
+    assert "is not a folder" in only(check.folder_findings("", FolderSettings(path=tmp_path / "file"))).detail
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_cannot_be_read_fails(tmp_path):
     tmp_path.chmod(0)
-    assert only(check._folder("", FolderSettings(path=tmp_path))).level == "fail"
+    assert only(check.folder_findings("", FolderSettings(path=tmp_path))).level == "fail"
     tmp_path.chmod(0o700)
 
 
 def test_a_share_is_fine_but_told(tmp_path, monkeypatch):
     monkeypatch.setattr(scan, "is_network", lambda _: True)
-    finding = only(check._folder("", FolderSettings(path=tmp_path)))
+    finding = only(check.folder_findings("", FolderSettings(path=tmp_path)))
     assert finding.level == "ok" and "share" in finding.detail
 
 
@@ -67,18 +67,18 @@ def test_a_share_is_fine_but_told(tmp_path, monkeypatch):
 
 
 def test_an_output_folder_still_to_be_made_is_fine_and_is_not_made(tmp_path, roomy):
-    assert only(check._output("", tmp_path / "Cleaned")).level == "ok"
+    assert only(check.output_findings("", tmp_path / "Cleaned")).level == "ok"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_folder_without_its_parent_fails(tmp_path):
-    assert only(check._output("", tmp_path / "away" / "Cleaned")).level == "fail"
+    assert only(check.output_findings("", tmp_path / "away" / "Cleaned")).level == "fail"
 
 
 def test_a_full_disk_and_short_names_are_warned_of(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 40, 0, 1 << 20))
     monkeypatch.setattr(os, "pathconf", lambda *_: 143)
-    findings = list(check._output("", tmp_path))
+    findings = list(check.output_findings("", tmp_path))
     assert levels(findings) == ["warn", "warn"] and all(finding.remedy for finding in findings)
 
 
@@ -86,11 +86,11 @@ def test_an_output_folder_that_cannot_be_written_to_fails():
     proc = Path("/proc/self/fd")
     if not proc.exists():
         pytest.skip("no folder here that even root cannot write to")
-    assert only(check._output("", proc)).level == "fail"
+    assert only(check.output_findings("", proc)).level == "fail"
 
 
 def test_the_trial_of_writing_leaves_nothing_behind(tmp_path):
-    assert check._write_problem(tmp_path) is None
+    assert check.write_problem(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,13 +98,13 @@ def test_the_trial_of_writing_leaves_nothing_behind(tmp_path):
 
 
 def test_maps_that_are_not_there_yet_are_fine_and_are_not_made(tmp_path):
-    assert only(check._store(tmp_path / "state" / "dustd" / "maps.sqlite", ())).level == "ok"
+    assert only(check.store_findings(tmp_path / "state" / "dustd" / "maps.sqlite", ())).level == "ok"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_maps_that_are_there_are_counted(tmp_path):
     Store.open(tmp_path / "maps.sqlite").close()
-    finding = only(check._store(tmp_path / "maps.sqlite", ()))
+    finding = only(check.store_findings(tmp_path / "maps.sqlite", ()))
     assert finding.level == "ok" and "0 bodies" in finding.detail
 
 
@@ -112,7 +112,7 @@ def test_damaged_maps_fail_and_stay_as_they_are(tmp_path):
     path = tmp_path / "maps.sqlite"
     path.write_bytes(b"no database at all, but long enough to be taken for one" * 9)
     before = path.read_bytes()
-    finding = only(check._store(path, ()))
+    finding = only(check.store_findings(path, ()))
     assert finding.level == "fail" and "map rebuild" in finding.remedy
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
@@ -139,11 +139,11 @@ def tree(root, folders):
 
 
 def test_enough_watches_are_fine(tmp_path, limits):
-    assert levels(check._inotify([tree(tmp_path / "in", 10)], limits(20))) == ["ok", "ok"]
+    assert levels(check.inotify_findings([tree(tmp_path / "in", 10)], limits(20))) == ["ok", "ok"]
 
 
 def test_too_few_watches_are_warned_of_with_the_number_to_set(tmp_path, limits):
-    watches, _ = check._inotify([tree(tmp_path / "in", 10)], limits(19))
+    watches, _ = check.inotify_findings([tree(tmp_path / "in", 10)], limits(19))
     assert watches.level == "warn" and "10 of 19" in watches.detail
     assert "sysctl fs.inotify.max_user_watches=64" in watches.remedy
 
@@ -155,7 +155,7 @@ def test_the_number_to_set_satisfies_the_check(tmp_path):
 
 
 def test_folders_that_are_away_and_systems_without_inotify_are_passed_over(tmp_path):
-    assert list(check._inotify([tmp_path / "gone"], tmp_path / "no-proc")) == []
+    assert list(check.inotify_findings([tmp_path / "gone"], tmp_path / "no-proc")) == []
 
 
 # --- the whole ----------------------------------------------------------------------------------------------------
@@ -163,25 +163,25 @@ def test_folders_that_are_away_and_systems_without_inotify_are_passed_over(tmp_p
 
 def test_each_problem_of_the_configuration_is_a_finding():
     error = ConfigError("c.yaml: a: bad; choose b\nc.yaml: d: worse; remove it", remedy="Correct this")
-    findings = list(check._config_problems(error))
+    findings = list(check.config_findings(error))
     assert [finding.remedy for finding in findings] == ["choose b", "remove it"]
     assert levels(findings) == ["fail", "fail"]
 
 
 def test_a_configuration_that_is_not_there_is_one_finding(tmp_path):
     error = ConfigError("there is no such file", remedy="Name one with -c", path=tmp_path / "c.yaml")
-    finding = only(check._config_problems(error))
+    finding = only(check.config_findings(error))
     assert str(tmp_path / "c.yaml") in finding.detail and finding.remedy == "Name one with -c"
 
 
 def test_the_versions_of_what_decides_about_pictures_are_told():
-    finding = check._versions()
+    finding = check.versions()
     assert all(name in finding.detail for name in ("LibRaw", "openvino", "torch", "rfdetr", "Python"))
 
 
 @pytest.mark.parametrize("gpu", ["NVIDIA", "Apple", None])
 def test_what_the_extra_for_gpus_would_bring_depends_on_the_machine(gpu):
-    finding = check._device_without_torch("cpu, openvino", gpu)
+    finding = check.device_without_torch("cpu, openvino", gpu)
     assert finding.level == "ok" and finding.detail.startswith("cpu, openvino")
     assert ("pip install 'dustd[gpu]'" in finding.remedy) == (gpu is not None)
 
@@ -213,32 +213,32 @@ def test_a_reminders_command_is_looked_for_and_not_run(tmp_path):
     program = tmp_path / "tell"
     program.write_text("#!/bin/sh\ntouch told\n")
     settings = ReminderSettings(command=(str(program),))
-    assert only(check._reminders(settings)).level == "fail"  # not executable
+    assert only(check.reminder_findings(settings)).level == "fail"  # not executable
     program.chmod(0o755)
-    assert only(check._reminders(settings)).level == "ok"
-    assert only(check._reminders(ReminderSettings(command=("no-such-program",)))).remedy
+    assert only(check.reminder_findings(settings)).level == "ok"
+    assert only(check.reminder_findings(ReminderSettings(command=("no-such-program",)))).remedy
     assert list(tmp_path.iterdir()) == [program]
 
 
 def test_a_webhook_is_named_by_its_host_only_and_not_tried(server):
-    finding = only(check._reminders(ReminderSettings(webhook=f"{server.url}/200")))
+    finding = only(check.reminder_findings(ReminderSettings(webhook=f"{server.url}/200")))
     assert finding.level == "ok" and "127.0.0.1" in finding.detail and "secret" not in finding.detail
     assert server.posted == []
-    assert list(check._reminders(ReminderSettings())) == []
+    assert list(check.reminder_findings(ReminderSettings())) == []
 
 
 def test_a_database_that_is_away_is_told_without_its_password(tmp_path):
     pytest.importorskip("psycopg")
-    finding = only(check._store(Url(f"postgresql://dustd:secret@/dust?host={tmp_path}"), ()))
+    finding = only(check.store_findings(Url(f"postgresql://dustd:secret@/dust?host={tmp_path}"), ()))
     assert finding.level == "fail" and "cannot be used now" in finding.detail
     assert "secret" not in finding.detail + finding.remedy
 
 
 def test_running_as_root_is_warned_of(monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    assert levels(check._user()) == ["warn"]
+    assert levels(check.user_findings()) == ["warn"]
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert levels(check._user()) == []
+    assert levels(check.user_findings()) == []
 
 
 def test_a_name_cut_off_at_a_hash_is_warned_of(tmp_path):

@@ -392,14 +392,14 @@ def test_a_path_with_dots_goes_where_it_says(shoot, pipelines, tmp_path):
 
 def test_one_of_a_kind_is_said_as_one(shoot, pipelines, tmp_path, capsys):
     spot = dataclasses.replace(record("Canon 1", 1).spots[0], action="divided")
-    clean._print_summary([dataclasses.replace(record("Canon 1", 1), spots=(spot,))], 1, 2, tmp_path)
+    clean.print_summary([dataclasses.replace(record("Canon 1", 1), spots=(spot,))], 1, 2, tmp_path)
     said = capsys.readouterr().out
     assert "1 cleaned file that dustd made left alone" in said and "1 spot corrected" in said
 
 
 def test_edits_that_adobe_programs_would_not_read_are_not_called_needless(tmp_path, capsys):
     edit = Edit(program="adobe", path="a.xmp", result="none", heals=0, reason=NOT_INTO_ORIGINALS)
-    clean._print_summary([dataclasses.replace(record("Canon 1", 1), edits=(edit,))], 0, 1, tmp_path)
+    clean.print_summary([dataclasses.replace(record("Canon 1", 1), edits=(edit,))], 0, 1, tmp_path)
     said = capsys.readouterr().out
     assert "Edits for adobe: 1 not possible; Adobe programs read" in said and "not needed" not in said
 

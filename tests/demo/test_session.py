@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dustd.demo import proof, tether
-from dustd.demo.session import Shot, _fresh, _shoot, broken_promises
+from dustd.demo.session import Shot, broken_promises, fresh_folder, shoot_session
 from dustd.demo.verdict import judge
 from dustd.demo.virtual import XYZ_TO_CAMERA, make_body
 from dustd.errors import FrameError
@@ -21,7 +21,7 @@ def shots(tmp_path_factory):
     body = make_body("V6-0001", seed=1, grains=4, width=360, height=240)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tether, "PAUSE_S", 0.0)
-        return list(_shoot(body, tmp_path_factory.mktemp("capture"), 3, seed=1))
+        return list(shoot_session(body, tmp_path_factory.mktemp("capture"), 3, seed=1))
 
 
 @pytest.fixture
@@ -117,11 +117,11 @@ def test_the_file_cut_short_must_be_explained(cleaned_shot):
 
 def test_an_earlier_demo_is_kept(tmp_path):
     folder = tmp_path / "demo-out"
-    assert _fresh(folder) == folder
+    assert fresh_folder(folder) == folder
     folder.mkdir()
-    assert _fresh(folder) == folder
+    assert fresh_folder(folder) == folder
     (folder / "report.txt").touch()
-    assert _fresh(folder) == tmp_path / "demo-out-2"
+    assert fresh_folder(folder) == tmp_path / "demo-out-2"
 
 
 def test_the_proof_is_a_picture_even_without_visible_dust(shots, tmp_path):

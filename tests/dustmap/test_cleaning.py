@@ -121,7 +121,7 @@ def test_beyond_what_a_cleaning_leaves_one_more_particle_found_speaks_against_it
     chance = np.full(10, 0.8)
 
     def ratio(numbers):
-        return cleaning._log_ratio(np.isin(np.arange(10), list(numbers)), chance)
+        return cleaning.cleaned_log_ratio(np.isin(np.arange(10), list(numbers)), chance)
 
     assert ratio(found | {more}) <= ratio(found) + 1e-9
 

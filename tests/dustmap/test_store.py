@@ -7,7 +7,6 @@ import math
 import multiprocessing
 import os
 import pwd
-import shutil
 import sqlite3
 import subprocess
 import tempfile
@@ -36,6 +35,7 @@ from dustd.raw.frame import Camera
 from dustd.spots.shape import Outline
 from dustd.spots.spot import Spot
 from tests.later import with_news
+from tests.programs import installed
 
 WIDTH, HEIGHT, STEP = 1920, 1280, 16
 BODY = "Nikon Z 8 #1"
@@ -821,9 +821,7 @@ def test_a_station_killed_while_it_counts_leaves_whole_frames(tmp_path):
 def postgres(tmp_path_factory):
     """The URL of a database on a real PostgreSQL server on a socket in a folder of its own."""
     pytest.importorskip("psycopg")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "")]
-    if not found[-1].name:
-        pytest.skip("PostgreSQL is not installed")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(installed("initdb"))]
     with tempfile.TemporaryDirectory(prefix="dustd-pg-") as name:  # a socket's path must be short
         folder, user = Path(name), {}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root

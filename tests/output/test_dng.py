@@ -20,6 +20,7 @@ from dustd.raw.copied_tags import MakerNote, SourceMetadata, read_source_metadat
 from dustd.raw.frame import Camera, Frame
 from dustd.raw.libraw import open_raw
 from dustd.raw.metadata import read_camera
+from tests.programs import installed
 
 NOTHING = SourceMetadata()
 D65_MATRIX = np.array([[0.7034, -0.0804, -0.1014], [-0.442, 1.2564, 0.2058], [-0.0851, 0.1994, 0.5758]])
@@ -381,8 +382,7 @@ def rawtherapee(source, target, home):
 
 def developed(program, source, tmp_path):
     command = program(source, source.with_suffix(f".{program.__name__}.png"), tmp_path)
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
+    command[0] = installed(command[0])
     environment = os.environ | {"HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
     return cv2.imread(str(source.with_suffix(f".{program.__name__}.png"))).astype(int)
@@ -456,13 +456,11 @@ def test_developers_open_unmosaiced_frames_too(program, kind, tmp_path):
     ],
 )
 def test_exiftool_finds_nothing_that_the_source_has_not(shared_data, tmp_path, name):
-    if shutil.which("exiftool") is None:
-        pytest.skip("exiftool is not installed")
     source, ours = shared_data / "raw" / name, tmp_path / "ours.dng"
     ours.write_bytes(ours_of(source)[1])
 
     def complaints(path):
-        command = ["exiftool", "-s3", "-a", "-warning", "-error", path]
+        command = [installed("exiftool"), "-s3", "-a", "-warning", "-error", path]
         return set(subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines())
 
     assert complaints(ours) <= complaints(source)
@@ -470,9 +468,9 @@ def test_exiftool_finds_nothing_that_the_source_has_not(shared_data, tmp_path, n
 
 @pytest.mark.parametrize("kind", PATTERNS)
 def test_exiftool_finds_nothing_to_complain_about(kind, tmp_path):
-    if shutil.which("exiftool") is None:
-        pytest.skip("exiftool is not installed")
     ours = tmp_path / "ours.dng"
     ours.write_bytes(dng_of(synthetic(kind)))
-    told = subprocess.run(["exiftool", "-s3", "-validate", ours], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [installed("exiftool"), "-s3", "-validate", ours], capture_output=True, text=True, check=True
+    ).stdout
     assert told.strip() == "OK"

@@ -19,6 +19,7 @@ from dustd.raw.frame import Camera
 from dustd.raw.makernotes import lens_name, read_note
 from dustd.raw.metadata import read_camera
 from dustd.raw.tiff import MAX_READ_BYTES, Source, number, text
+from tests.programs import installed
 
 BODY = "Exif.Photo.BodySerialNumber"
 
@@ -203,14 +204,13 @@ def test_a_file_of_unknown_kind_gives_an_empty_camera(shared_data, name):
     assert read_source_metadata(path) == SourceMetadata()
 
 
-@pytest.mark.skipif(shutil.which("exiftool") is None, reason="ExifTool is not installed")
 def test_exiftool_reads_the_same(shared_data):
     paths = {name: shared_data / name for name in KNOWN if (shared_data / name).is_file()}
     if not paths:
         pytest.skip("no real files here")
     tags = ["-SerialNumber", "-InternalSerialNumber", "-CameraSerialNumber", "-FNumber#", "-FocalLength#", "-ISO#"]
     tags += ["-Make", "-Model", "-LensModel", "-DateTimeOriginal", "-Orientation#", "-ExposureTime#"]
-    answer = subprocess.run(["exiftool", "-j", *tags, *paths.values()], capture_output=True, check=False)
+    answer = subprocess.run([installed("exiftool"), "-j", *tags, *paths.values()], capture_output=True, check=False)
     for (name, path), theirs in zip(paths.items(), json.loads(answer.stdout), strict=True):
         ours = read_camera(path)
         assert (ours.make, ours.model) == (theirs["Make"], theirs["Model"]), name

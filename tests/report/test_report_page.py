@@ -1,7 +1,6 @@
 """The report's page stands alone, says what the report says, and a real browser shows it."""
 
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 
@@ -12,8 +11,8 @@ from dustd.config import AdviceRules
 from dustd.report.report import ranked
 from dustd.report.report_page import html_report
 from dustd.report.sensor_picture import Crop
+from tests.programs import CHROMIUM, installed
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "<script>document.title='got you'</script>\"'>&<img src=x onerror=alert(1)>"
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -108,14 +107,13 @@ def test_a_crop_from_a_frame_is_shown_in_place_of_a_drawing(dust, particle):
     assert "1: DSC_1.NEF <1>, f/11" in text and "2: drawn as it prints at f/16" in text
 
 
-@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
 def test_a_browser_shows_it(page, tmp_path):
     """Chromium lays the page out, runs no script of a stranger, and loads nothing."""
     file = tmp_path / "report.html"
     file.write_text(page, encoding="utf-8")
     shown = subprocess.run(
         [
-            BROWSER,
+            installed(*CHROMIUM),
             "--headless",
             "--no-sandbox",
             "--disable-gpu",

@@ -5,7 +5,6 @@ import html.parser
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import types
 from pathlib import Path
@@ -24,8 +23,8 @@ from dustd.raw.frame import Camera
 from dustd.report import review_book, review_page
 from dustd.report.review_book import SESSION_NAME, Book, SessionPages
 from dustd.spots.spot import Spot
+from tests.programs import CHROMIUM, installed
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PROOF = {"frame_id": "f", **evidence.to_dict(evidence.look(np.full((90, 125), 0.4, np.float32), 8))}
 EVIL = """<script>document.title='gone'</script>"'><img src=x onerror=alert(1)>&.CR3"""
 
@@ -269,12 +268,11 @@ def test_a_page_that_cannot_be_written_costs_no_frame(tmp_path):
 @pytest.fixture
 def browse(tmp_path):
     """Open a page in headless Chromium without a network; return what it says (--dump-dom) or paints."""
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not here")
+    chromium = installed(*CHROMIUM)
 
     def run(path, *options):
         command = [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+            *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
             *(f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"),
             *("--enable-logging=stderr", "--window-size=1200,900", *options, path.as_uri()),
         ]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import struct
 import subprocess
 from dataclasses import replace
@@ -21,6 +20,7 @@ from dustd.raw.frame import Camera, Frame, upright
 from dustd.spots.heal import EDGE_PX, Healing, healing, not_at
 from dustd.spots.measure import EDGE_SHARE, Shadow
 from dustd.spots.spot import Spot
+from tests.programs import installed
 
 DUST = [(120.3, 90.7, 20, 0.3), (250.0, 180.0, 44, 0.25), (390.2, 230.4, 16, 0.5)]
 XTRANS = tuple(tuple(map(int, row)) for row in ("110112", "112110", "201021", "112110", "110112", "021201"))
@@ -230,12 +230,12 @@ def test_whatever_lies_there_a_merge_works_or_says_why_not(data):
 
 
 def test_exiftool_reads_adobes_areas(sky, tmp_path):
-    if shutil.which("exiftool") is None:
-        pytest.skip("exiftool is not installed")
     path = tmp_path / "IMG.xmp"
     data, count = adobe_xmp.new_sidecar(replace(sky, picture=(460, 290)))
     path.write_bytes(data)
-    told = subprocess.run(["exiftool", "-struct", "-j", "-RetouchAreas", path], capture_output=True, check=True).stdout
+    told = subprocess.run(
+        [installed("exiftool"), "-struct", "-j", "-RetouchAreas", path], capture_output=True, check=True
+    ).stdout
     areas = json.loads(told)[0]["RetouchAreas"]
     mask = areas[0]["Masks"][0]
     assert len(areas) == count == 3
@@ -280,8 +280,7 @@ def rendered(program, frame, folder, *, edit=False):
         suffix, module = (".xmp", darktable_xmp) if program is darktable else (".pp3", rawtherapee_pp3)
         (folder / ("SHOT.DNG" + suffix)).write_bytes(module.new_sidecar(chosen)[0])
     command = program(source, target, folder)
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
+    command[0] = installed(command[0])
     environment = os.environ | {"HOME": str(folder), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=250)
     shown = cv2.imread(str(target)).astype(float).mean(axis=-1)
