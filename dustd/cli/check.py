@@ -55,7 +55,11 @@ def check(path: Path) -> tuple[Finding, ...]:
         findings += output_findings(f"output of folders[{index}]", settings.output_folder(folder))
     if settings.folders:
         findings += inotify_findings([folder.path for folder in settings.folders])
-    findings += [*store_findings(settings.map.store, settings.bodies), *_model(settings), *reminder_findings(settings.reminders)]
+    findings += [
+        *store_findings(settings.map.store, settings.bodies),
+        *_model(settings),
+        *reminder_findings(settings.reminders),
+    ]
     findings += [*_metrics(settings), *user_findings(), versions()]
     return tuple(findings)
 

@@ -142,12 +142,7 @@ class Pipeline:
         try:
             if self.store.is_cleaned(camera.body_id, frame_identity(frame)):
                 raise _own_output(source)
-            seen = self._seen_before(earlier.record if earlier else None, stamp)
-            if seen is None:
-                with timer("detect"):
-                    known = self.store.state(camera.body_id).optics.blur_constant
-                    seen = look(frame, self.detector, blur_constant=known, progress=self._looking)
-            seen = replace(seen, camera=camera)  # a kept one may name another map
+            seen = self._look(frame, earlier.record if earlier else None, stamp, timer)
             earlier = earlier or life.find(source, path, frame_id=seen.frame_id, elsewhere=elsewhere)
             with timer("reconcile"):
                 # Known by its samples, it may be in another file now; when it came is when that one was read.
@@ -182,6 +177,16 @@ class Pipeline:
         if self.reviewer is not None:
             self.reviewer.add(path.parent, record, exhibit)
         return record
+
+    def _look(self, frame: Frame, earlier: Record | None, stamp: Source, timer: "Timer") -> Look:
+        """Give what the same weights saw of the frame in an earlier run, else look."""
+        camera = frame.camera
+        seen = self._seen_before(earlier, stamp)
+        if seen is None:
+            with timer("detect"):
+                known = self.store.state(camera.body_id).optics.blur_constant
+                seen = look(frame, self.detector, blur_constant=known, progress=self._looking)
+        return replace(seen, camera=camera)  # a kept one may name another map
 
     def _results(self, spots: Sequence[Spot]) -> Results:
         """Make what is to be written of the frame that the worker has corrected."""
