@@ -47,19 +47,19 @@ def serve(
 
     *file* is looked at again between frames; *load_model* makes another detector when it asks for one.
     """
-    station = Application(settings, pipeline, file=file, load_model=load_model)
+    application = Application(settings, pipeline, file=file, load_model=load_model)
     plan = plan_of(settings)
-    with contextlib.closing(station):
+    with contextlib.closing(application):
         loop.serve(
             plan.folders,
             plan.timing,
-            process=station.process,
-            fail=station.fail,
-            is_done=station.is_done,
-            between=station.between,
-            reload=station.reload,
-            tell=station.tell,
-            vanished=station.vanished,
+            process=application.process,
+            fail=application.fail,
+            is_done=application.is_done,
+            between=application.between,
+            reload=application.reload,
+            tell=application.tell,
+            vanished=application.vanished,
         )
 
 

@@ -235,7 +235,7 @@ class WorkerClient:
         os.close(self._memory)
 
     def _replace(self) -> str:
-        """Bury the worker and say how it ended; the next call starts another."""
+        """Take the worker away and say how it ended; the next call starts another."""
         assert self._process is not None
         self._process.kill()  # it may have closed the line without ending
         code = self._process.wait()
