@@ -43,6 +43,8 @@ def counts(studio: Studio, landed: Sequence[Landed]) -> Counter:
 
 
 def _file(studio: Studio, each: Landed, status: Status) -> Iterator[str]:
+    if each.fate == "gone":
+        return
     if not each.path.is_file() or _sha256(each.path) != each.sha256:
         yield "the original is not what it was"
     record = _record(studio, each)

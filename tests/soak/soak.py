@@ -116,7 +116,7 @@ class Campaign:
 def unfinished(campaign: Campaign) -> list[Landed]:
     """List the frames that have landed and are not done as they are now."""
     with campaign.lock:
-        landed = [each for each in campaign.landed if each.fate not in ("nothing", "unnamed")]
+        landed = [each for each in campaign.landed if each.fate not in ("nothing", "unnamed", "gone")]
     studio = campaign.studio
     return [
         each

@@ -16,7 +16,7 @@ from typing import Literal
 from tests.soak import mutations, seeds
 
 PATIENCE_S = 30.0
-Fate = Literal["cleaned", "failed", "either", "nothing", "unnamed"]
+Fate = Literal["cleaned", "failed", "either", "nothing", "unnamed", "gone"]
 
 
 @dataclass(kw_only=True)
@@ -24,7 +24,7 @@ class Landed:
     """A file that was put into a watched folder: its content's hash and what dustd is to make of it.
 
     *fate*: cleaned; failed with a reason; either of them (hostile content); nothing, as it is no frame; "unnamed" is
-    a failure that has no sidecar, because the name leaves no room for one. *frame_ids* are of all exposures that ever
+    a failure that has no sidecar, because the name leaves no room for one; "gone" was taken away again at some time. *frame_ids* are of all exposures that ever
     had this name, the last one last.
     """
 
@@ -70,11 +70,17 @@ def rewritten(path: Path, data: bytes, rng: random.Random) -> None:
 WAYS: tuple[Callable[[Path, bytes, random.Random], None], ...] = (plain, plain, renamed, in_pieces, growing, rewritten)
 
 
+KINDS = (
+    *("good", "replaced", "pair", "stranger", "cut", "noise", "hostile", "empty", "link", "loop", "longest"),
+    *("sparse", "renamed later", "gone"),
+)
+
+
 def land(folder: Path, out: Path, number: int, rng: random.Random) -> list[Landed]:
     """Put file *number* into *folder*, whose outputs go to *out*, in some way; a pair of files sometimes."""
     kind = rng.choices(
-        ("good", "replaced", "pair", "stranger", "cut", "noise", "hostile", "empty", "link", "loop", "longest"),
-        (60, 5, 5, 2, 4, 3, 8, 2, 2, 1, 1),
+        KINDS,
+        (52, 5, 5, 2, 4, 3, 8, 2, 2, 1, 1, 3, 5, 2),
     )[0]
     shot = seeds.shot(number, rng.choice(("V6-0001", "V6-0002")))
     path = folder / _name(number, rng)
@@ -85,8 +91,22 @@ def land(folder: Path, out: Path, number: int, rng: random.Random) -> list[Lande
         time.sleep(rng.uniform(0.0, 4.0))
         temp = path.with_name(f".{number}.partial")
         _insist(lambda: temp.write_bytes(shot.data))
+        if rng.random() < 0.5:  # a camera that knows neither date nor new names: only the content tells
+            _insist(lambda: os.utime(temp, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns)))
         _insist(lambda: temp.replace(path))
         landed.frame_ids.insert(0, before.frame_id)
+        return [landed]
+    if kind == "renamed later":
+        landed.path = path.with_name(f"client {number}.dng")
+        _insist(lambda: rng.choice(WAYS)(path, shot.data, rng))
+        time.sleep(rng.uniform(0.0, 6.0))
+        _insist(lambda: path.rename(landed.path))
+        return [landed]
+    if kind == "gone":
+        landed.fate = "gone"
+        _insist(lambda: plain(path, shot.data, rng))
+        time.sleep(rng.uniform(0.0, 3.0))
+        _insist(path.unlink)
         return [landed]
     if kind == "pair":
         jpeg = path.with_suffix(".JPG")
@@ -109,7 +129,13 @@ def land(folder: Path, out: Path, number: int, rng: random.Random) -> list[Lande
         landed.path = folder / _longest(number)
         landed.fate = "unnamed"
     data = shot.data
-    if kind == "cut":
+    if kind == "sparse":  # made long first and filled later, or never
+        hollow = data[: len(data) // 2].ljust(len(data), b"\0")
+        _insist(lambda: plain(landed.path, hollow, rng))
+        time.sleep(rng.uniform(0.0, 4.0))
+        if rng.random() < 0.5:
+            data, landed.fate = hollow, "failed"
+    elif kind == "cut":
         data, landed.fate = data[: rng.randrange(2000, len(data) - 100)], "failed"
     elif kind == "noise":
         data, landed.fate = rng.randbytes(5000), "failed"
