@@ -127,12 +127,13 @@ def _fail(pipeline: Pipeline, job: Job, error: DustdError) -> Record:
     """Record a failure; where even that fails (file gone, a stranger's sidecar), tell it at least."""
     log.warning("frame_failed", frame=job.source.name, problem=error.problem, remedy=error.remedy)
     try:
-        return pipeline.fail(job.source, job.out_folder, error)
+        if job.source.exists():
+            return pipeline.fail(job.source, job.out_folder, error)
     except (FrameError, OSError) as exc:
         log.warning("failure_not_recorded", frame=job.source.name, problem=str(exc))
-        source = Source(name=job.source.name, size=0, sha256="", mtime_ns=0)
-        problem = Problem(problem=error.problem, remedy=error.remedy)
-        return Record(source=source, camera=Camera(), status="failed", error=problem)
+    source = Source(name=job.source.name, size=0, sha256="", mtime_ns=0)
+    problem = Problem(problem=error.problem, remedy=error.remedy)
+    return Record(source=source, camera=Camera(), status="failed", error=problem)
 
 
 def absolute(path: Path) -> Path:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dustd import codec
+from dustd.errors import FrameError
+from dustd.output.mark import is_marked
 from dustd.output.sidecar import SCHEMA, SUFFIX, Evidence, Output, Problem, Source
 
 
@@ -143,7 +145,7 @@ def is_own_output(path: Path) -> bool:
 def is_vouched(path: Path, sidecars: dict[str, tuple[str, ...]]) -> bool:
     """Tell the same with the folder's sidecars already grouped by `sidecars_by_stem`. Never raises."""
     try:
-        return any(sha256 == _sha256_now(path) for sha256 in _listed(path, sidecars))
+        return any(_is_marked_now(path) or sha256 == _sha256_now(path) for sha256 in _listed(path, sidecars))
     except OSError:
         return False
 
@@ -209,6 +211,20 @@ def _read_version(sidecar: Path, _mtime_ns: int, _size: int) -> _Entry | None:
 def _sha256_now(path: Path) -> str:
     now = path.stat()
     return _sha256_of_version(path, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+def _is_marked_now(path: Path) -> bool:
+    now = path.stat()
+    return _is_version_marked(path, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=200_000)
+def _is_version_marked(path: Path, _size: int, _mtime_ns: int, _ctime_ns: int) -> bool:
+    """Look for dustd's mark in each version of a file once: quicker than hashing it all."""
+    try:
+        return is_marked(path)
+    except FrameError:
+        return False
 
 
 @functools.lru_cache(maxsize=200_000)

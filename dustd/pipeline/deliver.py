@@ -27,8 +27,8 @@ class Results:
     """What was made for a frame and is not on disk yet: the cleaned file's bytes, and heals for *programs*.
 
     *image* None: no cleaned file is to be written. *settings* are those the image was made with. *place* is the cleaned
-    file to replace, None to choose a name. *about_dng* is what `WorkerClient.about_dng`
-    tells of them.
+    file to replace, None to choose a name. *samples* is the identity of a DNG's
+    cleaned samples, *left_out* what it lacks of its source's words.
     """
 
     image: bytes | None
@@ -36,7 +36,8 @@ class Results:
     healing: Healing | None
     programs: tuple[EditProgram, ...]
     place: Path | None = None
-    about_dng: tuple[str, tuple[str, ...]] | None = None
+    samples: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def deliver(
@@ -87,15 +88,14 @@ def _publish_picture(image: bytes, results: Results, source: Path, out_folder: P
     target = results.place or _target(source, out_folder, SUFFIXES[results.settings.format], ours)
     files.publish(target, image, ours=ours)
     kind, profile, quality = appearance(results.settings)
-    samples, left_out = results.about_dng or (None, ())
     return Output(
         kind=kind,
         path=target.name,
         sha256=hashlib.sha256(image).hexdigest(),
         profile=profile,
         quality=quality,
-        samples=samples,
-        left_out=left_out,
+        samples=results.samples,
+        left_out=results.left_out,
     )
 
 

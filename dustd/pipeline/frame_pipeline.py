@@ -133,17 +133,12 @@ class Pipeline:
         """Take one frame through all acts; what an earlier run saw of it is not looked at again."""
         timer = Timer()
         with timer("read"):
-            stamp = _stamp(source)
-            frame = self.worker.decode(source, camera)
-            camera = replace(camera, body_id=self.store.map_for(camera, frame.width, frame.height))
-            frame = replace(frame, camera=camera)
+            stamp, frame, frame_id = self._read(source, camera)
+            camera = frame.camera
         elsewhere = self.tree.others(path.parent)
-        earlier = life.find(source, path, sha256=stamp.sha256, elsewhere=elsewhere)
+        earlier = life.find(source, path, sha256=stamp.sha256, frame_id=frame_id, elsewhere=elsewhere)
         try:
-            if self.store.is_cleaned(camera.body_id, frame_identity(frame)):
-                raise _own_output(source)
-            seen = self._look(frame, earlier.record if earlier else None, stamp, timer)
-            earlier = earlier or life.find(source, path, frame_id=seen.frame_id, elsewhere=elsewhere)
+            seen = self._look(frame, frame_id, earlier.record if earlier else None, stamp, timer)
             with timer("reconcile"):
                 # Known by its samples, it may be in another file now; when it came is when that one was read.
                 stamp = replace(stamp, read_at=earlier.record.source.read_at if earlier else _now())
@@ -155,7 +150,7 @@ class Pipeline:
                 with timer("review"):
                     exhibit = self.worker.show(in_order(spots, seen.scene), self.reviewer.room_bytes)
             with timer("write"):
-                results = self._results(spots)
+                results = self._results(spots, frame_id)
         finally:
             self.worker.clear()
         if replace(_stamp(source), read_at=stamp.read_at) != stamp:
@@ -178,25 +173,43 @@ class Pipeline:
             self.reviewer.add(path.parent, record, exhibit)
         return record
 
-    def _look(self, frame: Frame, earlier: Record | None, stamp: Source, timer: "Timer") -> Look:
+    def _read(self, source: Path, camera: Camera) -> tuple[Source, Frame, str]:
+        """Decode a frame; its camera names the map that it belongs to. Also returns its file's stamp and its identity.
+
+        Raises OwnOutputError for the samples of a cleaned file, else what `WorkerClient.decode` does.
+        """
+        stamp = _stamp(source)
+        frame = self.worker.decode(source, camera)
+        camera = replace(camera, body_id=self.store.map_for(camera, frame.width, frame.height))
+        frame_id = frame_identity(frame)
+        if self.store.is_cleaned(camera.body_id, frame_id):
+            self.worker.clear()
+            raise _own_output(source)
+        return stamp, replace(frame, camera=camera), frame_id
+
+    def _look(self, frame: Frame, frame_id: str, earlier: Record | None, stamp: Source, timer: "Timer") -> Look:
         """Give what the same weights saw of the frame in an earlier run, else look."""
         camera = frame.camera
         seen = self._seen_before(earlier, stamp)
         if seen is None:
             with timer("detect"):
                 known = self.store.state(camera.body_id).optics.blur_constant
-                seen = look(frame, self.detector, blur_constant=known, progress=self._looking)
+                seen = look(frame, self.detector, frame_id=frame_id, blur_constant=known, progress=self._looking)
         return replace(seen, camera=camera)  # a kept one may name another map
 
-    def _results(self, spots: Sequence[Spot]) -> Results:
+    def _results(self, spots: Sequence[Spot], frame_id: str) -> Results:
         """Make what is to be written of the frame that the worker has corrected."""
-        wanted = _are_corrected(spots) or self.output.when_clean == "write"
+        changed = _are_corrected(spots)
+        wanted = changed or self.output.when_clean == "write"
+        is_dng = wanted and self.output.format == "dng"
+        samples = self.worker.identity() if is_dng and changed else frame_id
         return Results(
             image=self.worker.encode(self.output) if wanted else None,
             settings=self.output,
             healing=self.worker.healing(spots) if self.output.edits else None,
             programs=self.output.edits,
-            about_dng=self.worker.about_dng() if wanted and self.output.format == "dng" else None,
+            samples=samples if is_dng else None,
+            left_out=self.worker.left_out() if is_dng else (),
         )
 
     def decide(

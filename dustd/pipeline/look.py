@@ -53,13 +53,15 @@ def look(
     frame: Frame,
     detector: Detector,
     *,
+    frame_id: str | None = None,
     blur_constant: float | None = None,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> Look:
     """Let *detector* look at *frame* and measure what it saw, as far as it can be dust at all.
 
-    *blur_constant* (px·f-number) is what is known of the body's distance from dust to sensor, None if nothing is.
-    *progress* is called while looking takes time, with the share that is done.
+    *frame_id* is the frame's identity, if it is known already. *blur_constant* (px·f-number) is what is known of
+    the body's distance from dust to sensor, None if nothing is. *progress* is called while looking takes time, with
+    the share that is done.
     """
     camera = frame.camera
     narrowest_px = optics.narrowest_px(camera.f_number, camera.pixel_pitch_um, blur_constant)
@@ -77,7 +79,7 @@ def look(
     step = OVERVIEW_STEP_PX[frame.kind]
     return Look(
         camera=frame.camera,
-        frame_id=frame_identity(frame),
+        frame_id=frame_id or frame_identity(frame),
         width=frame.width,
         height=frame.height,
         candidates=tuple(sorted(candidates, key=lambda each: -calibration.probability(each.score, each.gain))),

@@ -174,7 +174,8 @@ def _rewrite(
     if picture is not None and files.sha256_file(path.parent / picture.path) != picture.sha256:
         _require_claimed(path, path.parent / picture.path)
     spots = tuple(_judged(spot, undo=undo) if spot.id in changed else spot for spot in record.spots)
-    cleaned = path.parent / picture.path if picture is not None and picture.kind == "dng" else None
+    is_dng = picture is not None and picture.kind == "dng"
+    cleaned = path.parent / picture.path if picture is not None and is_dng else None
     known = known_from_dict((record.evidence or {}).get("known", {}))
     worker.recall(cleaned, record.spots, known)
     spots = worker.revise(spots, known, changed)
@@ -189,7 +190,8 @@ def _rewrite(
         healing=healing,
         programs=programs,
         place=path.parent / picture.path if picture is not None else None,
-        about_dng=worker.about_dng() if picture is not None and picture.kind == "dng" else None,
+        samples=worker.identity() if is_dng else None,
+        left_out=worker.left_out() if is_dng else (),
     )
     return deliver(record, results, source=original, path=path, tell=store.judge, earlier=earlier)
 

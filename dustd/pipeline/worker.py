@@ -119,12 +119,13 @@ class HeldFrame:
         """Picture the corrected frame; see `dustd.pipeline.exhibit.show`."""
         return show(self._opened.frame, self._raw, spots, room_bytes)
 
-    def about_dng(self) -> tuple[str, tuple[str, ...]]:
-        """Name the corrected samples as if they were an exposure's (`dustd.raw.frame.frame_identity`), and say what of
-        the source's words is not in their DNG (`dustd.output.dng.left_out`).
-        """  # fmt: skip
-        frame = self._opened.frame
-        return frame_identity(replace(frame, raw=self._raw)), left_out(frame, read_source_metadata(self._source))
+    def identity(self) -> str:
+        """Name the corrected samples as if they were an exposure's; see `dustd.raw.frame.frame_identity`."""
+        return frame_identity(replace(self._opened.frame, raw=self._raw))
+
+    def left_out(self) -> tuple[str, ...]:
+        """Say what a DNG of the frame at hand lacks of its source's words; see `dustd.output.dng.left_out`."""
+        return left_out(self._opened.frame, read_source_metadata(self._source))
 
     def encode(self, output: OutputSettings) -> pickle.PickleBuffer:
         """Serialise the corrected frame in the format of *output*."""

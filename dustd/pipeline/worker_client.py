@@ -112,11 +112,13 @@ class WorkerClient:
         """Picture the corrected frame for a person to check (`dustd.pipeline.exhibit.show`)."""
         return self._call("show", tuple(spots), room_bytes)
 
-    def about_dng(self) -> tuple[str, tuple[str, ...]]:
-        """Name the corrected samples as `dustd.raw.frame.frame_identity` names an exposure's, and say what a DNG of
-        them leaves out of the source's words.
-        """  # fmt: skip
-        return self._call("about_dng")
+    def identity(self) -> str:
+        """Name the corrected samples as `dustd.raw.frame.frame_identity` names an exposure's."""
+        return self._call("identity")
+
+    def left_out(self) -> tuple[str, ...]:
+        """Say what a DNG of the frame lacks of its source's words (`dustd.output.dng.left_out`)."""
+        return self._call("left_out")
 
     def encode(self, output: OutputSettings) -> bytes:
         """Serialise the corrected frame in the format of *output*."""
@@ -258,7 +260,8 @@ _WORDS = {
     "revise": "correct it anew",
     "cut_out": "cut an example out of it",
     "show": "picture it",
-    "about_dng": "hash its samples",
+    "identity": "hash its samples",
+    "left_out": "read its metadata",
     "encode": "write it",
     "clear": "let it go",
 }

@@ -62,6 +62,8 @@ class FakePipeline:
     def process(self, source, out_folder):
         assert out_folder.is_dir()
         self.seen.append((source, out_folder, self.sensitivity_of("Canon 1", source)))
+        if "takes" in source.name:
+            source.with_name("broken-z.CR3").unlink()
         if "broken" in source.name:
             raise FrameError("it is cut short", remedy="Copy it again from the card", path=source)
         if "shaky" in source.name and sum(seen == source for seen, *_ in self.seen) == 1:
@@ -261,6 +263,13 @@ def test_a_broken_frame_does_not_hold_up_the_others_and_ends_with_1(shoot, pipel
     assert "odd.CR3: dustd met an error it does not know (ZeroDivisionError" in captured.out
     assert "Traceback" not in captured.out
     assert (tmp_path / "out/broken.CR3.dustd.json").exists() and (tmp_path / "out/odd.CR3.dustd.json").exists()
+
+
+def test_a_file_that_vanishes_while_it_waits_is_told_and_leaves_no_sidecar(shoot, pipelines, tmp_path, capsys):
+    folder = shoot("a-takes.CR3", "broken-z.CR3")
+    assert dustd("clean", folder, "-o", tmp_path / "out") == 1
+    assert "broken-z.CR3: it is cut short" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a-takes.CR3.dustd.json"]
 
 
 def test_a_full_disk_ends_the_run_and_says_what_was_not_begun(shoot, pipelines, tmp_path, capsys):

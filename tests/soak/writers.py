@@ -24,8 +24,8 @@ class Landed:
     """A file that was put into a watched folder: its content's hash and what dustd is to make of it.
 
     *fate*: cleaned; failed with a reason; either of them (hostile content); nothing, as it is no frame; "unnamed" is
-    a failure that has no sidecar, because the name leaves no room for one; "gone" was taken away again at some time. *frame_ids* are of all exposures that ever
-    had this name, the last one last.
+    a failure that has no sidecar, because the name leaves no room for one; "gone" was taken away again at some time.
+    *frame_ids* are of all exposures that ever had this name, the last one last.
     """
 
     path: Path
