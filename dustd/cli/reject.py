@@ -17,13 +17,15 @@ def run(args: argparse.Namespace) -> int:
     in_memory = str(args.store) == MEMORY
     with Store.open(args.store or settings.map.store) as store, WorkerClient() as worker:
         folder = store.path.parent if store.path else settings.map.state_folder
+        if not in_memory:
+            folder.mkdir(parents=True, exist_ok=True)  # a server's maps are elsewhere
         told = reject(
             args.frame,
             set(args.spots),
             worker=worker,
             store=store,
             settings=settings,
-            labelled=folder / "labelled",
+            labelled=None if in_memory else folder / "labelled",
             source=args.source,
             undo=args.undo,
         )

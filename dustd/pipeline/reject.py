@@ -46,13 +46,13 @@ def reject(
     worker: WorkerClient,
     store: Store,
     settings: Config,
-    labelled: Path,
+    labelled: Path | None,
     source: Path | None = None,
     undo: bool = False,
 ) -> Told:
     """Reject spots of the frame that *path* names (cleaned file, sidecar or original), or with *undo* take that back.
 
-    *source* names the original, or the folder that it is in, if it was moved. Examples go into the folder *labelled*.
+    *source* names the original, or the folder that it is in, if it was moved. Examples go into *labelled*, if anywhere.
     Raises UsageError if frame or spots are not there, FrameError if the original is another file now or the cleaned
     file was changed by somebody else, SurroundingsError if disk or folder is in the way.
     """
@@ -72,7 +72,7 @@ def reject(
             counted = store.judge(record)
         ids = {spot.id for spot in asked}
         for spot in record.spots:
-            if spot.id in ids:
+            if spot.id in ids and labelled is not None:
                 _keep_example(labelled, record, spot, worker)
     finally:
         worker.clear()

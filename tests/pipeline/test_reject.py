@@ -203,6 +203,13 @@ def test_the_frame_may_be_named_by_any_of_its_files(shoot, alone, name, dots):
     assert shoot.spot(alone).rejected
 
 
+def test_without_a_map_it_is_not_said_that_the_map_lacks_the_frame(shoot, alone, capsys):
+    assert main(["reject", "--store", ":memory:", str(shoot.cleaned), str(alone)]) == 0
+    said = capsys.readouterr().out
+    assert "rejected by a person" in said and "No dust map was told, as asked for" in said
+    assert "does not know this frame" not in said and shoot.spot(alone).rejected
+
+
 def test_a_moved_original_has_to_be_named(shoot, alone, tmp_path):
     elsewhere = tmp_path / "archive"
     elsewhere.mkdir()
