@@ -5,9 +5,10 @@ or where it is asked for. Only `engines`, `torch_engine`, `network`, `encoding_t
 only `openvino_engine` and `train.export` know OpenVINO.
 """
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import yaml
 
 from dustd.detector.encoding import CONTEXT_PX, ENCODING, encode
 from dustd.detector.engines import choose_engine
-from dustd.errors import ModelError
+from dustd.errors import DustdError, ModelError, SurroundingsError
 from dustd.spots.calibration import Calibration
 
 # Below this a proposal is never dust, whatever else is known: a score of .1, which tokens on rough ground reach.
@@ -133,19 +134,30 @@ def load_detector(
         )
     name, device = choose_engine(engine, device, card)
     threads = threads or os.cpu_count() or 1
-    network: Network
-    encode_there: Callable[[np.ndarray], np.ndarray] = encode
-    if name == "openvino":
+    try:
+        network, encode_there = _load_network(card, name, device, threads)
+        detector = RfDetrDetector(card, network, encode_there, f"{device} ({name})", batch_tiles or BATCH_TILES)
+        detector.warm_up()
+    except DustdError:
+        raise
+    except Exception as exc:  # the libraries have many ways to refuse a shape, a key, a device
+        remedy = "Install the dustd version that came with the model, or name another model.engine or model.device"
+        problem = f"the model cannot be loaded on {device} ({name}; {type(exc).__name__}: {exc})"
+        raise ModelError(problem, remedy=remedy, path=card.folder) from exc
+    return detector
+
+
+def _load_network(
+    card: "ModelCard", engine: str, device: str, threads: int
+) -> "tuple[Network, Callable[[np.ndarray], np.ndarray]]":
+    """Load the network into an engine, and give the encoding that goes with it."""
+    if engine == "openvino":
         from dustd.detector import openvino_engine
 
-        network = openvino_engine.load_network(card, threads)
-    else:
-        from dustd.detector import torch_engine
+        return openvino_engine.load_network(card, threads), encode
+    from dustd.detector import torch_engine
 
-        network, encode_there = torch_engine.load_network(card, device, threads), torch_engine.make_encoder(device)
-    detector = RfDetrDetector(card, network, encode_there, f"{device} ({name})", batch_tiles or BATCH_TILES)
-    detector.warm_up()
-    return detector
+    return torch_engine.load_network(card, device, threads), torch_engine.make_encoder(device)
 
 
 # Encoded tiles (n, C, side, side) to logits (n, k) and boxes (n, k, 4), centre and size in px from the tile's corner.
@@ -173,16 +185,34 @@ class RfDetrDetector:
         self.batch_tiles = batch_tiles
         self.false_positive_scores = card.false_positive_scores
         self.calibration = card.calibration
-        self.encode = encode_there
+        self._encode = encode_there
         self._network = network
 
     def warm_up(self) -> None:
         """Look at one tile of nothing, so that the first frame does not pay for allocation and compilation."""
         self(self.encode(np.full((self.tile_px, self.tile_px, 3), 0.2, np.float32))[None])
 
+    def encode(self, light: np.ndarray) -> np.ndarray:
+        """Encode light for the network: `dustd.detector.detect.Detector`. Raise SurroundingsError as a call does."""
+        with self._of_the_device():
+            return self._encode(light)
+
+    @contextlib.contextmanager
+    def _of_the_device(self) -> Iterator[None]:
+        """Lay what an engine raises on its device: all tiles are alike, so no frame is to blame."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as exc:  # out of memory, a driver that was updated, a GPU that fell off
+            said = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
+            raise SurroundingsError(
+                f"the model cannot run on {self.device} ({said})",
+                remedy="Free memory there; if that does not help, restart dustd, or choose another model.device",
+            ) from exc
+
     def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
-        """Detect in encoded tiles; see `dustd.detector.detect.Detector`."""
-        logits, boxes = self._network(images)
+        """Detect in encoded tiles: `dustd.detector.detect.Detector`. Raise SurroundingsError if the device fails."""
+        with self._of_the_device():
+            logits, boxes = self._network(images)
         return [to_boxes(one, places) for one, places in zip(logits, boxes, strict=True)]
 
 

@@ -32,6 +32,14 @@ def load_network(card: ModelCard, threads: int) -> Callable[[np.ndarray], tuple[
     queue = ov.AsyncInferQueue(compiled, threads)
 
     def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal queue
+        try:
+            return ask(images)
+        except RuntimeError:
+            queue = ov.AsyncInferQueue(compiled, threads)  # what still runs there must not answer for the next frame
+            raise
+
+    def ask(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         answers: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0), np.empty(0))] * len(images)
 
         def keep(request: ov.InferRequest, index: int) -> None:

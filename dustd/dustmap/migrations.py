@@ -1,9 +1,9 @@
-"""Bringing the tables of older databases up to date, one version after the other; only SQLite has older ones.
+"""Bringing the tables of older databases up to date, one version after the other.
 
 Version 1 had a row per particle, per scene and per observation, and knew declared cleanings only. Version 2 never left
 the developers' hands: it is 1 with two more columns, which are left out. What frames brought was not kept then, so the
-frames of such a database cannot be folded anew. Version 3 knew no rejections, 4 no cleaned
-files.
+frames of such a database cannot be folded anew. Version 3 knew no rejections. Up to version 4 no cleaned files were
+known, and places were in the time that clocks showed; since then they are in UTC.
 """
 
 import json
@@ -12,9 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dustd.dustmap import mapjson, places
+from dustd.dustmap import exchange, mapjson, places
 from dustd.dustmap.match import State
-from dustd.dustmap.schema import bodies, epochs, frames, metadata, scenes, states
+from dustd.dustmap.schema import PARTS, GarbledError, bodies, epochs, frames, metadata, scenes, states
 
 _V1_TABLES = ("bodies", "epochs", "frames", "particles", "scenes", "observations")
 
@@ -31,6 +31,20 @@ def create(db: sa.Connection, version: int) -> None:
             _copy_body(db, body)
         for name in reversed(_V1_TABLES):
             db.exec_driver_sql(f"DROP TABLE old_{name}")
+    elif version in (3, 4):
+        for body_id in db.scalars(sa.select(bodies.c.body_id)).all():
+            _move_to_utc(db, body_id)
+
+
+def _move_to_utc(db: sa.Connection, body_id: str) -> None:
+    try:
+        data = exchange.laid_out(db, body_id)
+    except GarbledError:  # dustd map repair comes later
+        return
+    assert data is not None, "it was there a moment ago"
+    body, parts = exchange.in_utc(data["body"], {table.name: data[table.name] for table in PARTS})
+    db.execute(bodies.delete().where(bodies.c.body_id == body_id))
+    exchange.write(db, body, parts)
 
 
 def _copy_body(db: sa.Connection, body: Any) -> None:

@@ -110,6 +110,19 @@ def clock_of(place: str) -> str:
     return place.partition(" ")[0]
 
 
+def earlier_by(place: str, by: datetime.timedelta) -> str:
+    """Move a place back in time, name and all; one without a time of day stays where it is."""
+    clock, space, rest = place.partition(" ")
+    found = _TIME.fullmatch(clock)
+    if found is None:
+        return place
+    try:
+        moved = datetime.datetime.fromisoformat(clock[:19]) - by
+    except (ValueError, OverflowError):
+        return place
+    return moved.isoformat() + (found[3] or "") + space + rest
+
+
 def settled(reading: Reading, cuts: Sequence[Cut], shown_before: ShownBefore) -> str:
     """Place a frame on the right side of every cleaning, of which *cuts* are in order.
 

@@ -11,7 +11,7 @@ import yaml
 from dustd.demo.virtual import frame_of
 from dustd.detector import engines, model
 from dustd.detector.detect import detect, threshold
-from dustd.errors import ModelError
+from dustd.errors import ModelError, SurroundingsError
 from dustd.spots.measure import measure
 
 
@@ -123,3 +123,24 @@ def test_a_model_without_an_exported_network_runs_in_torch():
     assert engines.choose_engine("auto", "cpu", card) == ("torch", "cpu")
     with pytest.raises(ModelError, match="no exported network"):
         engines.choose_engine("openvino", "cpu", card)
+
+
+def test_an_engine_that_fails_in_mid_frame_is_no_frames_fault_and_goes_on_after_it(detector):
+    tile = detector.encode(np.full((detector.tile_px, detector.tile_px, 3), 0.2, np.float32))
+    before = detector(tile[None])
+    with pytest.raises(SurroundingsError, match=r"cannot run on cpu") as failed:
+        detector(np.zeros((2, *tile.shape[:1], 8, 8), np.float32))  # the engine itself refuses such tiles
+    assert "restart dustd" in failed.value.remedy
+    for old, new in zip(before, detector(tile[None]), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_model_that_a_library_refuses_is_a_model_error_at_the_start_as_well(tmp_path):
+    pytest.importorskip("rfdetr")
+    folder = tmp_path / "mine"
+    shutil.copytree(model.find_model("default").folder, folder)
+    card = yaml.safe_load((folder / "model.yaml").read_text())
+    card["architecture"]["encoder_layers"] = "many"
+    (folder / "model.yaml").write_text(yaml.safe_dump(card))
+    with pytest.raises(ModelError):
+        model.load_detector(str(folder), engine="torch", device="cpu", threads=1)

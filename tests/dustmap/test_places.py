@@ -1,6 +1,8 @@
 """Frames and cleanings on a body's line: no clock, however wrong, puts a frame on the wrong side of a cleaning."""
 
 import dataclasses
+import sqlite3
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -152,3 +154,39 @@ def test_two_cleanings_with_no_frame_between_are_two_words_about_one():
 
 def test_what_no_sidecar_says_changes_no_place():
     assert settled(Reading(place="x", zoned=False, read_at=None, touched_at=None), [], lambda _: None) == "x"
+
+
+@pytest.fixture
+def tokyo(monkeypatch):
+    """This computer is in Tokyo when it is called."""
+
+    def move():
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_maps_with_places_in_wall_time_go_on_in_utc(tmp_path, tokyo):
+    """As dustd wrote them before schema 5, and exported them before 1.2, on a computer nine hours ahead of UTC."""
+    path = tmp_path / "maps.sqlite"
+    with Store.open(path) as store:  # in UTC, wall time and UTC are one
+        for n in range(4):
+            store.observe(shot(n, written(NOON + timedelta(minutes=n))))
+        store.cleaned(BODY, written(NOON + timedelta(minutes=2)))
+        exported = {**store.export(BODY), "schema_version": "1.1"}
+        particles = store.state(BODY)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 4")
+    tokyo()
+    for old in (path, ":memory:"):
+        with Store.open(old) as store:
+            if old != path:
+                store.import_(exported)
+            assert store.state(BODY) == particles
+            assert epochs(store) == [2, 2]
+            assert store.epoch(BODY) == "2026-11-10T03:02:00"
+            store.observe(shot(9, written(NOON + timedelta(minutes=30))))  # the camera is in Tokyo, too
+            assert epochs(store) == [2, 3]
