@@ -141,7 +141,8 @@ class Pipeline:
             seen = self._look(frame, frame_id, earlier.record if earlier else None, stamp, timer)
             with timer("reconcile"):
                 # Known by its samples, it may be in another file now; when it came is when that one was read.
-                stamp = replace(stamp, read_at=earlier.record.source.read_at if earlier else _now())
+                before = earlier.record if earlier and earlier.record.status != "failed" else None
+                stamp = replace(stamp, read_at=before.source.read_at if before else _now())
                 decision, stack = self.decide(seen, sensitivity, frame, earlier.record if earlier else None, stamp)
             with timer("correct"):
                 spots = self.worker.correct(decision.spots, decision.known)

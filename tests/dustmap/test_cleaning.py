@@ -133,3 +133,13 @@ def test_the_order_of_particles_does_not_matter(order, seen):
     ids = {f"p{n}" for n in seen}
     one, other = (step(Cleaning(), particles, at, ids, view(0)) for particles in (MANY, [MANY[n] for n in order]))
     assert one.log_ratio == pytest.approx(other.log_ratio)
+
+
+@pytest.mark.parametrize(
+    ("later", "after_pause"),
+    [("2026-11-23T20:00:00+09:00", False), ("2026-11-23T17:30:00+01:00", True), ("2026-11-23T18:00:00+09:00", False)],
+)
+def test_a_pause_is_counted_in_hours_that_passed_whatever_the_time_zones(later, after_pause):
+    particles = [particle(number) for number in range(4)]
+    begun = Cleaning(last_at="2026-11-23T11:00:00+01:00")
+    assert played([(view(1, at=later), ())], particles, start=begun).after_pause == after_pause

@@ -341,3 +341,14 @@ def test_what_a_dng_cannot_take_over_is_said_in_the_sidecar(make, blind, shot, d
     jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(
         json.loads((out / "SHOT.DNG.dustd.json").read_text())
     )
+
+
+def test_the_sidecar_keeps_when_the_exposure_was_first_read(make, blind, shot, monkeypatch):
+    source, out = shot
+    times = iter(f"2026-11-10T12:00:0{n}.000+00:00" for n in range(9))
+    monkeypatch.setattr("dustd.pipeline.frame_pipeline._now", lambda: next(times))
+    first, again = make(), make(sensitivity=60.0)
+    first.detector = again.detector = blind
+    first.fail(source, out, FrameError("it was cut short", remedy="Copy it again"))
+    said = [pipeline.process(source, out).source.read_at for pipeline in (first, again)]
+    assert said == ["2026-11-10T12:00:00.000+00:00"] * 2
