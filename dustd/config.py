@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from dustd.config_reader import BAD, Between, Note, Url, read_group
+from dustd.config_reader import Between, Note, Url, read_group
 from dustd.errors import ConfigError
 
 EXAMPLE = Path(__file__).with_name("config.example.yaml")  # every key with its default and reason
@@ -207,7 +207,7 @@ def load(path: Path, *, watching: bool = True) -> Config:
         if watching and not given:
             note("folders", "no folder to watch", "add one: - path: /path/to/captures")
         _check_folders(config, _numbers(given), note)
-    if problems:
+    if problems or config is None:
         raise ConfigError("\n".join(problems), remedy=f"Correct this, then try: dustd check -c {path}")
     return config
 
@@ -233,6 +233,8 @@ def state_folder_of(path: Path) -> Path:
     try:
         store = read_group(MapSettings, {"store": _parse(path)["map"]["store"]}, "map", lambda *_: None)
     except (ConfigError, KeyError, TypeError):
+        store = None
+    if store is None:
         return MapSettings().state_folder
     return _anchored(Config(map=store), path.absolute().parent).map.state_folder
 
@@ -345,7 +347,7 @@ def _check_webhook(url: str, note: Note) -> None:
 def _numbers(given: Any) -> list[int]:
     """Give the place in the file of each folder that could be read; the others are noted and left out."""
     items = given if isinstance(given, list) else []
-    return [i for i, item in enumerate(items) if read_group(FolderSettings, item, "", lambda *_: None) is not BAD]
+    return [i for i, item in enumerate(items) if read_group(FolderSettings, item, "", lambda *_: None)]
 
 
 def _check_folders(config: Config, numbers: list[int], note: Note) -> None:

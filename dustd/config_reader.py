@@ -12,8 +12,12 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 Note = Callable[[str, str, str], None]
 BAD = object()  # stands for a value that was noted as a problem
 
@@ -32,11 +36,14 @@ class Between:
     high: float
 
 
-def read_group(cls: type, data: Any, key: str, note: Note) -> Any:
-    """Build dataclass *cls*. A bad or empty value leaves its field at the default, so that reading can go on."""
+def read_group(cls: type[T], data: Any, key: str, note: Note) -> T | None:
+    """Build dataclass *cls*. A bad or empty value leaves its field at the default, so that reading can go on.
+
+    Return None where a required field is missing or bad, or *data* is no group at all.
+    """
     if not isinstance(data, dict):
         note(key, f"{data!r} is not a group of keys", _grouped(cls, data))
-        return BAD
+        return None
     hints = get_type_hints(cls, include_extras=True)
     for name in data:
         if name not in hints:
@@ -50,7 +57,7 @@ def read_group(cls: type, data: Any, key: str, note: Note) -> Any:
         if required not in values:
             note(_join(key, required), "missing", "add it")
         if values.get(required, BAD) is BAD:
-            return BAD
+            return None
     return cls(**{name: value for name, value in values.items() if value is not BAD})
 
 
@@ -80,7 +87,8 @@ def _value(hint: Any, value: Any, key: str, note: Note) -> Any:
     if origin is dict:
         return _mapping(args[1], value, key, note)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return read_group(hint, value, key, note)
+        group = read_group(hint, value, key, note)
+        return BAD if group is None else group
     if hint is Path:
         return _path(value, key, note)
     if hint is Url:

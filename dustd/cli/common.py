@@ -5,13 +5,15 @@ import hashlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dustd.errors import DustdError, UsageError
 
 if TYPE_CHECKING:
     from dustd.config import Config, ModelSettings
+    from dustd.detector.model import RfDetrDetector
     from dustd.dustmap.store import Store
+    from dustd.pipeline.frame_pipeline import Pipeline
     from dustd.pipeline.worker_client import WorkerClient
 
 
@@ -72,7 +74,7 @@ def make_pipeline(
     worker: "WorkerClient",
     sensitivity_of: Callable[[str, Path], float],
     heartbeat: Callable[[], None] = lambda: None,
-) -> Any:
+) -> "Pipeline":
     """Load and warm the model, and join it with the maps."""
     from dustd.pipeline.frame_pipeline import Pipeline
 
@@ -97,7 +99,7 @@ def need_training_libraries(what: str) -> None:
         raise UsageError(problem, remedy="Install what is missing: pip install 'dustd[train]'")
 
 
-def detector_of(model: "ModelSettings") -> Any:
+def detector_of(model: "ModelSettings") -> "RfDetrDetector":
     """Load and warm the model that the settings name. Raises ModelError if it cannot be used."""
     import structlog
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 
@@ -22,10 +22,12 @@ from dustd.daemon.reload import ConfigFile, needs_restart
 from dustd.daemon.reminders import Reminders
 from dustd.daemon.status import BodyState, FrameState, Progress, Status, Trouble
 from dustd.daemon.watch import WatchedFolder
+from dustd.detector.detect import Detector
 from dustd.dustmap.recovery import relearn
 from dustd.errors import DustdError, ModelError
 from dustd.output import ledger, sidecar
 from dustd.output.tree import OutputTree
+from dustd.pipeline.frame_pipeline import Pipeline
 from dustd.report.review_book import SESSION_NAME, SessionPages
 
 logger = structlog.get_logger()
@@ -37,11 +39,11 @@ REST_S, FAST_S = 0.5, 1.0  # where frames take less than FAST_S, it is written a
 PRUNE_S = 60.0
 FIRST_LEARN_PAUSE_S, LONGEST_LEARN_PAUSE_S = 2.0, 900.0  # between tries to learn lost maps again
 
-LoadModel = Callable[[ModelSettings], Any]
+LoadModel = Callable[[ModelSettings], Detector]
 
 
 def serve(
-    settings: Config, pipeline: Any, *, file: ConfigFile | None = None, load_model: LoadModel | None = None
+    settings: Config, pipeline: Pipeline, *, file: ConfigFile | None = None, load_model: LoadModel | None = None
 ) -> None:
     """Watch the configured folders and clean with *pipeline* what lands in them, until a signal says stop.
 
@@ -63,7 +65,7 @@ def serve(
         )
 
 
-def _loaded(load_model: LoadModel, model: ModelSettings) -> Any:
+def _loaded(load_model: LoadModel, model: ModelSettings) -> Detector:
     """Load a model. Raises ModelError whatever goes wrong: memory of a GPU, a shape that the library refuses."""
     try:
         return load_model(model)
@@ -93,7 +95,12 @@ class Application:
     """What the loop calls: its methods are the arguments of `daemon.serve`."""
 
     def __init__(
-        self, settings: Config, pipeline: Any, *, file: ConfigFile | None = None, load_model: LoadModel | None = None
+        self,
+        settings: Config,
+        pipeline: Pipeline,
+        *,
+        file: ConfigFile | None = None,
+        load_model: LoadModel | None = None,
     ) -> None:
         self._settings, self._pipeline, self._file, self._load_model = settings, pipeline, file, load_model
         self._outputs = OutputFolders()

@@ -82,7 +82,7 @@ class Pipeline:
         self.reviewer = reviewer
         self.heartbeat = heartbeat
         self.tree = OutputTree()  # where outputs may lie of frames that were moved
-        self.progress: Callable[[float], None] = lambda _share: None  # hears how much of a frame has been looked at
+        self.progress: Callable[[float], object] = lambda _share: None  # hears how much of a frame has been looked at
 
     def process(self, source: Path, out_folder: Path) -> Record:
         """Clean the frame at *source* into *out_folder*, which exists; write image and sidecar, tell the map.
