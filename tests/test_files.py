@@ -255,6 +255,43 @@ def test_new_output_folders_are_for_those_who_may_use_the_one_they_are_in(tmp_pa
     assert (tmp_path / "like tmp" / "out").stat().st_mode & 0o777 == 0o755
 
 
+def test_only_what_is_as_it_was_written_is_removed(tmp_path):
+    path, link = tmp_path / "a.dng", tmp_path / "link.dng"
+    path.write_bytes(b"ours")
+    link.symlink_to(path)
+    assert not files.remove(link, sha(b"ours")) and not files.remove(path, sha(b"something else"))
+    assert path.read_bytes() == b"ours" and link.is_symlink()
+    assert files.remove(path, sha(b"ours")) and not path.exists()
+    assert files.remove(path, sha(b"ours"))  # gone is gone
+    (tmp_path / "folder").mkdir()
+    assert not files.remove(tmp_path / "folder", sha(b""))
+
+
+def test_a_file_that_changes_while_it_is_looked_at_is_not_removed(tmp_path, monkeypatch):
+    path = tmp_path / "a.dng"
+    path.write_bytes(b"ours")
+    real = files._sha256
+
+    def hashed_and_then_changed(each):
+        digest = real(each)
+        each.write_bytes(b"ours, and a rating")
+        return digest
+
+    monkeypatch.setattr(files, "_sha256", hashed_and_then_changed)
+    assert not files.remove(path, sha(b"ours"))
+    assert path.read_bytes() == b"ours, and a rating"
+
+
+def test_a_file_gets_another_name_only_if_that_is_free(tmp_path):
+    (tmp_path / "a").write_bytes(b"one")
+    (tmp_path / "b").write_bytes(b"two")
+    assert not files.rename(tmp_path / "a", tmp_path / "b")
+    assert ((tmp_path / "a").read_bytes(), (tmp_path / "b").read_bytes()) == (b"one", b"two")
+    assert files.rename(tmp_path / "a", tmp_path / "c") and (tmp_path / "c").read_bytes() == b"one"
+    with pytest.raises(SurroundingsError):
+        files.rename(tmp_path / "gone", tmp_path / "d")
+
+
 def test_hashing_reads_the_whole_file(tmp_path):
     data = os.urandom(3 * (1 << 20) + 5)
     (tmp_path / "a.nef").write_bytes(data)

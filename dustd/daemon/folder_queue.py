@@ -71,7 +71,7 @@ class FolderQueue:
         self._pause_s = 0.0
         self._problem: DustdError | None = None
         self._put_off: dict[Path, _PutOff] = {}
-        self._held: dict[Path, DustdError] = {}  # held back, for the status only
+        self._held: dict[Path, DustdError] = {}  # why files are held back, for the status only
         self._hopeless: dict[Path, Look] = {}  # failed, and not even that could be recorded
         self._unreadable: dict[str, str] = {}  # subfolder -> what the system said, at the last search
         self._complaints: dict[str, str] = {}  # the same of the search that goes on
@@ -159,7 +159,11 @@ class FolderQueue:
     def take(self) -> Path | None:
         """Give a frame that is ready, unless the folder pauses."""
         now = time.monotonic()
-        return self.settle.take(now, look_at) if now >= self.paused_until else None
+        path = self.settle.take(now, look_at) if now >= self.paused_until else None
+        for empty in self.settle.found_empty():
+            log.info("frame_held_back", path=str(empty), problem=_EMPTY.problem)
+            self._held[empty] = _EMPTY
+        return path
 
     def pause(self, path: Path, error: DustdError) -> None:
         """Put the frame *path* back and rest: the folder's surroundings are in the way of all its frames."""
@@ -220,8 +224,8 @@ class FolderQueue:
         """Say how the folder does."""
         now = time.monotonic()
         self._put_off = {path: each for path, each in self._put_off.items() if path in self.settle}
+        until = {path: self.settle.held_until(path) for path in self._held if path not in self._put_off}
         self._held = {path: each for path, each in self._held.items() if path in self.settle}
-        held = {path: due_at for path, (_, due_at) in self.settle.held().items() if path not in self._put_off}
         return FolderState(
             path=str(self.folder.path),
             output=str(self.folder.output),
@@ -231,7 +235,9 @@ class FolderQueue:
             paused=_trouble(self._problem, self.folder.path, self.paused_until - now) if self._problem else None,
             unreadable=tuple(self._unreadable),
             put_off=tuple(_trouble(each.error, path, each.until - now) for path, each in self._put_off.items()),
-            held=tuple(_trouble(self._held.get(path, _EMPTY), path, due_at - now) for path, due_at in held.items()),
+            held=tuple(
+                _trouble(self._held[path], path, due_at - now) for path, due_at in until.items() if due_at is not None
+            ),
         )
 
     def _walk(self, start: Path, outputs: Sequence[Path]) -> Iterator[tuple[Path, Look] | None]:

@@ -46,6 +46,7 @@ class Settle:
         self._taken: dict[Path, _Track] = {}
         self._again: dict[Path, tuple[float, Look]] = {}  # touched while taken
         self._vanished: list[Path] = []
+        self._empty: list[Path] = []
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._quiet) + len(self._taken)
@@ -112,6 +113,7 @@ class Settle:
             last_try_at = track.changed_at + self.give_up_s
             if look.size == 0 and now < last_try_at:
                 self._waiting[path] = _Track(look=look, changed_at=track.changed_at, due_at=last_try_at, held=True)
+                self._empty.append(path)
                 continue
             self._taken[path] = track
             return path
@@ -122,9 +124,15 @@ class Settle:
         gone, self._vanished = self._vanished, []
         return gone
 
-    def held(self) -> dict[Path, tuple[Look, float]]:
-        """Give the files that are held back or put off: what the last look showed, and when they are due."""
-        return {path: (track.look, track.due_at) for path, track in self._waiting.items() if track.held}
+    def found_empty(self) -> list[Path]:
+        """Give the files that are held back because they were empty when their turn came, each once."""
+        empty, self._empty = self._empty, []
+        return empty
+
+    def held_until(self, path: Path) -> float | None:
+        """Say when a file that is held back or put off is due; None if it is neither."""
+        track = self._waiting.get(path)
+        return track.due_at if track is not None and track.held else None
 
     def done(self, path: Path) -> None:
         """Forget a taken file, unless it was touched meanwhile: then it waits again."""

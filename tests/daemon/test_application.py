@@ -164,8 +164,10 @@ def test_status_tells_what_was_done_and_that_the_daemon_has_ended(running):
 
 def test_an_empty_file_is_told_while_it_may_be_filled_and_fails_when_it_is_not(running):
     def steps():
-        running.shoot("e.nef", "")
-        state = running.wait(lambda state: state.progress.folders[0].held)
+        with capture_logs() as logs:
+            running.shoot("e.nef", "")
+            state = running.wait(lambda state: state.progress.folders[0].held)
+        assert [each["problem"] for each in logs if each["event"] == "frame_held_back"] == ["it is empty so far"]
         (held,) = state.progress.folders[0].held
         assert held.path == str(running.home / "shoot" / "e.nef") and "empty so far" in held.problem and held.retry_at
         (failed,) = running.wait(lambda state: state.failed).failed

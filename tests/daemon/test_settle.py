@@ -82,7 +82,8 @@ def test_an_empty_placeholder_waits_until_it_is_filled():
     state = settle()
     state.touch(RAW, 10.0, look(size=0))
     assert state.take(12.0, always(look(size=0))) is None
-    assert list(state.held()) == [RAW] and state.next_due() == 10.0 + GIVE_UP_S
+    assert state.found_empty() == [RAW] and state.found_empty() == []
+    assert state.held_until(RAW) == state.next_due() == 10.0 + GIVE_UP_S
     state.touch(RAW, 20.0, look(size=5))
     assert state.take(22.0, always(look(size=5))) == RAW
 
