@@ -50,9 +50,12 @@ def _cleaned(event: Event) -> str:
     return f"{event['frame']}: {told}{f', {left} left alone' if left else ''}, {seconds:.1f} s."
 
 
+def _name(event: Event) -> str:
+    return str(event.get("path") or event["frame"]).rpartition("/")[2]
+
+
 def _failed(event: Event) -> str:
-    name = str(event.get("path") or event["frame"]).rpartition("/")[2]
-    return f"{name}: FAILED: {event['problem']}. {_ended(event['remedy'])}"
+    return f"{_name(event)}: FAILED: {event['problem']}. {_ended(event['remedy'])}"
 
 
 def _watched(event: Event) -> str:
@@ -89,6 +92,11 @@ WORDS: Mapping[str, Callable[[Event], str]] = {
     "frame_cleaned": _cleaned,
     "frame_clean": _cleaned,
     "frame_failed": _failed,
+    "frame_vanished": lambda event: f"{_name(event)}: gone before it was cleaned (moved, renamed or deleted).",
+    "own_output_left_alone": lambda event: f"{_name(event)}: a cleaned file that dustd made; left alone.",
+    "outputs_set_aside": lambda event: f"{_name(event)}: what was cleaned is kept; another has its name now.",
+    "output_kept": lambda event: f"{_name(event)}: no longer needed, but kept: {_ended(event['problem'])}",
+    "folder_link_left_out": lambda event: f"{event['path']} is a link to a folder; left out: {_ended(event['remedy'])}",
     "paused": _paused,
     "resumed": lambda event: f"{event['folder']} goes on.",
     "library_message": lambda event: f"{event['library']} says: {event['message']}",

@@ -267,21 +267,6 @@ def test_only_what_is_as_it_was_written_is_removed(tmp_path):
     assert not files.remove(tmp_path / "folder", sha(b""))
 
 
-def test_a_file_that_changes_while_it_is_looked_at_is_not_removed(tmp_path, monkeypatch):
-    path = tmp_path / "a.dng"
-    path.write_bytes(b"ours")
-    real = files._sha256
-
-    def hashed_and_then_changed(each):
-        digest = real(each)
-        each.write_bytes(b"ours, and a rating")
-        return digest
-
-    monkeypatch.setattr(files, "_sha256", hashed_and_then_changed)
-    assert not files.remove(path, sha(b"ours"))
-    assert path.read_bytes() == b"ours, and a rating"
-
-
 def test_a_file_gets_another_name_only_if_that_is_free(tmp_path):
     (tmp_path / "a").write_bytes(b"one")
     (tmp_path / "b").write_bytes(b"two")

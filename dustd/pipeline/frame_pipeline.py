@@ -7,9 +7,7 @@ again.
 """
 
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +34,7 @@ from dustd.pipeline.decide import Decision, Scale, decide, view_in
 from dustd.pipeline.deliver import Results, appearance, deliver
 from dustd.pipeline.exhibit import Exhibit, in_order
 from dustd.pipeline.look import OVERVIEW_STEP_PX, Look, look, look_of
+from dustd.pipeline.timer import Timer
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.light import overview
@@ -188,7 +187,7 @@ class Pipeline:
             raise _own_output(source)
         return stamp, replace(frame, camera=camera), frame_id
 
-    def _look(self, frame: Frame, frame_id: str, earlier: Record | None, stamp: Source, timer: "Timer") -> Look:
+    def _look(self, frame: Frame, frame_id: str, earlier: Record | None, stamp: Source, timer: Timer) -> Look:
         """Give what the same weights saw of the frame in an earlier run, else look."""
         camera = frame.camera
         seen = self._seen_before(earlier, stamp)
@@ -316,34 +315,6 @@ class Pipeline:
             return self.worker.read_camera(source)
         except (FrameError, RuntimeError):
             return Camera()
-
-
-class Timer:
-    """Adds up wall time by step, in milliseconds."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self._ms: dict[str, float] = {}
-        self._running: tuple[str, float] | None = None
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        """Count the time that the block takes towards *step*."""
-        began = time.perf_counter()
-        self._running = (step, began)
-        yield
-        self._running = None
-        self._ms[step] = self._ms.get(step, 0.0) + (time.perf_counter() - began) * 1000
-
-    def timings_ms(self) -> dict[str, float]:
-        """All steps so far, a running one as far as it has come, and the total."""
-        now = time.perf_counter()
-        steps = dict(self._ms)
-        if self._running is not None:
-            step, began = self._running
-            steps[step] = steps.get(step, 0.0) + (now - began) * 1000
-        total = (now - self._began) * 1000
-        return {step: round(ms, 1) for step, ms in steps.items()} | {"total": round(total, 1)}
 
 
 def _own_output(source: Path) -> OwnOutputError:
