@@ -17,6 +17,13 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SHARED_CASES = SHARED_DATA.with_name("cases")
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what needs the shipped weights."""
+    for item in items:
+        if "detector" in getattr(item, "fixturenames", ()):
+            item.add_marker("weights")
+
+
 @pytest.fixture(autouse=True)
 def logging_as_imported():
     """Forget how a test before set logging up: a filtered level would hide events that the next one looks for."""

@@ -77,6 +77,7 @@ def serve(config_path: Path, detector) -> None:
 
 @pytest.mark.timeout(550)
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.weights
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_ten_kills_while_twelve_frames_arrive_lose_nothing_and_count_nothing_twice(tmp_path):
     from dustd.detector.model import load_detector
