@@ -25,6 +25,7 @@ from dustd.cli.common import CONFIG, FINE, SOME_FAILED
 from dustd.config import Config, FolderSettings, ReminderSettings
 from dustd.config_reader import Url
 from dustd.daemon import lock, metrics, scan, status
+from dustd.dustmap.pixels import body_of
 from dustd.errors import ConfigError, DustdError
 from dustd.text import counted
 
@@ -151,6 +152,7 @@ def store_findings(path: Path | Url, named: Iterable[str]) -> Iterator[Finding]:
 
 def _unknown_bodies(named: Iterable[str], known: Collection[str]) -> Iterator[Finding]:
     """Warn of settings for bodies of which the maps have never heard: most often the name is spelt another way."""
+    known = {body_of(name) for name in known}
     for name in named:
         if name in known:
             continue

@@ -192,7 +192,7 @@ class Application:
     def between(self) -> str:
         """Look after the maps and the reminders; say what the status line should say of these."""
         store = self._pipeline.store
-        if (store.damaged or store.lacks_frames) and time.monotonic() >= self._learn_at:
+        if (store.damaged or store.lost) and time.monotonic() >= self._learn_at:
             self._learn_again()
         self._reminding = self._reminders.turn()
         return "; ".join([*(each.problem for each in self._troubles.values()), *filter(None, [self._reminding])])

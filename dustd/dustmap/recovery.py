@@ -110,7 +110,7 @@ def open_store(where: Path | str, outputs: Sequence[Path], heartbeat: Heartbeat 
     """Open the maps. Damaged ones, also those put aside before a crash, are learnt again from sidecars in *outputs*.
 
     *heartbeat* is called for every sidecar, as there may be many. What is in the way of learning is told, and
-    `Store.lacks_frames` stays. Raises what `Store.open` does, but DamagedError.
+    `Store.lost` stays. Raises what `Store.open` does, but DamagedError.
     """
     try:
         store = Store.open(where)
@@ -118,7 +118,7 @@ def open_store(where: Path | str, outputs: Sequence[Path], heartbeat: Heartbeat 
     except DamagedError as error:
         log.warning("maps_damaged", problem=error.problem)
         store = Store.open(where)
-    if store.lacks_frames:
+    if store.lost:
         try:
             relearn(store, outputs, heartbeat)
         except DustdError as error:
@@ -129,19 +129,23 @@ def open_store(where: Path | str, outputs: Sequence[Path], heartbeat: Heartbeat 
 def relearn(store: Store, outputs: Sequence[Path], heartbeat: Heartbeat = lambda: None) -> None:
     """Tell a store that was put aside all that the sidecars below *outputs* know; it may be open and know some of it.
 
-    Raises SurroundingsError if disk or folder is in the way; `Store.lacks_frames` stays then.
+    Raises SurroundingsError if disk or folder is in the way; `Store.lost` stays then.
     """
     if store.damaged:
         store.begin_anew()
-    found = find_sidecars(outputs, heartbeat)
-    learnt = learn(store, found, heartbeat)
-    log.warning("maps_learnt_again", frames=learnt, sidecars=found.read)
     # An output folder is made by the daemon, the folder that it is in never is: that one is away.
     away = [output for output in outputs if not output.parent.is_dir()]
+    read = store.lost.read()
+    for output in outputs:
+        if output in away or str(output) in read:
+            continue
+        found = find_sidecars([output], heartbeat)
+        log.warning("maps_learnt_again", frames=learn(store, found, heartbeat), sidecars=found.read, path=str(output))
+        store.lost.note_read(output)
     if away:
         raise SurroundingsError(
             "the dust maps lack the frames in this folder, which is away",
             remedy="Connect its disk or share again; its sidecars are read then",
             path=away[0],
         )
-    store.lacks_none()
+    store.lost.end()

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from dustd.dustmap.lost import Lost
 from dustd.errors import ConfigError, DamagedError, SurroundingsError
 
 VERSION = 5  # of the tables; see `dustd.dustmap.migrations`
@@ -134,7 +135,6 @@ class Database:
     """An open database with its tables up to date; SQLAlchemy's errors come out as ours.
 
     *path* is SQLite's file, None in memory and for a server. *damaged*: it was put aside, and nothing is in its place.
-    Beside a file that was put aside lies a mark until all that it knew has been learnt again: *lacks_frames*.
     """
 
     def __init__(self, where: Path | str) -> None:
@@ -161,17 +161,6 @@ class Database:
         with self.changing() as db:
             self._bring_up_to_date(db)
         self.damaged = False
-
-    @property
-    def lacks_frames(self) -> bool:
-        """Tell whether a database was put aside here and not all that it knew has been learnt again."""
-        return self.path is not None and _mark(self.path).exists()
-
-    def lacks_none(self) -> None:
-        """Note that all has been learnt again."""
-        if self.path is not None:
-            with contextlib.suppress(OSError):  # it is learnt again once more then, which changes nothing
-                _mark(self.path).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close all connections; what was committed is safe."""
@@ -318,11 +307,6 @@ def _said(exc: Exception) -> str:
     return " ".join(str(getattr(exc, "orig", None) or exc).split())
 
 
-def _mark(path: Path) -> Path:
-    """Name the mark beside a database that says that frames are to be learnt again."""
-    return path.with_name(f"{path.name}.lacks-frames")
-
-
 def _put_aside(path: Path) -> Path:
     """Rename a damaged database, its journal files too, to the first free name, and leave a mark.
 
@@ -332,7 +316,7 @@ def _put_aside(path: Path) -> Path:
     while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
     try:
-        _mark(path).touch()  # first: whoever comes after a crash must know
+        Lost(path).begin()  # first: whoever comes after a crash must know
         for suffix in ("-wal", "-shm"):
             journal = path.with_name(path.name + suffix)
             if journal.exists():

@@ -20,9 +20,10 @@ from dustd.dustmap import places
 from dustd.dustmap.epochs import declare, note, noted_cuts, repeat, take_back
 from dustd.dustmap.exchange import checked, laid_out, take_in
 from dustd.dustmap.folding import begin_again, enter, fold_again, fold_into_old_epoch, judge_frame, note_cleaned
+from dustd.dustmap.lost import Lost
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import DustMap
-from dustd.dustmap.pixels import Pixels
+from dustd.dustmap.pixels import Pixels, body_of
 from dustd.dustmap.places import BEGINNING, Cut, Reading
 from dustd.dustmap.queries import (
     Latest,
@@ -33,6 +34,7 @@ from dustd.dustmap.queries import (
     last_state,
     lock_body,
     map_for,
+    maps_of,
     settled_place,
     shown_before,
     spans_of,
@@ -80,6 +82,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.lost = Lost(database.path)  # frames of a file that was put aside, until they are learnt again
         self._latest: Latest = {}  # body: revision, place and state
 
     @classmethod
@@ -109,15 +112,6 @@ class Store:
     def damaged(self) -> bool:
         """Tell whether the file was found damaged and put aside."""
         return self._database.damaged
-
-    @property
-    def lacks_frames(self) -> bool:
-        """Tell whether a file was put aside here and not all that it knew has been learnt again."""
-        return self._database.lacks_frames
-
-    def lacks_none(self) -> None:
-        """Note that all that a file put aside knew has been learnt again."""
-        self._database.lacks_none()
 
     def begin_anew(self) -> None:
         """Make an empty store in the place of one that was put aside."""
@@ -338,11 +332,17 @@ class Store:
             return found
 
     def forget(self, body_id: str) -> bool:
-        """Delete all that is known about a body, its cleanings too. False if nothing was."""
+        """Delete all that is known about a body, its cleanings too. False if nothing was.
+
+        The name of a body stands for all its maps, that of one for pictures of some size (`dustd.dustmap.pixels`) for
+        that one.
+        """
         with self._changing() as db:
-            self._latest.pop(body_id, None)
-            found = db.execute(bodies.delete().where(bodies.c.body_id == body_id)).rowcount > 0
-            note(db, self.path, forgotten=body_id)
+            names = maps_of(db, body_id) if body_of(body_id) == body_id else [body_id]
+            found = db.execute(bodies.delete().where(bodies.c.body_id.in_(names))).rowcount > 0
+            for name in names:
+                self._latest.pop(name, None)
+                note(db, self.path, forgotten=name)
             return found
 
     def export(self, body_id: str) -> dict[str, Any] | None:

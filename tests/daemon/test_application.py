@@ -411,7 +411,7 @@ def test_lost_maps_are_learnt_again_as_soon_as_the_disk_with_the_sidecars_is_bac
     running.run(steps)
     with Store.open(running.home / "state" / "maps.sqlite") as store:
         assert [body.frames for body in store.bodies()] == [1]
-        assert not store.lacks_frames
+        assert not store.lost
 
 
 def test_a_port_in_use_is_told_by_status_and_check(running, capsys):

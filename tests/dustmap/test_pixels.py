@@ -86,6 +86,15 @@ def test_a_cleaning_is_of_the_sensor_whatever_the_size_of_its_pictures():
         assert [len(store.epochs(name)) for name in store.body_ids()] == [1, 1, 1]
 
 
+def test_forgetting_a_body_forgets_all_its_maps_and_forgetting_one_size_that_one():
+    for name, left in ((APART, (BODY,)), (BODY, ())):
+        with Store.open(":memory:") as store:
+            for n in range(2):
+                store.observe(shot(n, (FULL, SMALL)[n]))
+            assert store.forget(name)
+            assert store.body_ids() == left
+
+
 def test_cleaning_both_sizes_keeps_them_apart_and_the_sidecar_says_so(tmp_path, worker):
     frame = seeds._scene(0).raw
     out = tmp_path / "out"

@@ -145,10 +145,10 @@ def test_learning_again_that_is_cut_short_goes_on_where_it_stood(tmp_path, monke
         open_store(path, [tmp_path / "out"], beat)
     with Store.open(path) as store:
         assert 0 < store.body("Nikon Z 8 #1").frames < 20
-        assert store.lacks_frames
+        assert store.lost
     with open_store(path, [tmp_path / "out"]) as store:
         assert store.body("Nikon Z 8 #1").frames == 20
-        assert not store.lacks_frames
+        assert not store.lost
         learnt = store.state("Nikon Z 8 #1")
     with Store.open(":memory:") as live:
         for n in range(20):
@@ -189,12 +189,14 @@ def test_frames_of_a_disk_that_is_away_stay_missing_until_it_is_back(tmp_path):
     away = tmp_path / "disk" / "out"
     with open_store(put_aside(tmp_path), [tmp_path / "out", away]) as store:
         assert store.body("Nikon Z 8 #1").frames == 2
-        assert store.lacks_frames
+        assert store.lost
         away.parent.mkdir()
         write_sidecars(away, range(2, 4))
-        relearn(store, [tmp_path / "out", away])
+        beats = []
+        relearn(store, [tmp_path / "out", away], lambda: beats.append(0))
+        assert len(beats) == 2 * 2  # what was read before the disk came back is not read again
         assert store.body("Nikon Z 8 #1").frames == 4
-        assert not store.lacks_frames
+        assert not store.lost
 
 
 def test_a_body_may_have_more_frames_than_a_statement_has_variables(tmp_path):
