@@ -287,7 +287,7 @@ class Application:
         outputs = [folder.output for folder in plan_of(settings).folders]
         for output in outputs:
             logger.info("review_page", path=str(output / SESSION_NAME))
-        return SessionPages(outputs)
+        return SessionPages(outputs, settings.map.state_folder / "review")
 
     def _make_reminders(self, settings: Config) -> Reminders:
         state_file = settings.map.state_folder / "reminders.json"

@@ -1,62 +1,100 @@
 """The report as one self-contained HTML page: readable on a phone, in the light and in the dark, and without eyes.
 
-Values in, text out; what the report says is `dustd.report.report`'s. Pictures are data URIs, charts inline SVG; a
-content security policy forbids the browser to load anything else. Whatever comes from a file, such as a body's name, is
-escaped.
+Values in, text out; what the report says is `dustd.report.report`'s, how it looks is `pages/report.html`'s. Pictures
+are data URIs, charts inline SVG; a content security policy forbids the browser to load anything else.
 """
 
-import base64
-import html
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import cv2
 import numpy as np
 
 from dustd.dustmap.particle import DustMap, Particle
-from dustd.report.advice import SHOWS, moment
+from dustd.report.advice import SHOWS, Advice, moment
 from dustd.report.report import Summary
 from dustd.report.report_text import WORST_SHOWN, cleaning_text, figure_rows, minute, period_text, steps, text_report
 from dustd.report.sensor_picture import PRINT_F_NUMBER, Crop, drawn, place, sensor_picture, where_from_front
+from dustd.report.templates import data_uri, render
 from dustd.text import counted
 
-_CSS = """
-:root { color-scheme: light dark; --ink: #1c1c1c; --soft: #595959; --paper: #fff; --line: #c8c8c8; --bar: #2f6fb0;
-  --now: #b3261e; --soon: #8a5a00; --fine: #1b6e3c; --unknown: #5f5f5f }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e4e4; --soft: #a8a8a8; --paper: #161616; --line: #444;
-  --bar: #6ea8e0; --now: #ff8a80; --soon: #f0b64a; --fine: #7fd19b; --unknown: #b0b0b0 } }
-* { box-sizing: border-box }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem;
-  color: var(--ink); background: var(--paper); overflow-wrap: anywhere }
-h1 { font-size: 1.6rem } h2 { font-size: 1.35rem; margin: 0 } h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem }
-section { border-top: 3px solid var(--line); margin-top: 2.5rem; padding-top: 1.2rem }
-a { color: inherit } figure { margin: .6rem 0 } figcaption, .soft { color: var(--soft); font-size: .9rem }
-svg, img { display: block; max-width: 100%; height: auto }
-svg.wide { width: 100% }
-.table { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
-  overflow-wrap: normal } td { white-space: nowrap }
-td.n, th.n { text-align: right } caption { text-align: left; color: var(--soft); font-size: .9rem }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem } dt { color: var(--soft) } dd { margin: 0 }
-.advice { font-weight: 700; border-left: .4rem solid; padding-left: .6rem; margin: .5rem 0 }
-.advice span { font-weight: 400; color: var(--ink) }
-.clean-now { color: var(--now) } .clean-soon { color: var(--soon) }
-.not-needed { color: var(--fine) } .not-known-yet { color: var(--unknown) }
-.crops { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem; padding: 0;
-  list-style: none } .crops figure { margin: 0 } .crops img { width: 100%; image-rendering: auto }
-@media (max-width: 32rem) { .overview :is(th, td):nth-child(5) { display: none } }
-@media (max-width: 30rem) { dl { grid-template-columns: 1fr } dd { margin-bottom: .4rem } }
-@media print { section { break-before: page } }
-"""
-_TITLE = "<title>dustd: sensor dust</title>"
-_HEAD = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-{_TITLE}
-<style>{_CSS}</style></head><body>
-<h1>Sensor dust</h1>
-"""
+_TITLE = "dustd: sensor dust"
 _SENSOR_WIDTH, _BAND = 1000, 56  # units of the drawing of the sensor; the band above it names the top
+_CHART_WIDTH, _CHART_HEIGHT, _CHART_LEFT, _CHART_BOTTOM = 700, 180, 44, 28
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A ring around a particle on the drawing of the sensor, and its number beside it; None: it has none."""
+
+    x: float
+    y: float
+    radius: float
+    number: int | None
+    text_x: float
+    text_y: float
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensor:
+    """The drawing of the sensor, *width* × (*band* + *height*) units; *places* puts it into words."""
+
+    width: int
+    height: int
+    band: int
+    picture: str
+    places: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """The growth as steps: *path* is SVG's, *zero* the height of none, *most_y* and *zero_y* those of words."""
+
+    width: int
+    height: int
+    left: int
+    path: str
+    zero: str
+    zero_y: str
+    most_y: str
+    first: date
+    last: date
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """One of the worst particles: its picture, and its row of the table."""
+
+    number: int
+    caption: str
+    picture: str
+    row: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What the page says of one body; tables are rows of words."""
+
+    number: int
+    name: str
+    advice: Advice
+    kind: str  # the advice as CSS calls it
+    why: str
+    visible: int
+    last_cleaned: str
+    last_frame: str
+    facts: tuple[tuple[str, str], ...]
+    sensor: Sensor
+    apertures: tuple[tuple[str, ...], ...]
+    chart: Chart | None
+    growth: tuple[tuple[str, ...], ...]
+    worst: tuple[Worst, ...]
+    figures: tuple[Sequence[str], ...]
 
 
 def html_report(summaries: Sequence[Summary], crops: Mapping[str, Crop] | None = None) -> str:
@@ -64,98 +102,81 @@ def html_report(summaries: Sequence[Summary], crops: Mapping[str, Crop] | None =
 
     *crops* are pictures of particles by id, cut from frames; the other worst ones are drawn as predicted.
     """
-    if not summaries:
-        return f"{_HEAD}<p>{_text(text_report(()))}</p>\n</body></html>\n"
-    parts = [_overview(summaries)] if len(summaries) > 1 else []
-    parts += [_section(number, each, crops or {}) for number, each in enumerate(summaries, start=1)]
-    return _HEAD + "\n".join(parts) + "\n</body></html>\n"
+    return render(
+        "report.html",
+        title=_TITLE,
+        nothing=text_report(()).strip(),
+        shows=f"A particle shows where it takes {SHOWS:.0%} of the light or more",
+        bodies=[_body(number, each, crops or {}) for number, each in enumerate(summaries, start=1)],
+    )
 
 
 def is_page(data: bytes) -> bool:
     """Tell whether a file's content is a report, so that it may be replaced by a newer one."""
-    return _TITLE.encode() in data[:1000]
+    return f"<title>{_TITLE}</title>".encode() in data[:1000]
 
 
-def _overview(summaries: Sequence[Summary]) -> str:
-    rows = [
-        (
-            f'<a href="#body-{number}">{_text(s.name)}</a>',
-            f'<strong class="{_class(s)}">{s.advice}</strong>',
-            str(s.figures.visible_at_f11),
-            _text(minute(s.cleaning.at)[:10] if s.cleaning else "not known"),
-            _text(minute(s.dust.last_frame_at)[:10] or "not known"),
-        )
-        for number, s in enumerate(summaries, start=1)
-    ]
-    head = ("Body", "Advice", "Show at f/11", "Last cleaned", "Last frame")
-    table = _table("The most urgent first", head, rows, numbers={2})
-    return f'<h2>Which bodies need the swab</h2><div class="overview">{table}</div>'
-
-
-def _section(number: int, summary: Summary, crops: Mapping[str, Crop]) -> str:
+def _body(number: int, summary: Summary, crops: Mapping[str, Crop]) -> Body:
     dust = summary.dust
-    facts = (
-        ("Particles", f"{len(summary.confirmed)} confirmed, {len(summary.suspected)} suspected"),
-        ("Last cleaned", cleaning_text(summary)),
-        ("Frames", f"{dust.frames}, {dust.frames_stopped_down} of them at f/8 or narrower"),
-        ("Taken", period_text(dust)),
-    )
-    listed = "".join(f"<dt>{name}</dt><dd>{_text(value)}</dd>" for name, value in facts)
-    return "\n".join(
-        [
-            f'<section id="body-{number}" aria-labelledby="name-{number}">',
-            f'<h2 id="name-{number}">{_text(summary.name)}</h2>',
-            f'<p class="advice {_class(summary)}">{summary.advice}<span>: {_text(summary.why)}</span></p>',
-            f"<dl>{listed}</dl>",
-            _sensor(number, summary),
-            _apertures(summary),
-            _growth(summary),
-            _worst(summary, crops),
-            "<h3>What the advice rests on</h3>",
-            _table("", ("Figure", "Value", "Soon from", "Now from"), map(_escaped, figure_rows(summary)), {1, 2, 3}),
-            "</section>",
-        ]
+    return Body(
+        number=number,
+        name=summary.name,
+        advice=summary.advice,
+        kind=summary.advice.replace(" ", "-"),
+        why=summary.why,
+        visible=summary.figures.visible_at_f11,
+        last_cleaned=minute(summary.cleaning.at)[:10] if summary.cleaning else "not known",
+        last_frame=minute(dust.last_frame_at)[:10] or "not known",
+        facts=(
+            ("Particles", f"{len(summary.confirmed)} confirmed, {len(summary.suspected)} suspected"),
+            ("Last cleaned", cleaning_text(summary)),
+            ("Frames", f"{dust.frames}, {dust.frames_stopped_down} of them at f/8 or narrower"),
+            ("Taken", period_text(dust)),
+        ),
+        sensor=_sensor(summary),
+        apertures=tuple((f"f/{a.f_number:g}", str(a.visible), f"{a.light_lost:.0%}") for a in summary.apertures),
+        chart=_chart(summary) if summary.growth else None,
+        growth=tuple((when, str(count)) for when, count in steps(summary.growth)) if summary.growth else (),
+        worst=tuple(_worst(n, each, dust, crops) for n, each in enumerate(summary.confirmed[:WORST_SHOWN], start=1)),
+        figures=tuple(figure_rows(summary)),
     )
 
 
-def _sensor(number: int, summary: Summary) -> str:
-    """Draw the sensor as you look into the camera, the worst particles numbered, and the upright view to unfold."""
-    dust, name = summary.dust, _text(summary.name)
+def _sensor(summary: Summary) -> Sensor:
+    """Draw the sensor as you look into the camera, the worst particles numbered."""
+    dust = summary.dust
     height = round(_SENSOR_WIDTH * dust.height / dust.width)
     picture = sensor_picture(summary.confirmed, dust.width, dust.height, from_front=True)
-    marks = "".join(_mark(index, particle, dust, height) for index, particle in enumerate(summary.confirmed, start=1))
-    size = f'width="{_SENSOR_WIDTH}" height="{height}"'
-    return f"""<h3>The sensor</h3>
-<figure><svg class="wide" viewBox="0 0 {_SENSOR_WIDTH} {height + _BAND}" role="img" aria-labelledby="sensor-{number}">
-<title id="sensor-{number}">The sensor of {name} as you look into the camera, with its dust as it prints at f/16.
-{_places(summary)}</title>
-<text x="{_SENSOR_WIDTH // 2}" y="40" text-anchor="middle" font-size="30" fill="currentColor">▲ top of the camera</text>
-<g transform="translate(0 {_BAND})"><image id="picture-{number}" {size} href="{_png(picture[:, :, 0])}"/>
-{marks}</g></svg>
-<figcaption>As you look into the camera, top of the camera up: the view with the swab in hand. Size and depth as at
-f/16; the rings are there to find the particles, the numbers are those of the worst below.</figcaption></figure>
-<details><summary>As in photographs</summary>
-<figure><svg class="wide" viewBox="0 0 {_SENSOR_WIDTH} {height}" role="img" aria-label="The same as in photographs">
-<use href="#picture-{number}" transform="matrix(1 0 0 -1 0 {height})"/></svg>
-<figcaption>An even grey frame at f/16, not rotated: top and bottom are swapped against the view above.</figcaption>
-</figure>
-</details>"""
+    return Sensor(
+        width=_SENSOR_WIDTH,
+        height=height,
+        band=_BAND,
+        picture=_png(picture[:, :, 0]),
+        places=_places(summary),
+        marks=tuple(
+            _mark(index, particle, dust, height)
+            for index, particle in enumerate(summary.confirmed, start=1)
+            if particle.attenuation_at(PRINT_F_NUMBER) >= SHOWS
+        ),
+    )
 
 
-def _mark(index: int, particle: Particle, dust: DustMap, height: int) -> str:
-    """Ring a particle that shows at f/16, numbered if it is among the worst."""
-    if particle.attenuation_at(PRINT_F_NUMBER) < SHOWS:
-        return ""
+def _mark(index: int, particle: Particle, dust: DustMap, height: int) -> Mark:
+    """Ring a particle, numbered if it is among the worst."""
     scale = _SENSOR_WIDTH / dust.width
     x, y = place(particle, dust.width, dust.height)
     x, y = scale * (x + 0.5), height - scale * (y + 0.5)
     radius = 12 + scale * particle.diameter_px_at(PRINT_F_NUMBER) / 2
-    ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="none" stroke="#8c1d18" stroke-width="2"/>'
-    if index > WORST_SHOWN:
-        return ring
     side, anchor = (1, "start") if x < _SENSOR_WIDTH - 70 else (-1, "end")
-    at = f'x="{x + side * (radius + 5):.1f}" y="{min(max(y + 10, 26), height - 6):.1f}" text-anchor="{anchor}"'
-    return f'{ring}<text {at} font-size="30" font-weight="700" fill="#8c1d18">{index}</text>'
+    return Mark(
+        x=x,
+        y=y,
+        radius=radius,
+        number=index if index <= WORST_SHOWN else None,
+        text_x=x + side * (radius + 5),
+        text_y=min(max(y + 10, 26), height - 6),
+        anchor=anchor,
+    )
 
 
 def _places(summary: Summary) -> str:
@@ -170,25 +191,8 @@ def _places(summary: Summary) -> str:
     )
 
 
-def _apertures(summary: Summary) -> str:
-    rows = [(f"f/{a.f_number:g}", str(a.visible), f"{a.light_lost:.0%}") for a in summary.apertures]
-    caption = f"A particle shows where it takes {SHOWS:.0%} of the light or more"
-    return "<h3>Where it shows</h3>" + _table(
-        caption, ("Aperture", "Particles that show", "The worst takes"), rows, {1, 2}
-    )
-
-
-def _growth(summary: Summary) -> str:
-    if not summary.growth:
-        return ""
-    rows = [(when, str(count)) for when, count in steps(summary.growth)]
-    table = _table("Confirmed particles", ("First seen by", "Particles"), rows, {1})
-    return f"<h3>Growth</h3>{_chart(summary)}<details><summary>As a table</summary>{table}</details>"
-
-
-def _chart(summary: Summary) -> str:
+def _chart(summary: Summary) -> Chart:
     """Draw the growth as steps from the map's first day to its last frame."""
-    width, height, left, bottom = 700, 180, 44, 28
     growth = summary.growth
     first, most = growth[0][0], growth[-1][1]
     end = moment(summary.dust.last_frame_at)
@@ -196,89 +200,54 @@ def _chart(summary: Summary) -> str:
     days = max((last - first).days, 1)
 
     def across(day: date) -> float:
-        return left + (width - left - 10) * (day - first).days / days
+        return _CHART_LEFT + (_CHART_WIDTH - _CHART_LEFT - 10) * (day - first).days / days
 
     def up(count: int) -> float:
-        return height - bottom - (height - bottom - 16) * count / most
+        return _CHART_HEIGHT - _CHART_BOTTOM - (_CHART_HEIGHT - _CHART_BOTTOM - 16) * count / most
 
-    path, now = f"M{left} {up(0):.1f}", 0
+    path, now = f"M{_CHART_LEFT} {up(0):.1f}", 0
     for day, count in growth:
         path += f"L{across(day):.1f} {up(now):.1f}V{up(count):.1f}"
         now = count
-    path += f"H{across(last):.1f}"
-    area = f"{path}V{up(0):.1f}Z"
-    label = f"Confirmed particles from {first} to {last}: from {growth[0][1]} to {most}"
-    words = 'font-size="15" fill="currentColor"'
-    return f"""<figure><svg class="wide" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">
-<path d="{area}" fill="var(--bar)" opacity="0.25"/><path d="{path}" fill="none" stroke="var(--bar)" stroke-width="3"/>
-<path d="M{left} 8V{up(0):.1f}H{width - 10}" fill="none" stroke="var(--line)" stroke-width="1.5"/>
-<text x="{left - 6}" y="{up(most) + 5:.1f}" text-anchor="end" {words}>{most}</text>
-<text x="{left - 6}" y="{up(0) + 5:.1f}" text-anchor="end" {words}>0</text>
-<text x="{left}" y="{height - 6}" {words}>{first}</text>
-<text x="{width - 10}" y="{height - 6}" text-anchor="end" {words}>{last}</text></svg>
-<figcaption>Confirmed particles by the day they were first seen</figcaption></figure>"""
-
-
-def _worst(summary: Summary, crops: Mapping[str, Crop]) -> str:
-    """Show the worst particles as crops, cut from frames where there are any, else drawn, and in a table."""
-    if not summary.confirmed:
-        return ""
-    dust, rows, cards = summary.dust, [], []
-    for number, particle in enumerate(summary.confirmed[:WORST_SHOWN], start=1):
-        where = where_from_front(particle, dust.width, dust.height)
-        crop = crops.get(particle.id) or drawn(particle)
-        caption = _text(f"{number}: {crop.caption}")
-        cards.append(
-            f'<li><figure><img alt="Particle {number}, {_text(crop.caption)}" src="{_jpeg(crop.picture)}">'
-            f"<figcaption>{caption}</figcaption></figure></li>"
-        )
-        losses = [f"{particle.attenuation_at(n):.1%}" for n in (8.0, 11.0, 16.0)]
-        seen = f"{particle.frames_seen} of {particle.frames_eligible}"
-        first = _text((particle.first_seen or "not known")[:10])
-        shape = particle.shape or "–"
-        rows.append((str(number), where, shape, *losses, f"{particle.confidence:.0%}", seen, first))
-    head = ("", "Looking in", "Shape", "At f/8", "f/11", "f/16", "Sure", "Seen in frames", "First seen")
-    table = _table("The light that the worst particles take", head, rows, {0, 3, 4, 5, 6})
-    return f'<h3>The worst</h3><ul class="crops">{"".join(cards)}</ul>{table}'
-
-
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()) -> str:
-    """Lay out a table; cells are HTML. *numbers* are the columns aligned to the right."""
-
-    def css(column: int) -> str:
-        return ' class="n"' if column in numbers else ""
-
-    heads = "".join(f'<th scope="col"{css(column)}>{name}</th>' for column, name in enumerate(head))
-    body = "".join(
-        f'<tr><th scope="row"{css(0)}>{row[0]}</th>'
-        + "".join(f"<td{css(column)}>{cell}</td>" for column, cell in enumerate(row[1:], start=1))
-        + "</tr>"
-        for row in rows
+    return Chart(
+        width=_CHART_WIDTH,
+        height=_CHART_HEIGHT,
+        left=_CHART_LEFT,
+        path=f"{path}H{across(last):.1f}",
+        zero=f"{up(0):.1f}",
+        zero_y=f"{up(0) + 5:.1f}",
+        most_y=f"{up(most) + 5:.1f}",
+        first=first,
+        last=last,
+        least=growth[0][1],
+        most=most,
     )
-    title = f"<caption>{caption}</caption>" if caption else ""
-    return f'<div class="table"><table>{title}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _class(summary: Summary) -> str:
-    return summary.advice.replace(" ", "-")
-
-
-def _escaped(row: Sequence[str]) -> list[str]:
-    return [_text(cell) for cell in row]
-
-
-def _text(text: str) -> str:
-    """Escape text for content and attributes alike."""
-    return html.escape(text.strip(), quote=True)
+def _worst(number: int, particle: Particle, dust: DustMap, crops: Mapping[str, Crop]) -> Worst:
+    """Show a particle as a crop, cut from a frame if there is one, else drawn."""
+    crop = crops.get(particle.id) or drawn(particle)
+    return Worst(
+        number=number,
+        caption=crop.caption,
+        picture=_jpeg(crop.picture),
+        row=(
+            str(number),
+            where_from_front(particle, dust.width, dust.height),
+            particle.shape or "–",
+            *(f"{particle.attenuation_at(n):.1%}" for n in (8.0, 11.0, 16.0)),
+            f"{particle.confidence:.0%}",
+            f"{particle.frames_seen} of {particle.frames_eligible}",
+            (particle.first_seen or "not known")[:10],
+        ),
+    )
 
 
 def _png(picture: np.ndarray) -> str:
     """Pack a grey picture, (h, w) uint8, into a URI."""
-    _, data = cv2.imencode(".png", picture)
-    return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+    return data_uri("png", cv2.imencode(".png", picture)[1].tobytes())
 
 
 def _jpeg(picture: np.ndarray) -> str:
     """Pack a picture, (h, w, 3) RGB uint8, into a URI; 95 keeps a shadow of 5 % as it is."""
-    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+    return data_uri("jpeg", cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())

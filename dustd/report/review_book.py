@@ -5,11 +5,12 @@ What goes wrong here is logged and costs the page, never a frame.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from dustd import files
+from dustd import codec, files
 from dustd.errors import DustdError
 from dustd.output.sidecar import Record, sidecar_name
 from dustd.pipeline.exhibit import Exhibit
@@ -51,14 +52,15 @@ class Book:
 class SessionPages:
     """The daemon's pages, one per output folder: the latest frames, the last one first.
 
-    A page is its own memory: what is in it is read before a frame is added, so that a restart carries it on, and what
-    a person deletes is gone. *roots* are the output folders.
+    What is on a page is kept beside it as data, a file per frame in the folder *kept*, so that a restart carries it
+    on; a page that a person deletes begins anew. *roots* are the output folders.
     """
 
     room_bytes = SESSION_ROOM_BYTES
 
-    def __init__(self, roots: Sequence[Path]) -> None:
-        self._roots = roots
+    def __init__(self, roots: Sequence[Path], kept: Path) -> None:
+        self._roots, self._kept = roots, kept
+        self._frames: dict[Path, list[Section]] = {}  # by root, the last one first
 
     def add(self, out_folder: Path, record: Record, exhibit: Exhibit | None) -> None:
         """Take a frame and write its page anew; see `dustd.pipeline.frame_pipeline.Reviewer`."""
@@ -72,10 +74,30 @@ class SessionPages:
             if before and not review_page.is_page(before):
                 log.warning("no_session_page", path=str(path), problem="a file that dustd did not write has this name")
                 return
-            known = review_page.sections(before.decode(errors="replace"))
-            files.overwrite(path, _carried_on(new, known).encode())
+            self._carry_on(root, new, begun=bool(before))
+            files.overwrite(path, _session_page(self._frames[root]).encode())
         except (DustdError, OSError) as exc:
             log.warning("no_session_page", path=str(path), problem=str(exc))
+
+    def _carry_on(self, root: Path, new: Section, *, begun: bool) -> None:
+        """Put a frame in front of the others of a page; the oldest roll off when it is full."""
+        folder = self._kept / _key(root.absolute().as_posix())
+        folder.mkdir(parents=True, exist_ok=True)
+        known = self._frames.get(root) or _read(folder)
+        new = replace(new, number=1 + max((each.number for each in known), default=0))
+        kept, left = [new], SESSION_PAGE_BYTES - new.size
+        for each in known if begun else ():
+            left -= each.size
+            if left < 0:
+                break
+            if each.key != new.key:
+                kept.append(each)
+        self._frames[root] = kept
+        files.overwrite(folder / f"{new.key}.json", codec.to_bytes(codec.DEFAULT.plain(new)))
+        names = {f"{each.key}.json" for each in kept}
+        for path in folder.glob("*.json"):
+            if path.name not in names:
+                path.unlink()
 
 
 def section(root: Path, out_folder: Path, record: Record, exhibit: Exhibit | None) -> Section:
@@ -84,20 +106,26 @@ def section(root: Path, out_folder: Path, record: Record, exhibit: Exhibit | Non
     name = picture or sidecar_name(record.source.name)
     cleaned = (out_folder.absolute() / name).relative_to(root.absolute()).as_posix()
     place = (out_folder.absolute() / record.source.name).relative_to(root.absolute()).as_posix()
-    key = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:16]
-    return review_page.section(key, record, exhibit, cleaned)
+    return review_page.section(_key(place), record, exhibit, cleaned)
 
 
-def _carried_on(new: Section, known: Sequence[Section]) -> str:
-    """Put a frame in front of the others; the oldest roll off when the page is full."""
-    kept, left = [new], SESSION_PAGE_BYTES - len(new.text)
-    for each in known:
-        left -= len(each.text)
-        if left < 0:
-            break
-        if each.key != new.key:
-            kept.append(each)
-    corrected = sum(each.corrected for each in kept)
-    frames = f"The latest {len(kept)} frames" if len(kept) != 1 else "The latest frame"
+def _read(folder: Path) -> list[Section]:
+    """Read the frames that were kept, the last one first; what cannot be read is left out."""
+    found = []
+    for path in folder.glob("*.json"):
+        try:
+            found.append(codec.DEFAULT.read(Section, codec.parse(path.read_bytes())))
+        except ValueError:
+            log.warning("kept_frame_unreadable", path=str(path), remedy="Nothing to do; the page does without it")
+    return sorted(found, key=lambda each: -each.number)
+
+
+def _session_page(sections: Sequence[Section]) -> str:
+    corrected = sum(each.corrected for each in sections)
+    frames = f"The latest {len(sections)} frames" if len(sections) != 1 else "The latest frame"
     said = f"{frames}, the last one first; {counted(corrected, 'spot')} corrected in all."
-    return review_page.page("What dustd corrects in this session", said, kept)
+    return review_page.page("What dustd corrects in this session", said, sections)
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dustd import codec
 from dustd.config import Config, FolderSettings, MapSettings, OutputSettings
 from dustd.daemon.application import Application
 from dustd.dustmap import evidence
@@ -22,7 +23,9 @@ from dustd.pipeline.exhibit import Exhibit, Pair
 from dustd.raw.frame import Camera
 from dustd.report import review_book, review_page
 from dustd.report.review_book import SESSION_NAME, Book, SessionPages
+from dustd.report.review_page import Section
 from dustd.spots.spot import Spot
+from tests.later import with_news
 from tests.programs import CHROMIUM, installed
 
 PROOF = {"frame_id": "f", **evidence.to_dict(evidence.look(np.full((90, 125), 0.4, np.float32), 8))}
@@ -163,9 +166,10 @@ def test_a_failed_frame_says_what_to_do():
     assert "it was cut short. Copy it again." in text
 
 
-def test_a_page_comes_apart_as_it_was_put_together():
-    made = [review_page.section(f"{n:x}", record(f"{n}.CR3", spot(1)), exhibit(1), f"{n}.dng") for n in range(3)]
-    assert list(review_page.sections(review_page.page("t", "s", made))) == made
+def test_a_frame_is_kept_as_data_and_read_by_any_later_dustd():
+    made = review_page.section("ab", record("a.CR3", spot(1), spot(2), spot(3)), exhibit(1, 2), "a.dng")
+    kept = codec.parse(codec.to_bytes(codec.DEFAULT.plain(made)))
+    assert codec.DEFAULT.read(Section, kept) == codec.DEFAULT.read(Section, with_news(kept)) == made
 
 
 def test_frames_stand_in_the_order_of_their_worst_spots(tmp_path):
@@ -200,19 +204,38 @@ def names(path):
 
 def test_the_latest_frame_comes_first_and_a_restart_carries_the_page_on(tmp_path):
     for name in ("a.CR3", "b.CR3", "c.CR3"):
-        SessionPages([tmp_path]).add(tmp_path, record(name, spot(1)), exhibit(1))
+        SessionPages([tmp_path], tmp_path / "state").add(tmp_path, record(name, spot(1)), exhibit(1))
     assert names(tmp_path / SESSION_NAME) == ["c.CR3", "b.CR3", "a.CR3"]
 
 
+def test_a_page_that_was_deleted_begins_anew(tmp_path):
+    pages = SessionPages([tmp_path], tmp_path / "state")
+    pages.add(tmp_path, record("a.CR3", spot(1)), exhibit(1))
+    (tmp_path / SESSION_NAME).unlink()
+    pages.add(tmp_path, record("b.CR3", spot(1)), exhibit(1))
+    assert names(tmp_path / SESSION_NAME) == ["b.CR3"]
+    SessionPages([tmp_path], tmp_path / "state").add(tmp_path, record("c.CR3", spot(1)), exhibit(1))
+    assert names(tmp_path / SESSION_NAME) == ["c.CR3", "b.CR3"]
+
+
+def test_a_kept_frame_that_is_damaged_costs_itself(tmp_path):
+    for name in ("a.CR3", "b.CR3"):
+        SessionPages([tmp_path], tmp_path / "state").add(tmp_path, record(name, spot(1)), exhibit(1))
+    oldest = min((tmp_path / "state").rglob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    oldest.write_bytes(b"{")
+    SessionPages([tmp_path], tmp_path / "state").add(tmp_path, record("c.CR3", spot(1)), exhibit(1))
+    assert names(tmp_path / SESSION_NAME) == ["c.CR3", "b.CR3"]
+
+
 def test_a_frame_cleaned_again_takes_its_old_place_in(tmp_path):
-    pages = SessionPages([tmp_path])
+    pages = SessionPages([tmp_path], tmp_path / "state")
     for name in ("a.CR3", "b.CR3", "a.CR3"):
         pages.add(tmp_path, record(name, spot(1)), exhibit(1))
     assert names(tmp_path / SESSION_NAME) == ["a.CR3", "b.CR3"]
 
 
 def test_frames_of_one_name_in_two_folders_are_two(tmp_path):
-    pages = SessionPages([tmp_path])
+    pages = SessionPages([tmp_path], tmp_path / "state")
     for folder in ("one", "two"):
         pages.add(tmp_path / folder, record("a.CR3", spot(1)), exhibit(1))
     assert names(tmp_path / SESSION_NAME) == ["a.CR3", "a.CR3"]
@@ -221,7 +244,7 @@ def test_frames_of_one_name_in_two_folders_are_two(tmp_path):
 
 def test_old_frames_roll_off(tmp_path, monkeypatch):
     monkeypatch.setattr(review_book, "SESSION_PAGE_BYTES", 1_000_000)
-    pages = SessionPages([tmp_path])
+    pages = SessionPages([tmp_path], tmp_path / "state")
     for n in range(20):
         pages.add(tmp_path, record(f"{n}.CR3", spot(1), spot(2)), exhibit(1, 2))
     path = tmp_path / SESSION_NAME
@@ -232,7 +255,7 @@ def test_old_frames_roll_off(tmp_path, monkeypatch):
 def test_a_strangers_file_of_that_name_is_left_alone(tmp_path):
     path = tmp_path / SESSION_NAME
     path.write_text("my own notes")
-    SessionPages([tmp_path]).add(tmp_path, record("a.CR3", spot(1)), exhibit(1))
+    SessionPages([tmp_path], tmp_path / "state").add(tmp_path, record("a.CR3", spot(1)), exhibit(1))
     assert path.read_text() == "my own notes"
 
 
@@ -252,13 +275,14 @@ def test_the_daemon_keeps_pages_when_it_is_told_to(tmp_path):
     out = tmp_path / "shoot" / "Cleaned" / "day one"
     out.mkdir(parents=True)
     reviewer("page").add(out, record("a.CR3", spot(1)), exhibit(1))
-    assert "dustd reject &#x27;day one/a.dng&#x27; 1" in (tmp_path / "shoot" / "Cleaned" / SESSION_NAME).read_text()
+    text = html.unescape((tmp_path / "shoot" / "Cleaned" / SESSION_NAME).read_text())
+    assert "dustd reject 'day one/a.dng' 1" in text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_page_that_cannot_be_written_costs_no_frame(tmp_path):
     tmp_path.chmod(0o500)
-    SessionPages([tmp_path]).add(tmp_path, record("a.CR3", spot(1)), exhibit(1))
+    SessionPages([tmp_path], tmp_path / "state").add(tmp_path, record("a.CR3", spot(1)), exhibit(1))
     tmp_path.chmod(0o700)
 
 
