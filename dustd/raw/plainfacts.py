@@ -21,6 +21,7 @@ _FOCAL, _SHOT, _SETTINGS, _IMAGE, _TIME, _NAMES, SERIAL = 0x1029, 0x102A, 0x102D
 _INCHES = 2
 _TURNED = {90: 6, 180: 3, 270: 8}  # degrees: Exif orientation
 _LARGEST = 4_000_000  # that a fraction in thousandths can say
+_MOST_STOPS = 20  # from a second, either way
 _STEPS = 32  # of Canon's APEX values per stop
 
 
@@ -43,7 +44,8 @@ def exif_of_ciff(records: Mapping[int, bytes], order: str) -> dict[int, Entry]:
     found: dict[int, Entry | None] = {}
     if len(shot) > 22:
         found[_F_NUMBER] = _rational(_F_NUMBER, 2 ** (_stops(shot[21]) / 2) if shot[21] > 0 else 0)
-        found[_EXPOSURE_TIME] = _rational(_EXPOSURE_TIME, 2 ** -_stops(shot[22]) if shot[22] else 0)
+        known = 0 < abs(shot[22]) <= _MOST_STOPS * _STEPS
+        found[_EXPOSURE_TIME] = _rational(_EXPOSURE_TIME, 2 ** -_stops(shot[22]) if known else 0)
         # Two factors, of which the second is that of the sensor.
         iso = 100 * 2 ** (shot[1] / _STEPS) * 2 ** (shot[2] / _STEPS) / 32
         found[_ISO] = _short(_ISO, round(iso)) if 1 <= iso < 65535 else None

@@ -8,7 +8,7 @@ import struct
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dustd.errors import FrameError
@@ -18,6 +18,7 @@ from dustd.raw.copied_tags import MakerNote, SourceMetadata, read_source_metadat
 from dustd.raw.frame import Camera
 from dustd.raw.makernotes import lens_name, read_note
 from dustd.raw.metadata import read_camera
+from dustd.raw.plainfacts import exif_of_ciff, exif_of_properties, image_of_ciff
 from dustd.raw.tiff import MAX_READ_BYTES, Source, number, text
 from tests.programs import installed
 
@@ -628,3 +629,17 @@ def test_formats_without_exif_tell_aperture_time_and_lens_as_well(shared_data, n
 @pytest.mark.parametrize("name", ["raw/nikon-d1.nef", "raw/truncated/nikon-d70s_issue-247-1.nef"])
 def test_the_iso_speed_that_only_a_maker_note_tells_is_found(shared_data, name):
     assert read_camera(shared_data / name).iso == 200
+
+
+@given(st.dictionaries(st.sampled_from([0x1029, 0x102A, 0x102D, 0x1810, 0x180E, 0x080A]), st.binary(max_size=64)))
+@example({0x102A: b"\x00\x80" * 23})
+def test_no_record_of_a_crw_breaks_its_reading(records):
+    for order in "<>":
+        for entry in [*image_of_ciff(records, order).values(), *exif_of_ciff(records, order).values()]:
+            assert len(entry.data) >= entry.count
+
+
+@given(st.dictionaries(st.sampled_from(["ISO", "SHUTTER", "APERTURE", "FLENGTH", "LENSFRANGE", "TIME"]), st.text()))
+@example({"LENSFRANGE": "18 to 50", "TIME": "9" * 12, "ISO": "1" * 12})
+def test_no_property_of_an_x3f_breaks_its_reading(properties):
+    exif_of_properties(properties)
