@@ -137,7 +137,7 @@ class Application:
             self._failed.pop(source, None)
         return done
 
-    def process(self, source: Path, folder: WatchedFolder) -> Literal["done"]:
+    def process(self, source: Path, folder: WatchedFolder) -> None:
         """Clean one frame."""
         self._outputs.make(_out_folder(source, folder), folder.output)
         began = time.monotonic()
@@ -149,7 +149,6 @@ class Application:
         self._bodies[body_id] = BodyState(body_id=body_id, frames=frames + 1, last_at=now())
         corrected = sum(spot.action != "left" for spot in record.spots)
         self._note(source, record.status, body_id, time.monotonic() - began, len(record.spots), corrected)
-        return "done"
 
     def fail(self, source: Path, folder: WatchedFolder, error: DustdError) -> None:
         """Record a failed frame."""

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import structlog
 
@@ -53,7 +52,7 @@ class Plan:
     timing: Timing
 
 
-Process = Callable[[Path, WatchedFolder], Literal["done", "retry"]]
+Process = Callable[[Path, WatchedFolder], None]
 Fail = Callable[[Path, WatchedFolder, DustdError], None]
 Between = Callable[[], str]
 Reload = Callable[[bool], Plan | None]
@@ -76,8 +75,8 @@ def serve(
     """Process every frame that is in *folders* or arrives there, until SIGTERM or SIGINT.
 
     *process* cleans one frame, with its model warmed before this call, and calls `systemd.heartbeat` when it takes
-    long; "retry" says that the file changed while it was read. *fail* records a failed frame. Both may raise
-    SurroundingsError. *is_done* tells whether a frame as it is now needs nothing any more. Called between frames:
+    long. *fail* records a failed frame. Both may raise SurroundingsError. *is_done* tells whether a frame as it is now
+    needs nothing any more. Called between frames:
     *between*, which returns what else the status line should say, if anything; *reload*, which gives a new plan if
     there is one (told True after SIGHUP, else False); *tell*, which hears of every turn of the loop. These must be
     quick. *vanished* hears of frames that were gone when their turn came, or while they were read. SIGHUP also tries
@@ -208,7 +207,7 @@ class _Loop:
             self._say(f"cleaning {path.name}", in_hand=1)
             log.info("frame_ready", path=str(path), waiting=len(folder_queue.settle) - 1)
             began = time.monotonic()
-            outcome = self.process(path, folder_queue.folder)
+            self.process(path, folder_queue.folder)
         except (ConfigError, ModelError):
             raise
         except SurroundingsError as error:
@@ -227,9 +226,6 @@ class _Loop:
         else:
             self.paces_s.append(time.monotonic() - began)
             folder_queue.resume(path)
-            look = look_at(path)
-            if outcome == "retry" and look is not None:
-                folder_queue.settle.touch(path, time.monotonic(), look)
             folder_queue.finish(path)
 
     def _needs_nothing(self, folder_queue: FolderQueue, path: Path) -> bool:
