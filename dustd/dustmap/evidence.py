@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from dustd.raw.frame import Camera
+
 SCENE_WIDTH = 96  # at most so many thumbnail pixels across
 SCENE_MIN_PX = 48  # and none smaller than this, so that its median leaves the dust out of the scene
 STOPS = 12.0  # range of the log-luma codes below clipping
@@ -32,6 +34,11 @@ CORNERED = 0.03  # slope of ln(light) per pixel from which a block has structure
 TEXTURED = (0.06, 0.12)  # standard deviations in ln(light) between which a patch gets structure of its own
 REPEATS = 0.8  # correlation from which a block shows the same thing in the same place
 PATCH = 4  # half width in thumbnail pixels of the surroundings compared
+# A camera is shown to have moved by detail (rms of ln light) found again elsewhere in at least this share of the frame,
+# from which correlation on, and reaching how far over what both frames show.
+OVERLAP, DETAIL, MATCHED, REACHING = 0.2, 0.02, (0.5, 0.7), (0.5, 0.7)
+LASTS = 0.5  # share from which a scene counts as the same one
+STAYING = (0.1, 0.4)  # share of the blocks with structure that repeat in place, from which on the camera stood still
 KEPT = 256  # frames of which what was worked out is kept: some 50 MB
 INDEPENDENCE_FLOOR = 0.05  # facts §4: w in [.05, 1]
 
@@ -41,7 +48,9 @@ class Evidence:
     """A thumbnail of the scene and a grid of visibility limits, both as uint8 codes in row order.
 
     *scene* holds log2 light, 12 stops below clipping over 0..255, of squares of *scene_px*; *limits* the smallest
-    visible attenuation in squares of *cell_px*, as 0.005·2^(code/32), 255 where nothing can be seen.
+    visible attenuation in squares of *cell_px*, as 0.005·2^(code/32), 255 where nothing can be seen. *exposures* are
+    ln of what the camera's settings made of the same light, once with the shutter time, once without it as for flash;
+    empty where a setting is unknown.
     """
 
     width: int
@@ -52,6 +61,7 @@ class Evidence:
     cell_px: int
     limits_shape: tuple[int, int]
     limits: bytes = field(repr=False)
+    exposures: tuple[float, ...] = ()
 
 
 class _Grid(NamedTuple):
@@ -63,8 +73,11 @@ class _Grid(NamedTuple):
     shape: tuple[int, int]
 
 
-def look(overview: np.ndarray, step: int) -> Evidence:
-    """Take the evidence from an overview: (h, w) float32 linear luminance, 0..1, means of *step*×*step* px blocks."""
+def look(overview: np.ndarray, step: int, camera: Camera | None = None) -> Evidence:
+    """Take the evidence from an overview: (h, w) float32 linear luminance, 0..1, means of *step*×*step* px blocks.
+
+    *camera* tells the settings, None where they are unknown.
+    """
     height, width = (n * step for n in overview.shape)
     scene_blocks = math.ceil(max(SCENE_MIN_PX, width / SCENE_WIDTH) / step)
     cell_blocks = max(1, round(CELL_PX / step))
@@ -80,7 +93,15 @@ def look(overview: np.ndarray, step: int) -> Evidence:
         cell_px=cell_blocks * step,
         limits_shape=limit_codes.shape,
         limits=limit_codes.tobytes(),
+        exposures=_exposures(camera),
     )
+
+
+def _exposures(camera: Camera | None) -> tuple[float, ...]:
+    if camera is None or not (camera.f_number and camera.iso and camera.exposure_s):
+        return ()
+    flash = math.log(camera.iso / camera.f_number**2)
+    return flash + math.log(camera.exposure_s), flash
 
 
 def visible_from(evidence: Evidence, x: float, y: float) -> float:
@@ -97,9 +118,12 @@ def independence(new: Evidence, earlier: Evidence, x: float, y: float, spot_px: 
     return float(independences(new, (earlier,), x, y, spot_px)[0])
 
 
-def independences(new: Evidence, earlier: Sequence[Evidence], x: float, y: float, spot_px: float) -> np.ndarray:
+def independences(
+    new: Evidence, earlier: Sequence[Evidence], x: float, y: float, spot_px: float, *, elsewhere_tells: bool = False
+) -> np.ndarray:
     """Weigh a sighting at (x, y) of *new* after each of *earlier*: `independence`, (n,)."""
-    return np.clip(1.0 - similarities(new, earlier, x, y, spot_px), INDEPENDENCE_FLOOR, 1.0)
+    alike = similarities(new, earlier, x, y, spot_px, elsewhere_tells=elsewhere_tells)
+    return np.clip(1.0 - alike, INDEPENDENCE_FLOOR, 1.0)
 
 
 def similarity(a: Evidence, b: Evidence, x: float, y: float, spot_px: float) -> float:
@@ -107,14 +131,19 @@ def similarity(a: Evidence, b: Evidence, x: float, y: float, spot_px: float) -> 
     return float(similarities(a, (b,), x, y, spot_px)[0])
 
 
-def similarities(a: Evidence, others: Sequence[Evidence], x: float, y: float, spot_px: float) -> np.ndarray:
+def similarities(
+    a: Evidence, others: Sequence[Evidence], x: float, y: float, spot_px: float, *, elsewhere_tells: bool = False
+) -> np.ndarray:
     """Say how far each of *others* shows the same as *a* around (x, y) of *a*, (n,) of 0..1, looking past the spot.
 
     Structure decides where there is some: its correlation in place. Where both are plain but for their shading, which
-    the lens alone makes alike, they are the same if they are equally bright, unless the rest of the frame shows that
-    the camera moved; if it shows that the camera stood still, a change of light alone does not make them different.
-    Structure in one direction only, such as a horizon, looks the same to a camera that moved along it: there, too, the
-    rest of the frame is asked.
+    the lens alone makes alike, they are the same if they are equally bright, whatever changed elsewhere: a plain
+    backdrop is not new because the product before it is. Only where the frame's structure is found again elsewhere has
+    the camera moved. If the rest of the frame shows that the camera stood still, a change of light alone does not make
+    them different. Structure in one direction only, such as a horizon, looks the
+    same to a camera that moved along it: there the rest of the frame is asked.
+    With *elsewhere_tells* a frame in which all else is new counts as one of a moved camera, for what is no proof yet:
+    among many frames some plain place is always as bright as before.
     When in doubt the answer is "the same": a frame too few costs one more sighting, a frame too many a real detail.
     """
     rows, columns, keep = _surroundings(a.scene_shape, x / a.scene_px - 0.5, y / a.scene_px - 0.5, spot_px / a.scene_px)
@@ -134,16 +163,27 @@ def similarities(a: Evidence, others: Sequence[Evidence], x: float, y: float, sp
     power = (squares[0] + squares[1:]) / 2
     products = np.einsum("pi,fpi->fp", patches[0], patches[1:])
     correlation = (products / np.where(power > 0, power, np.inf)).min(axis=-1)
-    fixed, moved, exposure = np.array([_camera(a, b) for b in others]).T
+    fixed, renewed, gone = np.array([_camera(a, b)[:3] for b in others]).T
+    moved = np.array([_shown_to_move(a, b) if each < 1 else 0.0 for b, each in zip(others, fixed, strict=True)])
+    moved = np.maximum(moved, renewed) if elsewhere_tells else moved
+    # Light that changed as a whole is no change, nor is a backdrop that kept its light while all else changed.
+    change = means[0, 0] - means[1:, 0]
+    change = np.array([min(abs(c - each) for each in _camera(a, b)[3]) for c, b in zip(change, others, strict=True)])
     # 15 % of light: more than the codes' rounding and flicker; 50 %: what moved lamps do but a new subject exceeds.
-    difference = (np.abs(means[0, 0] - means[1:, 0] - exposure)) / (0.15 + 0.35 * fixed)
-    plain = np.exp(-(difference**2)) * (1.0 - moved)
+    # 5 %: where nothing else repeats, a place that is as bright as before to within the codes is likely the same.
+    allowed = np.where(gone, 0.05, 0.15 + 0.35 * fixed)
+    plain = np.exp(-((change / allowed) ** 2)) * (1.0 - moved)
     slopes = np.stack([_slopes(each, grid)[:, rows, columns] for each in (a, *others)])[..., keep]
     steep = _flatter(slopes.mean(axis=-1))
     straight = 1.0 - _ramp(np.maximum(steep[0], steep[1:]), CORNERED / 2, CORNERED)
-    repeated = _ramp(correlation, 0.5, 0.9) * (1.0 - moved * straight)
+    repeated = _ramp(correlation, 0.5, 0.9) * (1.0 - renewed * straight)
     textured = _ramp(structure, *TEXTURED)
     return textured * repeated + (1.0 - textured) * plain
+
+
+def same_scene(a: Evidence, b: Evidence) -> bool:
+    """Ask whether two frames show one scene: the structure of one stays in the other, or is found again elsewhere."""
+    return _camera(a, b)[0] >= LASTS or _shown_to_move(a, b) >= LASTS
 
 
 def to_dict(evidence: Evidence) -> dict[str, Any]:
@@ -153,6 +193,7 @@ def to_dict(evidence: Evidence) -> dict[str, Any]:
         "height": evidence.height,
         "scene": _packed(evidence.scene_px, evidence.scene_shape, evidence.scene),
         "limits": _packed(evidence.cell_px, evidence.limits_shape, evidence.limits),
+        "exposures": list(evidence.exposures),
     }
 
 
@@ -170,6 +211,7 @@ def from_dict(data: dict[str, Any]) -> Evidence:
             cell_px=cell_px,
             limits_shape=limits_shape,
             limits=limits,
+            exposures=tuple(float(each) for each in data.get("exposures", ())),
         )
     except (KeyError, TypeError, zlib.error) as exc:
         raise ValueError(f"not evidence of a frame: {exc}") from exc
@@ -271,21 +313,70 @@ def _blocks(evidence: Evidence, grid: _Grid) -> np.ndarray:
 
 
 @lru_cache(maxsize=KEPT)
-def _camera(a: Evidence, b: Evidence) -> tuple[float, float, float]:
-    """Say whether the camera stood still or moved between two frames (each 0..1), and how far ln(exposure) differs.
+def _camera(a: Evidence, b: Evidence) -> tuple[float, float, bool, tuple[float, ...]]:
+    """Say whether the camera stood still or all is new between two frames, each 0..1, whether all structure is gone,
+    and by what ln(light) may differ without a change of the scene.
 
     Structure that repeats in place, in a tenth to four tenths of the blocks that have some, means a fixed camera;
-    structure all over the frame of which nothing repeats means a moved one. With little structure neither is known.
+    structure all over the frame of which nothing repeats that all is new. With little structure neither is known.
+    Light may change as the camera's settings did, or not at all; unless none of the structure repeats, it may also
+    have changed as a whole, by the frame's median.
     """
     grid = _grid(a)
-    exposure = float(np.median(_scene(a) - _pictures(b, grid)[0]))
+    changes = (0.0, *(one - other for one, other in zip(a.exposures, b.exposures, strict=False)))
+    median = float(np.median(_scene(a) - _pictures(b, grid)[0]))
     telling = np.maximum(_cornered(a, grid), _cornered(b, grid)) > CORNERED
     if telling.sum() < 4:
-        return 0.0, 0.0, exposure
+        return 0.0, 0.0, False, (*changes, median)
     repeats = (_blocks(a, grid)[telling] * _blocks(b, grid)[telling]).sum(axis=-1) > REPEATS
     staying = float(repeats.mean())
-    moved = _ramp(float(telling.mean()), 0.2, 0.5) * (1.0 - _ramp(staying, 0.0, 0.2))
-    return float(_ramp(staying, 0.1, 0.4)), float(moved), exposure
+    fixed = float(_ramp(staying, *STAYING))
+    renewed = float(_ramp(float(telling.mean()), 0.2, 0.5) * (1.0 - _ramp(staying, 0.0, 0.2)))
+    gone = staying < STAYING[0]
+    return fixed, renewed, gone, changes if gone else (*changes, median)
+
+
+@lru_cache(maxsize=KEPT)
+def _shown_to_move(a: Evidence, b: Evidence) -> float:
+    """Say whether the structure of one frame is found again elsewhere in another: that the camera moved, 0..1.
+
+    The shift is the one at which the details of both correlate best, over at least OVERLAP of the frame. What is found
+    again must reach over most of what both frames show: a product that is moved before a backdrop moves no camera.
+    """
+    grid = _grid(a)
+    one, other = _pictures(a, grid)[1], _pictures(b, grid)[1]
+    (rows, columns), size = one.shape, [2 * n for n in one.shape]
+
+    def correlated(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.fft.irfft2(np.fft.rfft2(x, size) * np.fft.rfft2(y, size).conj(), size)
+
+    everywhere = np.ones_like(one)
+    shared = np.sqrt(np.maximum(correlated(one**2, everywhere) * correlated(everywhere, other**2), 0.0))
+    down, right = (np.fft.fftfreq(n, 1 / n) for n in size)
+    overlap = np.maximum(rows - np.abs(down), 0)[:, None] * np.maximum(columns - np.abs(right), 0)
+    usable = (overlap >= OVERLAP * one.size) & (shared > DETAIL**2 * overlap)
+    likeness = np.where(usable, correlated(one, other) / np.where(usable, shared, 1.0), 0.0)
+    row, column = np.unravel_index(int(likeness.argmax()), likeness.shape)
+    shift = (round(float(down[row])), round(float(right[column])))
+    if max(map(abs, shift)) <= 1:  # less than a thumbnail's pixel or two may be anything
+        return 0.0
+    here = tuple(slice(max(by, 0), length + min(by, 0)) for by, length in zip(shift, one.shape, strict=True))
+    there = tuple(slice(max(-by, 0), length - max(by, 0)) for by, length in zip(shift, one.shape, strict=True))
+    reach = _reach_of_likeness(one[here], other[there])
+    return float(_ramp(float(likeness[row, column]), *MATCHED) * _ramp(reach, *REACHING))
+
+
+def _reach_of_likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Say how far the blocks in which two pictures have the same detail reach, as a share of the picture: the lesser of
+    across and down."""
+    a, b = _squares(one, BLOCK), _squares(other, BLOCK)
+    a, b = a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
+    power = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    alike = (power > BLOCK**2 * DETAIL**2) & ((a * b).sum(-1) > REPEATS * power)
+    if not alike.any():
+        return 0.0
+    spans = [np.ptp(np.flatnonzero(alike.any(axis))) + 1 for axis in (1, 0)]
+    return float(min(span / length for span, length in zip(spans, alike.shape, strict=True)))
 
 
 def _surroundings(shape: tuple[int, int], column: float, row: float, spot: float) -> tuple[slice, slice, np.ndarray]:

@@ -250,6 +250,7 @@ def _news(scenes: Sequence[Evidence], view: View) -> np.ndarray:
             (column + 0.5) * seen.width / columns,
             (row + 0.5) * seen.height / rows,
             optics.blur_px(REFERENCE_F_NUMBER, optics.blur_constant_px(view.pixel_pitch_um)),
+            elsewhere_tells=True,  # what the stack reveals is a suspicion, which the map confirms by its own rule
         ).min()
         for row in range(rows)
         for column in range(columns)

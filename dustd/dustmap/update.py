@@ -145,7 +145,8 @@ def _seen(particle: Particle, at: Prediction, spot: Spot, gain: float, view: Vie
         sightings = (*sightings, replace(_sighting(spot, view), independence=weight, worth=worth))[-SCENES_KEPT:]
     surroundings = sum(_frames_worth(each) for each in sightings)
     ceiling = LOG_ODDS_MAX if surroundings >= FRAMES_TO_CONFIRM else max(ONE_SCENE_MAX, particle.log_odds)
-    log_odds = min(particle.log_odds + weight * gain, ceiling)
+    log_odds = min(particle.log_odds + weight * gain + _against(particle, others, at, spot, view), ceiling)
+    log_odds = max(log_odds, LOG_ODDS_MIN)
     often_enough = particle.frames_seen + 1 >= HIT_RATE * (particle.frames_eligible + 1)
     sure = sum(_frames_worth(each) * each.worth for each in sightings)
     seen = replace(
@@ -202,12 +203,34 @@ def _newness(particle: Particle, earlier: Sighting, weight: float, at: Predictio
     if weight >= 1 or not (view.f_number and earlier.f_number):
         return weight
 
+    told = _told_by_aperture(particle, earlier, at, spot)
+    return max(weight, TELLS_MOST * min(max((told - TELLS_FROM) / (TELLS_ALL - TELLS_FROM), 0.0), 1.0))
+
+
+def _told_by_aperture(particle: Particle, earlier: Sighting, at: Prediction, spot: Spot) -> float:
+    """Say how much likelier the change since an earlier sighting is a shadow's than a mark's of the scene, as ln.
+
+    With the aperture a shadow's width goes by 1/N and its depth by N² (§1.1); a mark keeps both.
+    """
+
     def tells(change: float, foretold: float, error: float) -> float:
         return (change**2 - (change - foretold) ** 2) / (2 * error**2)
 
     depth, width = changes_since(particle, earlier, at, spot)
-    ratio = tells(*depth, DEPTH_CHANGE_ERROR) + tells(*width, WIDTH_CHANGE_ERROR)
-    return max(weight, TELLS_MOST * min(max((ratio - TELLS_FROM) / (TELLS_ALL - TELLS_FROM), 0.0), 1.0))
+    return tells(*depth, DEPTH_CHANGE_ERROR) + tells(*width, WIDTH_CHANGE_ERROR)
+
+
+def _against(particle: Particle, others: Sequence[float], at: Prediction, spot: Spot, view: View) -> float:
+    """Say how far a spot speaks against a particle, 0 or less, as ln: where the scene is the one it was seen in before
+    (*others* as `_otherness` gives it) and the aperture is another, but the spot looks as it did."""
+    if not view.f_number:
+        return 0.0
+    told = [
+        (1 - weight) * _told_by_aperture(particle, earlier, at, spot)
+        for earlier, weight in zip(particle.sightings, others, strict=True)
+        if earlier.f_number
+    ]
+    return max(min([*told, 0.0]), -TELLS_FROM)
 
 
 def _otherness(scenes: Sequence[Scene], at: Prediction, view: View) -> list[float]:

@@ -84,7 +84,7 @@ def look(
         height=frame.height,
         candidates=tuple(sorted(candidates, key=lambda each: -calibration.probability(each.score, each.gain))),
         refused=tuple(refused),
-        scene=evidence.look(overview(frame, step), step),
+        scene=evidence.look(overview(frame, step), step, frame.camera),
         model_id=detector.model_id,
         sha256=detector.sha256,
         device=detector.device,

@@ -131,6 +131,25 @@ def test_the_same_partly_new_surroundings_again_and_again_add_up_to_nothing():
     assert particle.log_odds <= update.ONE_SCENE_MAX
 
 
+def marks_at(f_numbers, change):
+    """One mark of a fixed scene at these apertures; *change* makes its width and depth of the f-number."""
+    state = State()
+    for n, f_number in enumerate(f_numbers):
+        width, depth = change(f_number)
+        state = observe(state, view(n, plain(0.4), f_number, noise=n), [spot(attenuation=depth, diameter=width)])
+    return state.particles
+
+
+def test_a_mark_that_keeps_width_and_depth_at_another_aperture_speaks_against_dust():
+    kept = marks_at((8.0, 11.0, 8.0, 11.0, 8.0, 11.0), lambda _: (36.0, 0.1))
+    assert all(particle.log_odds < 0 and not particle.confirmed for particle in kept)
+
+
+def test_a_shadow_that_follows_the_aperture_loses_nothing_in_a_fixed_scene():
+    (dust,) = marks_at((8.0, 11.0, 8.0, 11.0), lambda n: (36.0 * 8 / n, 0.1 * (n / 8) ** 2))
+    assert dust.log_odds > 1
+
+
 def test_wide_open_frames_prove_nothing():
     before = fold([(each, [spot()]) for each in scenes(2)])
     assert before.particles[0].attenuation_at(2.8) < 0.01

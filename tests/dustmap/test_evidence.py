@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from dustd.dustmap import evidence
 from dustd.dustmap.evidence import Evidence, from_dict, independence, look, similarity, to_dict, visible_from
+from dustd.raw.frame import Camera
 
 STEP = 8
 HEIGHT, WIDTH = 320, 480  # blocks: 2560 × 3840 px
@@ -82,14 +84,41 @@ def test_two_blank_frames_prove_nothing_new():
     assert weights(look(noisy(blank, 1), STEP), look(noisy(blank, 2), STEP)).max() < 0.1
 
 
-def test_the_same_shading_does_not_make_two_scenes_alike_when_all_else_changed():
+def test_a_plain_place_that_kept_its_light_is_the_same_even_when_all_else_changed():
     fall_off = 1 - 0.5 * np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :] ** 2
     frames = []
     for seed in (6, 7):
         frame = landscape(seed) * fall_off
         frame[100:180, 380:460] = (0.2 * fall_off * np.ones((HEIGHT, 1), np.float32))[100:180, 380:460]
         frames.append(look(noisy(frame, seed), STEP))
-    assert independence(*frames, 420 * STEP, 140 * STEP, 30) > 0.8
+    assert independence(*frames, 420 * STEP, 140 * STEP, 30) < 0.1
+
+
+@pytest.mark.parametrize("stops", [0, -1])
+@pytest.mark.parametrize("flash", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_backdrop_is_not_new_because_a_product_that_fills_the_frame_is(seed, flash, stops):
+    frames = []
+    for product in (seed, seed + 10):
+        frame = np.linspace(0.55, 0.45, HEIGHT, dtype=np.float32)[:, None] * np.ones((1, WIDTH), np.float32)
+        frame[40:300, 90:390] = landscape(product)[40:300, 90:390]
+        frames.append(frame)
+    before = Camera(f_number=8.0, iso=400, exposure_s=0.01)
+    # Flash does not care for the shutter.
+    after = replace(before, iso=400 * 2**stops, exposure_s=0.002 if flash else 0.01)
+    one, other = look(noisy(frames[0], 1), STEP, before), look(noisy(frames[1] * 2.0**stops, 2), STEP, after)
+    assert independence(one, other, 35 * STEP, 160 * STEP, 30) < 0.1
+    assert independence(one, other, 240 * STEP, 160 * STEP, 30) > 0.8
+
+
+def test_cloth_that_shifts_by_a_few_pixels_is_the_same():
+    cloth = np.full((HEIGHT * STEP, WIDTH * STEP), 0.45, np.float32)
+    for y in range(40, HEIGHT * STEP, 72):
+        for x in range(40, WIDTH * STEP, 72):
+            cv2.circle(cloth, (x, y), 12, 0.3, -1, cv2.LINE_AA)
+    shifted = np.roll(cloth, (2, 3), (0, 1))
+    blocks = [cv2.resize(each, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for each in (cloth, shifted)]
+    assert weights(*(look(noisy(each, seed), STEP) for seed, each in enumerate(blocks))).max() < 0.3
 
 
 def with_horizon(light):
