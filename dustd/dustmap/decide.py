@@ -15,10 +15,16 @@ from dustd.spots.spot import Spot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Score limits: *lone* for a spot the map does not know, *known* where a confirmed particle is predicted."""
+    """Score limits: *lone* for a spot the map does not know, *known* where a confirmed particle is predicted.
+
+    *trust_alone* (0 to 1) says how far a mark's own score counts against what its company says; with *only_known* no
+    spot is wanted that the map does not confirm.
+    """
 
     lone: float
     known: float
+    trust_alone: float = 0.0
+    only_known: bool = False
 
 
 def reconcile(
@@ -42,11 +48,15 @@ def _decided(
 ) -> Spot:
     """Apply the score limit that holds for this spot, and put the rule into words."""
     lone = lone_limit(limits.lone, view, spot.x, spot.y)
+    score = _trusted(spot, limits.trust_alone)
     ground = "" if lone - limits.lone < 0.005 else f" (busy ground: {limits.lone:.2f} is not enough)"
+    beside = f" ({spot.score_alone:.2f} alone; {spot.company})" if spot.score_alone is not None and spot.company else ""
+    if limits.only_known:
+        ground = " (at sensitivity 0 only what the map has confirmed is corrected)"
     if particle is None:
-        wanted = spot.score >= lone
+        wanted = score >= lone and not limits.only_known
         known = "" if wanted else " and not known: left alone"
-        return replace(spot, wanted=wanted, reason=_compared(spot.score, lone) + ground + known)
+        return replace(spot, wanted=wanted, reason=_compared(score, lone) + beside + ground + known)
     at = expected.predictions[particle.id]
     # However unlikely the detector was to see it here: now that something is seen, whose is it?
     belief = particle.log_odds + match_gain(particle, at, spot, view, expected.crowd)
@@ -67,17 +77,25 @@ def _decided(
         where = ": dust is known here but would not show in this frame"
     if at.attenuation is None:
         where += "; aperture unknown, so not used"
-    wanted = spot.score >= limit
+    wanted = score >= limit and (as_expected or not limits.only_known)
     return replace(
         spot,
         wanted=wanted,
         particle_id=particle.id,
         confidence=particle.confidence,
         frames_seen=particle.frames_seen,
-        reason=f"{seen}; {_compared(spot.score, limit)}{'' if as_expected else ground}{where}"
+        reason=f"{seen}; {_compared(score, limit)}{'' if as_expected else beside + ground}{where}"
         + ("" if wanted else ": left alone"),
     )
 
 
 def _compared(score: float, limit: float) -> str:
     return f"score {score:.2f} {'≥' if score >= limit else 'below'} {limit:.2f}"
+
+
+def _trusted(spot: Spot, trust_alone: float) -> float:
+    """Give the score that is held against the limit: where the company lowered it, *trust_alone* of the way back."""
+    if spot.score_alone is None or spot.score_alone <= spot.score:
+        return spot.score
+    low, high = (math.log(max(each, 1e-9) / max(1 - each, 1e-9)) for each in (spot.score, spot.score_alone))
+    return 1 / (1 + math.exp(-(low + trust_alone * (high - low))))

@@ -29,7 +29,10 @@ WEIGHT = 6.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """One verdict: in which frame, and where in map coordinates (`dustd.raw.frame.centred`)."""
+    """One verdict: in which frame, where in map coordinates (`dustd.raw.frame.centred`), and what it looks like.
+
+    *attenuation* and *edge_px* are 0 in verdicts that were kept without.
+    """
 
     frame_id: str
     name: str
@@ -39,6 +42,8 @@ class Rejection:
     lens: str | None
     focal_length_mm: float | None
     evidence: Evidence
+    attenuation: float = 0.0
+    edge_px: float = 0.0
 
     @property
     def radius_px(self) -> float:
@@ -62,9 +67,21 @@ def rejections_of(spots: Iterable[Spot], view: View, name: str) -> tuple[Rejecti
                     lens=view.lens,
                     focal_length_mm=view.focal_length_mm,
                     evidence=view.evidence,
+                    attenuation=spot.attenuation,
+                    edge_px=spot.edge_px,
                 )
             )
     return tuple(found)
+
+
+def of_this_scene(rejections: Iterable[Rejection], view: View) -> tuple[Rejection, ...]:
+    """Choose the verdicts that tell what the marks of a frame's scene look like: those of frames that show it, too."""
+    return tuple(
+        each
+        for each in rejections
+        if each.attenuation > 0
+        and (each.frame_id == view.frame_id or evidence.same_scene(view.evidence, each.evidence))
+    )
 
 
 def same_place(a: Rejection, b: Rejection) -> bool:

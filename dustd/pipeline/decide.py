@@ -10,19 +10,20 @@ from dataclasses import dataclass, replace
 from dustd.detector.detect import threshold
 from dustd.dustmap import evidence
 from dustd.dustmap.decide import Thresholds, reconcile
-from dustd.dustmap.match import State, expect
+from dustd.dustmap.match import Expected, State, crowd_of, expect, match
 from dustd.dustmap.particle import View, is_told, view_of
-from dustd.dustmap.rejection import Rejection, settled
+from dustd.dustmap.rejection import Rejection, of_this_scene, settled
 from dustd.dustmap.second_look import look_again, shadows
 from dustd.dustmap.stack import Stack, reveal
 from dustd.output.sidecar import DetectorInfo, Evidence
 from dustd.pipeline.look import Look
 from dustd.raw.frame import Frame
+from dustd.spots import company
 from dustd.spots.calibration import Calibration
 from dustd.spots.measure import KnownShadow, as_spot
 from dustd.spots.outline import outline_in
 from dustd.spots.revise import known_to_dict
-from dustd.spots.spot import Spot
+from dustd.spots.spot import Candidate, Spot
 
 # Where a confirmed particle is predicted, a false detection would have to fall into that small place by chance; 50
 # points of sensitivity (25 times the false positives, design §5) are still far on the safe side there.
@@ -31,6 +32,8 @@ KNOWN_BONUS = 50.0
 LISTED_FALSE_PER_MP = 0.5
 # False positives per megapixel from which a detection speaks to the map (facts §4).
 EVIDENCE_FALSE_PER_MP = 0.1
+# False positives per megapixel at which a mark counts as standing by itself: sensitivity 50 (design §5).
+SURE_FALSE_PER_MP = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +114,10 @@ def decide(
     """
     scores = scale.false_positive_scores
     limits = Thresholds(
-        lone=threshold(sensitivity, scores), known=threshold(min(100.0, sensitivity + KNOWN_BONUS), scores)
+        lone=threshold(sensitivity, scores),
+        known=threshold(min(100.0, sensitivity + KNOWN_BONUS), scores),
+        trust_alone=max(0.0, sensitivity / 50 - 1),
+        only_known=sensitivity <= 0,
     )
     view = view_in(look, scale)
     listed = min(limits.lone, limits.known, scale.score_at(LISTED_FALSE_PER_MP))
@@ -120,6 +126,8 @@ def decide(
     candidates = {number: candidate for number, (_, candidate) in enumerate(likely, start=1)}
     spots = [replace(spot, id=number) for number, (spot, _) in enumerate(likely, start=1)]
     expected = expect(spots, state, view)
+    spots = _in_company(spots, [each for _, each in likely], state, view, expected, scale, verdicts)
+    expected = replace(expected, crowd=crowd_of(spots, view))
     decided = reconcile(spots, state, view, limits, expected)
     if frame is not None:
         decided += look_again(frame, decided, state, view, limits.lone, expected)
@@ -142,3 +150,54 @@ def decide(
         threshold=limits.lone,
         evidence_score=view.evidence_score,
     )
+
+
+def _in_company(
+    spots: Sequence[Spot],
+    candidates: Sequence[Candidate],
+    state: State,
+    view: View,
+    expected: Expected,
+    scale: Scale,
+    verdicts: Sequence[Rejection],
+) -> list[Spot]:
+    """Give the spots that no confirmed particle vouches for the scores that they have together (`spots.company`)."""
+    vouched = {
+        index
+        for index, particle in match(spots, state.particles, expected.predictions, view).items()
+        if particle.confirmed
+    }
+    lone = [index for index in range(len(spots)) if index not in vouched]
+    told = [
+        company.Look(
+            diameter_px=each.diameter_px,
+            edge_px=each.edge_px,
+            attenuation=each.attenuation,
+            gain=company.MEASURED_FROM,
+            box_px=each.diameter_px,
+        )
+        for each in of_this_scene(verdicts, view)
+    ]
+    judged_together = company.judge(
+        [candidates[index] for index in lone],
+        [spots[index].score for index in lone],
+        company.Blur(
+            f_number=view.f_number,
+            pixel_pitch_um=view.pixel_pitch_um,
+            constant=state.optics.blur_constant,
+            sigma=state.optics.blur_sigma,
+        ),
+        sure_from=scale.score_at(SURE_FALSE_PER_MP),
+        witnesses=len(vouched),
+        rejected=told,
+    )
+    judged = list(spots)
+    for index, verdict in zip(lone, judged_together, strict=True):
+        if verdict.probability != spots[index].score:
+            judged[index] = replace(
+                spots[index],
+                score=verdict.probability,
+                score_alone=spots[index].score,
+                company=verdict.why,
+            )
+    return judged

@@ -14,6 +14,8 @@ STACK_UM = 1800.0
 PITCH_UM = 4.4
 # The thinnest stack of any camera (§1.5), and the widest pixels that a camera without a known pitch may have.
 THINNEST_STACK_UM, WIDEST_PITCH_UM = 600.0, 8.5
+# What real dust on five bodies says of stacks (§1.5): log-normal, median and sd of ln, up to the thickest.
+STACK_MEDIAN_UM, STACK_SPREAD, THICKEST_STACK_UM = 2400.0, 0.45, 4800.0
 # Where a body's own distance is known, a shadow may still be this much narrower than its blur: measured widths scatter.
 LEAST_OF_BLUR = 0.5
 # Thinnest stack over largest pixels and thickest over smallest, relative to the prior: (.8/6.5, 3.5/3.2) / (1.8/4.4).

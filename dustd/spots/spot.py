@@ -67,7 +67,9 @@ class Spot:
     0 where a sidecar did not keep it.
     *particle_id*, *confidence* (a probability) and *frames_seen* come from the dust map, None when it knows nothing.
     *wanted* says whether the evidence asks for a correction; *action* what correction did; *reason* which rule
-    decided, in words for a person. *outline* says what the light tells of the grain's shape, None where it was not
+    decided, in words for a person. *score* is the probability that it is dust, judged with the frame's other marks;
+    *score_alone* what it was by itself, None where the company changed nothing, and *company* why it did, in words.
+    *outline* says what the light tells of the grain's shape, None where it was not
     asked or tells nothing. *rejected* says that a person took the correction back (`dustd.pipeline.reject`).
     """
 
@@ -78,6 +80,8 @@ class Spot:
     edge_px: float = 0.0
     attenuation: float
     score: float
+    score_alone: float | None = None
+    company: str = ""
     particle_id: str | None = None
     confidence: float | None = None
     frames_seen: int | None = None

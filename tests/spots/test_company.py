@@ -1,0 +1,140 @@
+"""The marks of a frame judged together: grains on one sensor, or things in the scene."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dustd.spots.company import MEASURED_FROM, Blur, Look, judge
+from dustd.spots.spot import Candidate
+
+SURE = 0.9
+F11 = Blur(f_number=11.0, pixel_pitch_um=4.8)
+
+
+def mark(width=40.0, depth=0.08, edge=None, gain=200.0, at=(0.0, 0.0)):
+    """A measured candidate; its edge is a grain's of that depth unless said otherwise."""
+    grain_edge = 0.8 * math.sqrt(depth) * width
+    return Candidate(
+        x=at[0],
+        y=at[1],
+        width_px=1.1 * width,
+        height_px=1.1 * width,
+        score=0.9,
+        shadow_x=at[0],
+        shadow_y=at[1],
+        diameter_px=width,
+        edge_px=math.hypot(grain_edge, 4.0) if edge is None else edge,
+        attenuation=depth,
+        gain=gain,
+    )
+
+
+def grains(count, blur_px=40.0, seed=1):
+    """Shadows of one lens: one width, depths over a factor of ten."""
+    rng = np.random.default_rng(seed)
+    depths = np.exp(rng.uniform(math.log(0.02), math.log(0.2), count))
+    return [mark(width=blur_px * math.exp(rng.normal(0, 0.04)), depth=float(depth)) for depth in depths]
+
+
+def discs_of_bokeh(count, seed=1):
+    """Discs that a subject makes: any width, one sharp edge."""
+    rng = np.random.default_rng(seed)
+    widths = rng.uniform(18, 50, count)
+    return [mark(width=float(w), depth=float(rng.uniform(0.04, 0.2)), edge=float(0.2 * w)) for w in widths]
+
+
+def probabilities(marks, alone, blur=F11, **more):
+    alone = [alone] * len(marks) if isinstance(alone, float) else alone
+    return [verdict.probability for verdict in judge(marks, alone, blur, sure_from=SURE, **more)]
+
+
+def test_a_mark_without_company_keeps_its_own_probability():
+    assert probabilities([mark()], 0.93) == [0.93]
+    assert probabilities([], [], witnesses=5) == []
+
+
+@pytest.mark.parametrize("count", [2, 5, 15, 40])
+def test_shadows_of_one_lens_keep_what_they_have(count):
+    assert min(probabilities(grains(count), 0.95)) >= SURE
+
+
+@pytest.mark.parametrize("blur", [F11, Blur()])
+def test_discs_of_many_widths_are_taken_for_the_subjects(blur):
+    taken_for_dust = [sum(p >= SURE for p in probabilities(discs_of_bokeh(25, seed), 0.97, blur)) for seed in range(8)]
+    assert np.mean(taken_for_dust) <= 2
+
+
+def test_dots_alike_in_width_and_depth_are_taken_for_the_subjects():
+    rng = np.random.default_rng(2)
+    dots = [
+        mark(width=24 * math.exp(rng.normal(0, 0.02)), depth=0.3 * math.exp(rng.normal(0, 0.03))) for _ in range(30)
+    ]
+    assert max(probabilities(dots, 0.95)) < SURE
+
+
+def test_a_doubtful_mark_as_wide_as_the_dust_of_the_frame_is_raised():
+    judged = probabilities([*grains(8), mark(width=40.0, depth=0.03)], [0.97] * 8 + [0.4])
+    assert judged[-1] >= SURE
+
+
+def test_too_few_witnesses_raise_nothing():
+    assert probabilities([*grains(2), mark()], [0.97, 0.97, 0.4])[-1] <= 0.4
+
+
+def test_confirmed_particles_are_witnesses():
+    learnt = Blur(f_number=11.0, constant=440.0, sigma=0.03)
+    assert probabilities([mark(depth=0.03)], 0.4, learnt) == [0.4]
+    assert probabilities([mark(depth=0.03)], 0.4, learnt, witnesses=5)[0] > 0.6
+
+
+def test_a_point_among_wide_shadows_is_lowered_and_told_why():
+    marks = [*grains(12), mark(width=6.0, depth=0.1)]
+    verdict = judge(marks, [0.97] * 12 + [0.93], F11, sure_from=SURE)[-1]
+    assert verdict.probability < SURE
+    assert "px wide in this frame" in verdict.why
+
+
+def test_dust_among_discs_of_bokeh_costs_no_correction_of_the_discs():
+    discs = discs_of_bokeh(20)
+    judged = probabilities([*discs, *grains(3)], 0.96)
+    assert sum(value >= SURE for value in judged[:20]) <= 4
+
+
+def test_what_looks_as_a_person_rejected_is_lowered_and_what_does_not_is_not():
+    like, unlike = mark(width=24.0, depth=0.3), mark(width=44.0, depth=0.06)
+    rejected = Look(diameter_px=24.5, edge_px=like.edge_px, attenuation=0.29, gain=MEASURED_FROM, box_px=27.0)
+    same, other = probabilities([like, unlike], 0.95, rejected=[rejected])
+    assert same < SURE
+    assert other > same
+
+
+def test_where_only_the_box_is_known_the_width_still_counts():
+    unmeasured = mark(width=40.0, gain=0.5)
+    assert probabilities([*grains(10), unmeasured], [0.97] * 10 + [0.5])[-1] > 0.8
+
+
+@given(
+    count=st.integers(0, 12),
+    seed=st.integers(0, 5),
+    alone=st.floats(0.02, 0.999),
+    f_number=st.one_of(st.none(), st.floats(1.4, 32)),
+)
+@settings(max_examples=40, deadline=None)
+def test_probabilities_stay_probabilities_whatever_is_asked(count, seed, alone, f_number):
+    judged = probabilities(discs_of_bokeh(count, seed), alone, Blur(f_number=f_number))
+    assert all(0 <= value <= 1 and math.isfinite(value) for value in judged)
+
+
+@given(seed=st.integers(0, 50))
+@settings(max_examples=20, deadline=None)
+def test_the_order_of_the_marks_does_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    marks = [*grains(5), *discs_of_bokeh(6)]
+    alone = rng.uniform(0.3, 0.99, len(marks))
+    order = rng.permutation(len(marks))
+    plain = probabilities(marks, alone.tolist())
+    mixed = probabilities([marks[i] for i in order], alone[order].tolist())
+    assert np.allclose(np.array(plain)[order], mixed, atol=1e-5)
