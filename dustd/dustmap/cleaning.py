@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from dustd.dustmap.evidence import independences
 from dustd.dustmap.lenses import focal_bin_mm
 from dustd.dustmap.particle import Particle, Prediction, Scene, View
 from dustd.dustmap.places import utc
+from dustd.dustmap.scene import independences
 
 # Facts §4 unless said otherwise.
 REMOVED = 0.85  # share of the dust that a cleaning takes

@@ -13,10 +13,11 @@ from typing import Any
 
 from dustd.codec import Codec
 from dustd.dustmap import evidence
-from dustd.dustmap.evidence import Evidence, independence
+from dustd.dustmap.evidence import Evidence
 from dustd.dustmap.lenses import focal_bin_mm
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import Particle, View, whereabouts
+from dustd.dustmap.scene import independence, same_scene
 from dustd.dustmap.update import INDEPENDENT, LOG_ODDS_MIN, RETIRE
 from dustd.raw.frame import centred
 from dustd.spots import optics
@@ -79,8 +80,7 @@ def of_this_scene(rejections: Iterable[Rejection], view: View) -> tuple[Rejectio
     return tuple(
         each
         for each in rejections
-        if each.attenuation > 0
-        and (each.frame_id == view.frame_id or evidence.same_scene(view.evidence, each.evidence))
+        if each.attenuation > 0 and (each.frame_id == view.frame_id or same_scene(view.evidence, each.evidence))
     )
 
 

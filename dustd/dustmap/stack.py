@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from dustd import codec
-from dustd.dustmap import evidence
+from dustd.dustmap import evidence, scene
 from dustd.dustmap.evidence import Evidence
 from dustd.dustmap.lenses import BodyOptics, focal_bin_mm
 from dustd.dustmap.match import UNBELIEVABLE, State
@@ -244,7 +244,7 @@ def _news(scenes: Sequence[Evidence], view: View) -> np.ndarray:
     seen = view.evidence
     rows, columns = ASKED
     asked = [
-        evidence.independences(
+        scene.independences(
             seen,
             scenes,
             (column + 0.5) * seen.width / columns,
@@ -256,7 +256,7 @@ def _news(scenes: Sequence[Evidence], view: View) -> np.ndarray:
         for column in range(columns)
     ]
     weights = np.array(asked, np.float32).reshape(rows, columns)
-    return np.where(weights > evidence.INDEPENDENCE_FLOOR, weights, 0)
+    return np.where(weights > scene.INDEPENDENCE_FLOOR, weights, 0)
 
 
 def _shrunk(image: np.ndarray, log_scale: float) -> np.ndarray:

@@ -15,24 +15,21 @@ from dataclasses import replace
 import numpy as np
 
 from dustd.dustmap import cleaning, lenses
-from dustd.dustmap.evidence import INDEPENDENCE_FLOOR, independences
 from dustd.dustmap.lenses import BodyOptics, focal_bin_mm
 from dustd.dustmap.match import (
     BLUR_DOMINATES,
-    DEPTH_CHANGE_ERROR,
     PROVES_NOTHING,
     STRENGTH_RATIO,
     UNBELIEVABLE,
-    WIDTH_CHANGE_ERROR,
     State,
     align,
-    changes_since,
     crowd_of,
     match,
     match_gain,
     speaks,
     spot_strength_px2,
 )
+from dustd.dustmap.newness import against, newness, otherness
 from dustd.dustmap.particle import (
     Particle,
     Prediction,
@@ -45,6 +42,7 @@ from dustd.dustmap.particle import (
     visibility,
     with_sighting,
 )
+from dustd.dustmap.scene import INDEPENDENCE_FLOOR
 from dustd.raw.frame import centred
 from dustd.spots import optics
 from dustd.spots.shape import pooled
@@ -65,10 +63,6 @@ WEAK_FRAME, PLAIN_GAIN = 0.5, math.log(1000)
 HIT_RATE = 0.25  # our choice (LSST .7 of visits): sightings per eligible frame without which nothing is confirmed
 FALSE_PER_PX2 = 0.1e-6  # false spots: .1 per megapixel at the evidence score
 FORGOTTEN = -4.0  # our choice: a suspicion never confirmed and contradicted this far (p < .02) leaves the map
-# Log-likelihood ratio of dust against a repeated speck at which a change of aperture begins to tell, and at which it
-# tells as much as it can; our choice: two thirds of a stop say nothing, two stops nearly all. Even then a speck far out
-# of focus could do the same.
-TELLS_FROM, TELLS_ALL, TELLS_MOST = 4.0, 8.0, 0.8
 NARROWEST_F_NUMBER = 32.0  # that lenses have
 REPLACED_PX = 0.25  # a particle's place follows better-known lenses in steps no finer than this
 SAME_PLACE_PX = 6.0  # our choice: two particles this near for the reference lens are one, if never seen side by side
@@ -135,8 +129,8 @@ def _updated(
 
 def _seen(particle: Particle, at: Prediction, spot: Spot, gain: float, view: View, body: BodyOptics) -> Particle:
     """Count a sighting, as far as it is not the scene again; only an independent one refines the particle."""
-    others = _otherness([each.scene for each in particle.sightings], at, view)
-    news = (_newness(particle, e, w, at, spot, view) for e, w in zip(particle.sightings, others, strict=True))
+    others = otherness([each.scene for each in particle.sightings], at, view)
+    news = (newness(particle, e, w, at, spot, view) for e, w in zip(particle.sightings, others, strict=True))
     weight = min(news, default=1.0)
     independent = weight >= PARTLY_INDEPENDENT
     sightings = particle.sightings
@@ -145,7 +139,7 @@ def _seen(particle: Particle, at: Prediction, spot: Spot, gain: float, view: Vie
         sightings = (*sightings, replace(_sighting(spot, view), independence=weight, worth=worth))[-SCENES_KEPT:]
     surroundings = sum(_frames_worth(each) for each in sightings)
     ceiling = LOG_ODDS_MAX if surroundings >= FRAMES_TO_CONFIRM else max(ONE_SCENE_MAX, particle.log_odds)
-    log_odds = min(particle.log_odds + weight * gain + _against(particle, others, at, spot, view), ceiling)
+    log_odds = min(particle.log_odds + weight * gain + against(particle, others, at, spot, view), ceiling)
     log_odds = max(log_odds, LOG_ODDS_MIN)
     often_enough = particle.frames_seen + 1 >= HIT_RATE * (particle.frames_eligible + 1)
     sure = sum(_frames_worth(each) * each.worth for each in sightings)
@@ -175,7 +169,7 @@ def _frames_worth(sighting: Sighting) -> float:
 
 def _missed(particle: Particle, at: Prediction, view: View) -> Particle:
     """Count a miss: it would have been visible. What hid it from the detector may repeat, so scenes count here too."""
-    weight = min(_otherness(particle.missed_in, at, view), default=1.0)
+    weight = min(otherness(particle.missed_in, at, view), default=1.0)
     weight = weight if weight > INDEPENDENCE_FLOOR else 0.0
     loss = weight * math.log((1 - at.p_visible) / (1 - min(FALSE_PER_PX2 * at.area_px2, 0.5)))
     log_odds = max(particle.log_odds + min(loss, 0.0), LOG_ODDS_MIN)
@@ -189,54 +183,6 @@ def _missed(particle: Particle, at: Prediction, view: View) -> Particle:
         frames_eligible=particle.frames_eligible + 1,
         missed_in=missed_in,
     )
-
-
-def _newness(particle: Particle, earlier: Sighting, weight: float, at: Prediction, spot: Spot, view: View) -> float:
-    """Weigh a sighting after an earlier one: 1 if it cannot be the same piece of the scene, towards 0 if it may be.
-
-    Either the surroundings are others (*weight*); or another focal length would have moved a thing, and did not move
-    the spot; or the spot changed with the aperture as a shadow does and a thing does not.
-    """
-    if view.focal_length_mm and earlier.focal_length_mm:
-        moved_px = math.hypot(earlier.mx, earlier.my) * abs(math.log(view.focal_length_mm / earlier.focal_length_mm))
-        weight = max(weight, min(max(moved_px / (at.radius_px + at.radial_px) - 1.0, 0.0), 1.0))
-    if weight >= 1 or not (view.f_number and earlier.f_number):
-        return weight
-
-    told = _told_by_aperture(particle, earlier, at, spot)
-    return max(weight, TELLS_MOST * min(max((told - TELLS_FROM) / (TELLS_ALL - TELLS_FROM), 0.0), 1.0))
-
-
-def _told_by_aperture(particle: Particle, earlier: Sighting, at: Prediction, spot: Spot) -> float:
-    """Say how much likelier the change since an earlier sighting is a shadow's than a mark's of the scene, as ln.
-
-    With the aperture a shadow's width goes by 1/N and its depth by N² (§1.1); a mark keeps both.
-    """
-
-    def tells(change: float, foretold: float, error: float) -> float:
-        return (change**2 - (change - foretold) ** 2) / (2 * error**2)
-
-    depth, width = changes_since(particle, earlier, at, spot)
-    return tells(*depth, DEPTH_CHANGE_ERROR) + tells(*width, WIDTH_CHANGE_ERROR)
-
-
-def _against(particle: Particle, others: Sequence[float], at: Prediction, spot: Spot, view: View) -> float:
-    """Say how far a spot speaks against a particle, 0 or less, as ln: where the scene is the one it was seen in before
-    (*others* as `_otherness` gives it) and the aperture is another, but the spot looks as it did."""
-    if not view.f_number:
-        return 0.0
-    told = [
-        (1 - weight) * _told_by_aperture(particle, earlier, at, spot)
-        for earlier, weight in zip(particle.sightings, others, strict=True)
-        if earlier.f_number
-    ]
-    return max(min([*told, 0.0]), -TELLS_FROM)
-
-
-def _otherness(scenes: Sequence[Scene], at: Prediction, view: View) -> list[float]:
-    """Weigh a frame by how far the surroundings of the predicted place differ from those of each earlier frame."""
-    earlier = [scene.evidence for scene in scenes]
-    return independences(view.evidence, earlier, at.x, at.y, at.diameter_px).tolist()
 
 
 def _credible(spot: Spot, view: View, body: BodyOptics) -> bool:

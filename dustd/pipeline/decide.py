@@ -96,6 +96,17 @@ def view_in(look: Look, scale: Scale) -> View:
     )
 
 
+def limits_for(sensitivity: float, false_positive_scores: Mapping[float, float]) -> Thresholds:
+    """Give the limits that a sensitivity of 0 to 100 means: 0 corrects only what the map has confirmed, from 50 on the
+    mark's own score counts more and more against what its company says."""
+    return Thresholds(
+        lone=threshold(sensitivity, false_positive_scores),
+        known=threshold(min(100.0, sensitivity + KNOWN_BONUS), false_positive_scores),
+        trust_alone=max(0.0, sensitivity / 50 - 1),
+        only_known=sensitivity <= 0,
+    )
+
+
 def decide(
     look: Look,
     state: State,
@@ -113,12 +124,7 @@ def decide(
     is listed too.
     """
     scores = scale.false_positive_scores
-    limits = Thresholds(
-        lone=threshold(sensitivity, scores),
-        known=threshold(min(100.0, sensitivity + KNOWN_BONUS), scores),
-        trust_alone=max(0.0, sensitivity / 50 - 1),
-        only_known=sensitivity <= 0,
-    )
+    limits = limits_for(sensitivity, scores)
     view = view_in(look, scale)
     listed = min(limits.lone, limits.known, scale.score_at(LISTED_FALSE_PER_MP))
     rated = [(as_spot(each, 0, scale.calibration), each) for each in look.candidates]

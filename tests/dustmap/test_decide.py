@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from dustd.dustmap import match, update
 from dustd.dustmap.decide import Thresholds, reconcile
-from dustd.dustmap.evidence import independence, look, visible_from
+from dustd.dustmap.evidence import look, visible_from
 from dustd.dustmap.lenses import BodyOptics
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import View, is_told, predict
+from dustd.dustmap.scene import independence
 from dustd.dustmap.update import observe
 from dustd.raw.frame import centred, from_centre
 from dustd.spots import optics

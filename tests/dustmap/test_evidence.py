@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dustd.dustmap import evidence
-from dustd.dustmap.evidence import Evidence, from_dict, independence, look, similarity, to_dict, visible_from
+from dustd.dustmap.evidence import Evidence, from_dict, look, to_dict, visible_from
+from dustd.dustmap.scene import independence, independences, similarity
 from dustd.raw.frame import Camera
 
 STEP = 8
@@ -155,9 +156,9 @@ def test_a_plain_patch_beside_an_edge_is_not_taken_for_structure():
 
 def test_many_comparisons_are_the_single_ones():
     frames = [look(landscape(seed), STEP) for seed in range(4)]
-    many = evidence.independences(frames[0], frames[1:], 1500, 900, 30)
+    many = independences(frames[0], frames[1:], 1500, 900, 30)
     assert many.tolist() == [independence(frames[0], each, 1500, 900, 30) for each in frames[1:]]
-    assert evidence.independences(frames[0], [], 1500, 900, 30).size == 0
+    assert independences(frames[0], [], 1500, 900, 30).size == 0
 
 
 def test_the_dust_itself_does_not_make_two_scenes_alike():

@@ -1,0 +1,265 @@
+"""Whether two frames show the same scene around a place: what tells a repeated speck from repeated dust.
+
+The tripod rule: a coincidence counts only as far as its own surroundings changed. Compared are the thumbnails that
+`dustd.dustmap.evidence` keeps of each frame. Knows nothing of particles.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from dustd.dustmap.evidence import STOPS, Evidence, squares
+
+BLOCK = 8  # thumbnail pixels
+CORNERED = 0.03  # slope of ln(light) per pixel from which a block has structure in two directions
+TEXTURED = (0.06, 0.12)  # standard deviations in ln(light) between which a patch gets structure of its own
+REPEATS = 0.8  # correlation from which a block shows the same thing in the same place
+PATCH = 4  # half width in thumbnail pixels of the surroundings compared
+# A camera is shown to have moved by detail (rms of ln light) found again elsewhere in at least this share of the frame,
+# from which correlation on, and reaching how far over what both frames show.
+OVERLAP, DETAIL, MATCHED, REACHING = 0.2, 0.02, (0.5, 0.7), (0.5, 0.7)
+LASTS = 0.5  # share from which a scene counts as the same one
+STAYING = (0.1, 0.4)  # share of the blocks with structure that repeat in place, from which on the camera stood still
+KEPT = 256  # frames of which what was worked out is kept: some 50 MB
+INDEPENDENCE_FLOOR = 0.05  # facts §4: w in [.05, 1]
+
+
+class _Grid(NamedTuple):
+    """The pixels of a thumbnail: squares of *scene_px* of a frame of *width* × *height* px, *shape* of them."""
+
+    width: int
+    height: int
+    scene_px: int
+    shape: tuple[int, int]
+
+
+def independence(new: Evidence, earlier: Evidence, x: float, y: float, spot_px: float) -> float:
+    """Weigh a second sighting at (x, y) of *new*: 1 if its surroundings are new, .05 if nothing changed since."""
+    return float(independences(new, (earlier,), x, y, spot_px)[0])
+
+
+def independences(
+    new: Evidence, earlier: Sequence[Evidence], x: float, y: float, spot_px: float, *, elsewhere_tells: bool = False
+) -> np.ndarray:
+    """Weigh a sighting at (x, y) of *new* after each of *earlier*: `independence`, (n,)."""
+    alike = similarities(new, earlier, x, y, spot_px, elsewhere_tells=elsewhere_tells)
+    return np.clip(1.0 - alike, INDEPENDENCE_FLOOR, 1.0)
+
+
+def similarity(a: Evidence, b: Evidence, x: float, y: float, spot_px: float) -> float:
+    """Say how far two frames show the same thing around (x, y) of *a*, 0..1, looking past the spot itself."""
+    return float(similarities(a, (b,), x, y, spot_px)[0])
+
+
+def similarities(
+    a: Evidence, others: Sequence[Evidence], x: float, y: float, spot_px: float, *, elsewhere_tells: bool = False
+) -> np.ndarray:
+    """Say how far each of *others* shows the same as *a* around (x, y) of *a*, (n,) of 0..1, looking past the spot.
+
+    Structure decides where there is some: its correlation in place. Where both are plain but for their shading, which
+    the lens alone makes alike, they are the same if they are equally bright, whatever changed elsewhere: a plain
+    backdrop is not new because the product before it is. Only where the frame's structure is found again elsewhere has
+    the camera moved. If the rest of the frame shows that the camera stood still, a change of light alone does not make
+    them different. Structure in one direction only, such as a horizon, looks the
+    same to a camera that moved along it: there the rest of the frame is asked.
+    With *elsewhere_tells* a frame in which all else is new counts as one of a moved camera, for what is no proof yet:
+    among many frames some plain place is always as bright as before.
+    When in doubt the answer is "the same": a frame too few costs one more sighting, a frame too many a real detail.
+    """
+    rows, columns, keep = _surroundings(a.scene_shape, x / a.scene_px - 0.5, y / a.scene_px - 0.5, spot_px / a.scene_px)
+    if keep.sum() < PATCH or not others:  # the spot covers all there is
+        return np.ones(len(others))
+    grid = _grid(a)
+    # Of each frame, *a* first: ln(light) and its detail; (n + 1, 2, pixels).
+    patches = np.stack([_pictures(each, grid)[:, rows, columns] for each in (a, *others)])[..., keep]
+    means = patches.sum(axis=-1) / patches.shape[-1]
+    patches -= means[..., None]
+    squares = np.einsum("fpi,fpi->fp", patches, patches)
+    # Structure varies, and does so without the shading as well; a plain patch beside an edge has "detail" from there.
+    varies = np.sqrt(squares.min(axis=-1) / patches.shape[-1])
+    structure = np.maximum(varies[0], varies[1:])
+    # A correlation that asks for the same contrast, too, and with and without the shading: neither a hill nor another
+    # paper sweep is the fall-off of a lamp that runs like it.
+    power = (squares[0] + squares[1:]) / 2
+    products = np.einsum("pi,fpi->fp", patches[0], patches[1:])
+    correlation = (products / np.where(power > 0, power, np.inf)).min(axis=-1)
+    fixed, renewed, gone = np.array([_camera(a, b)[:3] for b in others]).T
+    moved = np.array([_shown_to_move(a, b) if each < 1 else 0.0 for b, each in zip(others, fixed, strict=True)])
+    moved = np.maximum(moved, renewed) if elsewhere_tells else moved
+    # Light that changed as a whole is no change, nor is a backdrop that kept its light while all else changed.
+    change = means[0, 0] - means[1:, 0]
+    change = np.array([min(abs(c - each) for each in _camera(a, b)[3]) for c, b in zip(change, others, strict=True)])
+    # 15 % of light: more than the codes' rounding and flicker; 50 %: what moved lamps do but a new subject exceeds.
+    # 5 %: where nothing else repeats, a place that is as bright as before to within the codes is likely the same.
+    allowed = np.where(gone, 0.05, 0.15 + 0.35 * fixed)
+    plain = np.exp(-((change / allowed) ** 2)) * (1.0 - moved)
+    slopes = np.stack([_slopes(each, grid)[:, rows, columns] for each in (a, *others)])[..., keep]
+    steep = _flatter(slopes.mean(axis=-1))
+    straight = 1.0 - _ramp(np.maximum(steep[0], steep[1:]), CORNERED / 2, CORNERED)
+    repeated = _ramp(correlation, 0.5, 0.9) * (1.0 - renewed * straight)
+    textured = _ramp(structure, *TEXTURED)
+    return textured * repeated + (1.0 - textured) * plain
+
+
+def same_scene(a: Evidence, b: Evidence) -> bool:
+    """Ask whether two frames show one scene: the structure of one stays in the other, or is found again elsewhere."""
+    return _camera(a, b)[0] >= LASTS or _shown_to_move(a, b) >= LASTS
+
+
+@lru_cache(maxsize=KEPT)
+def _scene(evidence: Evidence) -> np.ndarray:
+    """Decode the thumbnail to ln(light), float32, up to a constant."""
+    codes = np.frombuffer(evidence.scene, np.uint8).reshape(evidence.scene_shape)
+    scene = codes.astype(np.float32) * np.float32(STOPS * math.log(2) / 255)
+    scene.setflags(write=False)
+    return scene
+
+
+def _grid(evidence: Evidence) -> _Grid:
+    return _Grid(evidence.width, evidence.height, evidence.scene_px, evidence.scene_shape)
+
+
+def _aligned(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Decode the thumbnail on the grid of another frame of the body, centre on centre (crop modes)."""
+    scene = _scene(evidence)
+    if _grid(evidence)[:3] == grid[:3]:
+        return scene
+    scale = evidence.scene_px / grid.scene_px
+
+    def shift(own: int, other: int) -> float:
+        return (other - own) / 2 / grid.scene_px + scale / 2 - 0.5
+
+    onto = np.array(
+        [[scale, 0, shift(evidence.width, grid.width)], [0, scale, shift(evidence.height, grid.height)]], np.float32
+    )
+    rows, columns = grid.shape
+    return cv2.warpAffine(scene, onto, (columns, rows), borderMode=cv2.BORDER_REPLICATE)
+
+
+# What follows is asked again for every frame that comes after, hence by grid and kept.
+@lru_cache(maxsize=KEPT)
+def _pictures(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Give a thumbnail on a grid, ln(light), and the same without shading: (2, rows, columns) float32.
+
+    Shading (vignetting, lamps) repeats whatever the camera sees.
+    """
+    scene = _aligned(evidence, grid)
+    return np.stack((scene, scene - cv2.GaussianBlur(scene, (0, 0), 4.0)))
+
+
+@lru_cache(maxsize=KEPT)
+def _slopes(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Give the products of the slopes of the detail, across², down², across·down: (3, rows, columns) float32."""
+    down, right = np.gradient(_pictures(evidence, grid)[1])
+    return np.stack((right * right, down * down, right * down))
+
+
+@lru_cache(maxsize=KEPT)
+def _cornered(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Measure per block how steep ln(light) is in its flatter direction, rms per thumbnail pixel: (rows, columns).
+
+    Along a straight edge, such as a horizon, a moved camera sees the same; only structure in two directions tells.
+    """
+    means = np.stack([squares(product, BLOCK).mean(axis=-1) for product in _slopes(evidence, grid)], axis=-1)
+    return _flatter(means)
+
+
+def _flatter(means: np.ndarray) -> np.ndarray:
+    """Give the rms slope in the flatter direction from the means of `_slopes`, (…, 3)."""
+    xx, yy, xy = np.moveaxis(means, -1, 0)
+    return np.sqrt(np.maximum((xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2), 0.0))
+
+
+@lru_cache(maxsize=KEPT)
+def _blocks(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Give the detail in blocks, each with mean 0 and norm 1 (0 where nothing varies): (rows, columns, BLOCK²)."""
+    blocks = squares(_pictures(evidence, grid)[1], BLOCK)
+    blocks = blocks - blocks.mean(axis=-1, keepdims=True)
+    norm = np.sqrt((blocks * blocks).sum(axis=-1, keepdims=True))
+    return blocks / np.where(norm > 0, norm, np.inf)
+
+
+@lru_cache(maxsize=KEPT)
+def _camera(a: Evidence, b: Evidence) -> tuple[float, float, bool, tuple[float, ...]]:
+    """Say whether the camera stood still or all is new between two frames, each 0..1, whether all structure is gone,
+    and by what ln(light) may differ without a change of the scene.
+
+    Structure that repeats in place, in a tenth to four tenths of the blocks that have some, means a fixed camera;
+    structure all over the frame of which nothing repeats that all is new. With little structure neither is known.
+    Light may change as the camera's settings did, or not at all; unless none of the structure repeats, it may also
+    have changed as a whole, by the frame's median.
+    """
+    grid = _grid(a)
+    changes = (0.0, *(one - other for one, other in zip(a.exposures, b.exposures, strict=False)))
+    median = float(np.median(_scene(a) - _pictures(b, grid)[0]))
+    telling = np.maximum(_cornered(a, grid), _cornered(b, grid)) > CORNERED
+    if telling.sum() < 4:
+        return 0.0, 0.0, False, (*changes, median)
+    repeats = (_blocks(a, grid)[telling] * _blocks(b, grid)[telling]).sum(axis=-1) > REPEATS
+    staying = float(repeats.mean())
+    fixed = float(_ramp(staying, *STAYING))
+    renewed = float(_ramp(float(telling.mean()), 0.2, 0.5) * (1.0 - _ramp(staying, 0.0, 0.2)))
+    gone = staying < STAYING[0]
+    return fixed, renewed, gone, changes if gone else (*changes, median)
+
+
+@lru_cache(maxsize=KEPT)
+def _shown_to_move(a: Evidence, b: Evidence) -> float:
+    """Say whether the structure of one frame is found again elsewhere in another: that the camera moved, 0..1.
+
+    The shift is the one at which the details of both correlate best, over at least OVERLAP of the frame. What is found
+    again must reach over most of what both frames show: a product that is moved before a backdrop moves no camera.
+    """
+    grid = _grid(a)
+    one, other = _pictures(a, grid)[1], _pictures(b, grid)[1]
+    (rows, columns), size = one.shape, [2 * n for n in one.shape]
+
+    def correlated(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.fft.irfft2(np.fft.rfft2(x, size) * np.fft.rfft2(y, size).conj(), size)
+
+    everywhere = np.ones_like(one)
+    shared = np.sqrt(np.maximum(correlated(one**2, everywhere) * correlated(everywhere, other**2), 0.0))
+    down, right = (np.fft.fftfreq(n, 1 / n) for n in size)
+    overlap = np.maximum(rows - np.abs(down), 0)[:, None] * np.maximum(columns - np.abs(right), 0)
+    usable = (overlap >= OVERLAP * one.size) & (shared > DETAIL**2 * overlap)
+    likeness = np.where(usable, correlated(one, other) / np.where(usable, shared, 1.0), 0.0)
+    row, column = np.unravel_index(int(likeness.argmax()), likeness.shape)
+    shift = (round(float(down[row])), round(float(right[column])))
+    if max(map(abs, shift)) <= 1:  # less than a thumbnail's pixel or two may be anything
+        return 0.0
+    here = tuple(slice(max(by, 0), length + min(by, 0)) for by, length in zip(shift, one.shape, strict=True))
+    there = tuple(slice(max(-by, 0), length - max(by, 0)) for by, length in zip(shift, one.shape, strict=True))
+    reach = _reach_of_likeness(one[here], other[there])
+    return float(_ramp(float(likeness[row, column]), *MATCHED) * _ramp(reach, *REACHING))
+
+
+def _reach_of_likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Say how far the blocks in which two pictures have the same detail reach, as a share of the picture: the lesser of
+    across and down."""
+    a, b = squares(one, BLOCK), squares(other, BLOCK)
+    a, b = a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
+    power = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    alike = (power > BLOCK**2 * DETAIL**2) & ((a * b).sum(-1) > REPEATS * power)
+    if not alike.any():
+        return 0.0
+    spans = [np.ptp(np.flatnonzero(alike.any(axis))) + 1 for axis in (1, 0)]
+    return float(min(span / length for span, length in zip(spans, alike.shape, strict=True)))
+
+
+def _surroundings(shape: tuple[int, int], column: float, row: float, spot: float) -> tuple[slice, slice, np.ndarray]:
+    """Say where in a thumbnail the surroundings of a spot are: rows, columns, (h, w) bool false on the spot itself."""
+    height, width = shape
+    reach = PATCH + math.ceil(spot / 2)
+    column, row = min(max(column, 0.0), width - 1.0), min(max(row, 0.0), height - 1.0)
+    rows = slice(max(0, round(row) - reach), min(height, round(row) + reach + 1))
+    columns = slice(max(0, round(column) - reach), min(width, round(column) + reach + 1))
+    across, down = np.arange(columns.start, columns.stop) - column, np.arange(rows.start, rows.stop) - row
+    return rows, columns, across**2 + down[:, None] ** 2 > (spot / 2 + 1.0) ** 2
+
+
+def _ramp(value: Any, low: float, high: float) -> Any:
+    return np.clip((value - low) / (high - low), 0.0, 1.0)
