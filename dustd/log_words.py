@@ -6,7 +6,7 @@ Programs read the events themselves (`dustd.log`); here each one's data become a
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dustd.text import counted, printable
+from dustd.text import counted, printable, spots_changed
 
 Event = Mapping[str, Any]
 
@@ -91,6 +91,9 @@ WORDS: Mapping[str, Callable[[Event], str]] = {
     "metrics_served": lambda event: f"Figures for Prometheus: {event['address']}",
     "frame_cleaned": _cleaned,
     "frame_clean": _cleaned,
+    "frame_improved": lambda event: f"{_name(event)}: improved: {spots_changed(event['more'], event['fewer'])}.",
+    "changed_output_left_alone": lambda event: f"{_name(event)}: left as it is: {_ended(event['problem'])}",
+    "frame_left_as_it_is": lambda event: f"{_name(event)}: left as it is: {_ended(event['problem'])}",
     "frame_failed": _failed,
     "frame_vanished": lambda event: f"{_name(event)}: gone before it was cleaned (moved, renamed or deleted).",
     "own_output_left_alone": lambda event: f"{_name(event)}: a cleaned file that dustd made; left alone.",

@@ -16,6 +16,7 @@ from dustd.daemon import scan
 from dustd.dustmap.places import utc
 from dustd.errors import DustdError, FrameError, OwnOutputError, SurroundingsError, UnreadableError, UsageError
 from dustd.output.sidecar import Problem, Record, Source
+from dustd.pipeline.revisit import Visit
 from dustd.raw.frame import Camera
 from dustd.raw.integrity import holds_samples, no_raw_file
 from dustd.raw.metadata import read_camera
@@ -39,6 +40,9 @@ class Pipeline(Protocol):
     def process(self, source: Path, out_folder: Path) -> Record:
         """Clean and write a frame. Raises FrameError if it is broken, SurroundingsError if disk or folder is."""
 
+    def revisit(self, source: Path, out_folder: Path, *, write: bool = True, always: bool = True) -> Visit:
+        """Decide anew on a frame that is done, and deliver it anew if that changes it; raises as `process` does."""
+
     def fail(self, source: Path, out_folder: Path, error: DustdError) -> Record:
         """Write the sidecar that says why a frame failed."""
 
@@ -49,10 +53,9 @@ LeftOut = Callable[[Path, str], object]
 def collect(paths: Iterable[Path], output: Path, left_out: LeftOut = lambda _path, _what: None) -> tuple[Job, ...]:
     """Find the frames that *paths* name, each once: files whatever their suffix, folders with all RAW files below.
 
-    What lies below a folder is mirrored into *output*, whose parents are created. *left_out* hears of what was named
-    or met and is no frame: pictures, notes beside them, links to folders. Raises UsageError if a path is not there or
-    cannot be read, none that is named is a RAW file, two sources would share one sidecar, or cleaned files would land
-    among the originals.
+    What lies below a folder is mirrored into *output*. *left_out* hears of what was named or met and is no frame:
+    pictures, notes beside them, links to folders. Raises UsageError if a path is not there or cannot be read, none that
+    is named is a RAW file, two sources would share one sidecar, or cleaned files would land among the originals.
     """
     output = absolute(output)
     jobs: dict[Path, Job] = {}
@@ -77,7 +80,6 @@ def collect(paths: Iterable[Path], output: Path, left_out: LeftOut = lambda _pat
     for path, what in named:
         left_out(path, what)
     _refuse_collisions(jobs.values())
-    _make_parents(output)
     return tuple(jobs.values())
 
 
@@ -87,6 +89,16 @@ def in_capture_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
     Frames without a readable time come last.
     """
     return tuple(sorted(jobs, key=lambda job: (_taken_at(job.source) or "~", job.source.name, job.source)))
+
+
+def make_parents(output: Path) -> None:
+    """Create the folders above *output*. Raises UsageError if that is impossible."""
+    output = absolute(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        remedy = "Name another folder with -o"
+        raise UsageError(f"it cannot be created ({exc.strerror})", remedy=remedy, path=output) from exc
 
 
 def clean_all(jobs: Iterable[Job], pipeline: Pipeline, output: Path) -> Iterator[Record | None]:
@@ -112,6 +124,29 @@ def clean_all(jobs: Iterable[Job], pipeline: Pipeline, output: Path) -> Iterator
             remedy = "Please report it with the log; the original is untouched"
             record = _fail(pipeline, job, FrameError(problem, remedy=remedy, path=job.source))
         yield record
+
+
+def decide_again(
+    jobs: Iterable[Job], pipeline: Pipeline, *, write: bool = True, always: bool = True
+) -> Iterator[tuple[Job, Visit]]:
+    """Decide anew on frame after frame with what the map knows by now, and say what came of each.
+
+    With *write* False nothing is written; with *always* False only frames are read for which something has changed.
+    What breaks a frame leaves it as it is. Raises SurroundingsError if disk or folder is in the way.
+    """
+    for job in jobs:
+        try:
+            visit = pipeline.revisit(job.source, job.out_folder, write=write, always=always)
+        except SurroundingsError:
+            raise
+        except DustdError as error:
+            log.warning("frame_left_as_it_is", frame=job.source.name, problem=error.problem, remedy=error.remedy)
+            visit = Visit(record=None, left_alone=error.problem)
+        except Exception as exc:  # the frame boundary
+            log.exception("frame_crashed", frame=job.source.name)
+            problem = f"dustd met an error it does not know ({type(exc).__name__}: {exc})"
+            visit = Visit(record=None, left_alone=problem)
+        yield job, visit
 
 
 def _process(pipeline: Pipeline, job: Job) -> Record:
@@ -149,14 +184,6 @@ def _refuse_inside(folder: Path, output: Path) -> None:
     if real.is_relative_to(real_output):
         problem = f"it lies in the folder for cleaned files ({output}), where nothing is taken for a frame"
         raise UsageError(problem, remedy="Name another folder with -o, e.g. Cleaned", path=folder)
-
-
-def _make_parents(output: Path) -> None:
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        remedy = "Name another folder with -o"
-        raise UsageError(f"it cannot be created ({exc.strerror})", remedy=remedy, path=output) from exc
 
 
 def _named(path: Path) -> Path:

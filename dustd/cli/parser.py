@@ -70,6 +70,10 @@ def _add_clean(commands: Any) -> None:
         help="heal the spots in an edit beside the RAW, too, or in none; may be given again for another program",
     )
     clean.add_argument("--review", metavar="FILE", type=Path, help="write a page with every spot before and after")
+    how = clean.add_mutually_exclusive_group()
+    how.add_argument("--again", action="store_true", help="decide anew on every frame with what the maps know by now")
+    how.add_argument("--one-pass", action="store_true", help="leave the first frames as the maps knew them then")
+    clean.add_argument("--dry-run", action="store_true", help="with --again: only say what would change")
     clean.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="what the model runs on")
     clean.add_argument("--model", metavar="ID", help="shipped model, or path of a model folder")
     _add_store(clean)

@@ -6,7 +6,7 @@ a frame that is as it should be is only told to the map again, and one that the 
 again.
 """
 
-import os
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,19 +21,21 @@ from dustd.detector.detect import Detector
 from dustd.dustmap import evidence, stack_cache
 from dustd.dustmap.lenses import BodyOptics
 from dustd.dustmap.particle import View
-from dustd.dustmap.places import Reading, reading_at
-from dustd.dustmap.rejection import Rejection, rejections_of
+from dustd.dustmap.places import Reading
 from dustd.dustmap.stack import Stack, add
 from dustd.dustmap.store import Store
-from dustd.errors import DustdError, FrameError, OwnOutputError, cannot_be_read, without_folders
-from dustd.output import edits, ledger, life, sidecar
-from dustd.output.life import PICTURES
+from dustd.errors import DustdError, FrameError, OwnOutputError, without_folders
+from dustd.output import ledger, life, sidecar
 from dustd.output.sidecar import Problem, Record, Source
 from dustd.output.tree import OutputTree
+from dustd.pipeline import standing
 from dustd.pipeline.decide import Decision, Scale, decide, view_in
-from dustd.pipeline.deliver import Results, appearance, deliver
+from dustd.pipeline.deliver import Results, deliver
 from dustd.pipeline.exhibit import Exhibit, in_order
 from dustd.pipeline.look import OVERVIEW_STEP_PX, Look, look, look_of
+from dustd.pipeline.revisit import CHANGED, DECIDED_WITH, Visit, difference, marked, what_matters
+from dustd.pipeline.stamp import settled, stamp_or_name, time_of
+from dustd.pipeline.stamp import stamp as stamp_of
 from dustd.pipeline.timer import Timer
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.raw.frame import Camera, Frame, frame_identity
@@ -98,9 +100,12 @@ class Pipeline:
             with structlog.contextvars.bound_contextvars(body=camera.body_id):
                 sensitivity = self.sensitivity_of(camera.body_id, source)
                 before = life.read(path)
-                if before is not None and self._stands(before, source, path, sensitivity):
+                if before is not None and standing.stands(
+                    before, source, path, self.output, sha256=self.detector.sha256, sensitivity=sensitivity
+                ):
                     return self._tell_again(before, source, path)
                 record = self._clean(source, path, camera, sensitivity)
+                assert record is not None, "a frame that was not visited again is delivered"
                 log.info(
                     "frame_" + record.status,
                     spots=len(record.spots),
@@ -109,13 +114,52 @@ class Pipeline:
                 )
                 return record
 
+    def revisit(self, source: Path, out_folder: Path, *, write: bool = True, always: bool = True) -> Visit:
+        """Decide anew on a frame that is done, without the network; deliver it if other spots are corrected now.
+
+        With *write* False it is only told what would change; with *always* False the frame is read only if the map, the
+        sensitivity or a verdict has changed where it matters. What another program has changed stays. Raises as
+        `process` does.
+        """
+        path = out_folder / sidecar.sidecar_name(source.name)
+        ours, before = ledger.vouched(path), life.read(path)
+        why = standing.why_not_again(before, source, path, self.output, self.detector.sha256)
+        seen = look_of(before) if before is not None else None
+        if before is None or before.evidence is None or seen is None or why:
+            return Visit(record=before, left_alone=why or standing.NOT_SEEN, undone=why != standing.NOT_SEEN)
+        with structlog.contextvars.bound_contextvars(frame=source.name, body=before.camera.body_id):
+            camera = self.worker.read_camera(source)
+            sensitivity = self.sensitivity_of(camera.body_id, source)
+            matters = self._what_matters(seen, before.source, sensitivity)
+            if not always and before.evidence.get(DECIDED_WITH) == matters:
+                return Visit(record=before)
+            visit = Visit(record=before)
+
+            def worth(spots: Sequence[Spot]) -> bool:
+                nonlocal visit
+                more, fewer = difference(before.spots, spots)
+                changed = (more or fewer) and not standing.is_as_written(before, path.parent)
+                visit = replace(visit, more=more, fewer=fewer, left_alone=CHANGED if changed else "")
+                return write and visit.differs and not changed
+
+            record = self._clean(source, path, camera, sensitivity, worth)
+            told = {"path": str(source), "more": visit.more, "fewer": visit.fewer}
+            if record is not None:
+                log.info("frame_improved", **told)
+            elif visit.left_alone:
+                log.info("changed_output_left_alone", problem=visit.left_alone, **told)
+            if record is None and write:  # so that it is not read for this again
+                with contextlib.suppress(FrameError):  # a verdict came meanwhile, and is in it
+                    files.publish(path, sidecar.encode(marked(before, matters)), ours=ours)
+            return replace(visit, record=record or before)
+
     def fail(self, source: Path, out_folder: Path, error: DustdError) -> Record:
         """Write the sidecar that says why a frame failed.
 
         Raises SurroundingsError if disk or folder is in the way, FrameError if a sidecar of that name cannot be.
         """
         record = Record(
-            source=_stamp_or_name(source),
+            source=stamp_or_name(source),
             camera=self._camera_or_none(source),
             status="failed",
             error=Problem(problem=without_folders(error.problem), remedy=without_folders(error.remedy)),
@@ -128,44 +172,47 @@ class Pipeline:
             self.reviewer.add(out_folder, record, None)
         return record
 
-    def _clean(self, source: Path, path: Path, camera: Camera, sensitivity: float) -> Record:
-        """Take one frame through all acts; what an earlier run saw of it is not looked at again."""
+    def _clean(
+        self,
+        source: Path,
+        path: Path,
+        camera: Camera,
+        sensitivity: float,
+        worth: Callable[[Sequence[Spot]], bool] | None = None,
+    ) -> Record | None:
+        """Take one frame through all acts; what an earlier run saw of it is not looked at again.
+
+        Unless *worth* says that its spots are, nothing is written, and None returned.
+        """
         timer = Timer()
         with timer("read"):
             stamp, frame, frame_id = self._read(source, camera)
             camera = frame.camera
-        elsewhere = self.tree.others(path.parent)
-        earlier = life.find(source, path, sha256=stamp.sha256, frame_id=frame_id, elsewhere=elsewhere)
+        others = self.tree.others(path.parent)
+        earlier = life.find(source, path, sha256=stamp.sha256, frame_id=frame_id, elsewhere=others)
+        before = earlier.record if earlier else None
         try:
-            seen = self._look(frame, frame_id, earlier.record if earlier else None, stamp, timer)
+            seen = self._look(frame, frame_id, before, stamp, timer)
             with timer("reconcile"):
                 # Known by its samples, it may be in another file now; when it came is when that one was read.
-                before = earlier.record if earlier and earlier.record.status != "failed" else None
                 stamp = replace(stamp, read_at=before.source.read_at if before else _now())
-                decision, stack = self.decide(seen, sensitivity, frame, earlier.record if earlier else None, stamp)
+                matters = self._what_matters(seen, stamp, sensitivity)  # before the decision: a verdict may come now
+                decision, stack = self.decide(seen, sensitivity, frame, before, stamp, stacking=worth is None)
             with timer("correct"):
                 spots = self.worker.correct(decision.spots, decision.known)
-            exhibit = None
-            if self.reviewer is not None and spots:
-                with timer("review"):
-                    exhibit = self.worker.show(in_order(spots, seen.scene), self.reviewer.room_bytes)
+            if worth is not None and not worth(spots):
+                return None
+            exhibit = self._exhibit(spots, seen, timer)
             with timer("write"):
                 results = self._results(spots, frame_id)
         finally:
             self.worker.clear()
-        if replace(_stamp(source), read_at=stamp.read_at) != stamp:
-            raise FrameError("it changed while it was read", remedy="dustd tries again when it rests", path=source)
-        stamp = replace(stamp, folder=_way_to(source.parent, path.parent))
-        record = _record(stamp, camera, seen, decision, spots)
+        stamp = settled(stamp, source, path)
+        record = marked(_record(stamp, camera, seen, decision, spots), matters)
         with timer("write"):
+            took = timer.timings_ms
             record, _ = deliver(
-                record,
-                results,
-                source=source,
-                path=path,
-                tell=self.store.observe,
-                earlier=earlier,
-                timings_ms=timer.timings_ms,
+                record, results, source=source, path=path, tell=self.store.observe, earlier=earlier, timings_ms=took
             )
         if self.stacks is not None and stack is not None:
             stack_cache.save(self.stacks, camera.body_id, stack)
@@ -178,7 +225,7 @@ class Pipeline:
 
         Raises OwnOutputError for the samples of a cleaned file, else what `WorkerClient.decode` does.
         """
-        stamp = _stamp(source)
+        stamp = stamp_of(source)
         frame = self.worker.decode(source, camera)
         camera = replace(camera, body_id=self.store.map_for(camera, frame.width, frame.height))
         frame_id = frame_identity(frame)
@@ -196,6 +243,13 @@ class Pipeline:
                 known = self.store.state(camera.body_id).optics.blur_constant
                 seen = look(frame, self.detector, frame_id=frame_id, blur_constant=known, progress=self._looking)
         return replace(seen, camera=camera)  # a kept one may name another map
+
+    def _exhibit(self, spots: Sequence[Spot], seen: Look, timer: Timer) -> Exhibit | None:
+        """Picture what was corrected, where somebody wants to see it."""
+        if self.reviewer is None or not spots:
+            return None
+        with timer("review"):
+            return self.worker.show(in_order(spots, seen.scene), self.reviewer.room_bytes)
 
     def _results(self, spots: Sequence[Spot], frame_id: str) -> Results:
         """Make what is to be written of the frame that the worker has corrected."""
@@ -219,29 +273,39 @@ class Pipeline:
         frame: Frame | None = None,
         earlier: Record | None = None,
         source: Source | None = None,
+        *,
+        stacking: bool = True,
     ) -> tuple[Decision, Stack | None]:
         """Decide on a frame with what the map and a person say now; *frame* is its light, *earlier* its last sidecar.
 
         *source* tells when it came, for the case that its clock is wrong. Also returns the body's average of
-        frames with this one in it, None where none is kept.
+        frames with this one in it, None where none is kept; without *stacking* it is not put into it.
         """
         body_id = seen.camera.body_id
-        scale = Scale(calibration=self.detector.calibration, false_positive_scores=self.detector.false_positive_scores)
-        taken_at = seen.camera.taken_at
-        at = reading_at(taken_at, source) if taken_at and source else taken_at
+        scale, at = self._scale, time_of(seen.camera, source)
         state = self.store.state(body_id, at)
         view = view_in(seen, scale)
-        stack = self._stacked(frame, view, body_id, state.optics, at) if frame is not None else None
+        stack = self._stacked(frame, view, body_id, state.optics, at) if frame is not None and stacking else None
         decision = decide(
             seen,
             state,
             scale=scale,
             sensitivity=sensitivity,
-            verdicts=(*self.store.rejections(body_id), *_rejected_before(earlier, view)),
+            verdicts=(*self.store.rejections(body_id), *standing.rejected_before(earlier, view)),
             frame=frame,
             stack=stack,
         )
         return decision, stack
+
+    @property
+    def _scale(self) -> Scale:
+        detector = self.detector
+        return Scale(calibration=detector.calibration, false_positive_scores=detector.false_positive_scores)
+
+    def _what_matters(self, seen: Look, source: Source, sensitivity: float) -> str:
+        body_id = seen.camera.body_id
+        state, verdicts = self.store.state(body_id, time_of(seen.camera, source)), self.store.rejections(body_id)
+        return what_matters(state, view_in(seen, self._scale), verdicts, sensitivity)
 
     def _looking(self, share: float) -> None:
         self.heartbeat()
@@ -267,21 +331,6 @@ class Pipeline:
         kept = kept if kept.epoch == epoch else Stack(epoch=epoch)
         step = OVERVIEW_STEP_PX[frame.kind]
         return add(kept, overview(frame, step), step, view, optics)
-
-    def _stands(self, record: Record, source: Path, path: Path, sensitivity: float) -> bool:
-        """Tell whether an earlier run did for this very file what these very settings ask for."""
-        info = record.detector
-        if not ledger.is_done(source, path) or record.status == "failed" or info is None:
-            return False
-        same = (info.sha256, info.sensitivity) == (self.detector.sha256, sensitivity)
-        whole = all((path.parent / output.path).exists() for output in record.outputs)
-        if whole and files.is_claimed(path):  # `dustd reject` may have been killed between cleaned file and sidecar
-            whole = all(files.sha256_file(path.parent / output.path) == output.sha256 for output in record.outputs)
-        pictures = [(each.kind, each.profile, each.quality) for each in record.outputs if each.kind in PICTURES]
-        right = pictures == [appearance(self.output)] or (
-            not pictures and record.status == "clean" and self.output.when_clean == "skip"
-        )
-        return same and whole and right and edits.are_done(record.edits, self.output)
 
     def _tell_again(self, record: Record, source: Path, path: Path) -> Record:
         """Report a frame that is done to the map, which may not know it, and to the reviewer."""
@@ -321,45 +370,8 @@ def _own_output(source: Path) -> OwnOutputError:
     return OwnOutputError("it is a cleaned file that dustd made", remedy="Nothing to do; it is left alone", path=source)
 
 
-def _rejected_before(earlier: Record | None, view: View) -> tuple[Rejection, ...]:
-    """Give a person's verdicts about this frame from an earlier sidecar: the map may have been forgotten since."""
-    if earlier is None or (earlier.evidence or {}).get("frame_id") != view.frame_id:
-        return ()
-    return rejections_of(earlier.spots, view, earlier.source.name)
-
-
-def _way_to(folder: Path, start: Path) -> str | None:
-    """Say how to get from *start* to a folder, None if that told a stranger where the user keeps things."""
-    folder, start = folder.absolute(), start.absolute()
-    shared = Path(os.path.commonpath((folder, start)))
-    return None if shared in (Path(shared.anchor), *Path.home().parents) else os.path.relpath(folder, start)
-
-
-def _stamp(source: Path) -> Source:
-    """Take size, time and hash of a source file. Raises FrameError if it is gone or cannot be read."""
-    try:
-        before = source.stat()
-    except OSError as exc:
-        raise cannot_be_read(exc, source) from exc
-    return Source(
-        name=source.name,
-        size=before.st_size,
-        sha256=files.sha256_file(source),
-        mtime_ns=before.st_mtime_ns,
-        ctime_ns=before.st_ctime_ns,
-    )
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _stamp_or_name(source: Path) -> Source:
-    """Take the stamp of a failed frame's file, or its name alone where nothing more can be had."""
-    try:
-        return _stamp(source)
-    except FrameError:
-        return Source(name=source.name, size=0, sha256="", mtime_ns=0)
 
 
 def _are_corrected(spots: Sequence[Spot]) -> bool:

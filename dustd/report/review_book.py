@@ -36,17 +36,18 @@ class Book:
         self.root = root.absolute()
         room = PAGE_BYTES * _TEXT_SHARE / _BASE64 / max(frames, 1)
         self.room_bytes = int(min(max(room, LEAST_ROOM_BYTES), MOST_ROOM_BYTES))
-        self._sections: list[Section] = []
+        self._sections: dict[str, Section] = {}
 
     def add(self, out_folder: Path, record: Record, exhibit: Exhibit | None) -> None:
         """Take a frame; see `dustd.pipeline.frame_pipeline.Reviewer`."""
-        self._sections.append(section(self.root, out_folder, record, exhibit))
+        new = section(self.root, out_folder, record, exhibit)
+        self._sections[new.key] = new  # in the place of what was decided first
 
     def text(self) -> str:
         """Give the page, the frame with the worst spot first."""
-        corrected = sum(each.corrected for each in self._sections)
+        corrected = sum(each.corrected for each in self._sections.values())
         said = f"{counted(len(self._sections), 'frame')}, {counted(corrected, 'spot')} corrected."
-        return review_page.page("What dustd corrected", said, review_page.worst_first(self._sections))
+        return review_page.page("What dustd corrected", said, review_page.worst_first(tuple(self._sections.values())))
 
 
 class SessionPages:

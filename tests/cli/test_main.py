@@ -24,6 +24,7 @@ from dustd.errors import FrameError, ModelError, SurroundingsError, UnreadableEr
 from dustd.output import sidecar
 from dustd.output.edits import NOT_INTO_ORIGINALS
 from dustd.output.sidecar import Edit, Problem, Record, Source
+from dustd.pipeline.revisit import Visit
 from dustd.raw.frame import Camera
 from dustd.spots.spot import Spot
 
@@ -58,6 +59,7 @@ class FakePipeline:
         self.sensitivity_of = sensitivity_of
         self.output = output
         self.seen = []
+        self.visited = []
 
     def process(self, source, out_folder):
         assert out_folder.is_dir()
@@ -75,6 +77,17 @@ class FakePipeline:
         if "stop" in source.name:
             raise KeyboardInterrupt
         return self._write(source, out_folder, status="clean", error=None)
+
+    def revisit(self, source, out_folder, *, write=True, always=True):
+        self.visited.append((source.name, write, always))
+        if not (out_folder / sidecar.sidecar_name(source.name)).exists():
+            return Visit(record=None, left_alone="it has not been cleaned yet", undone=True)
+        if "unread" in source.name:
+            raise UnreadableError("it cannot be read", remedy="Check the share", path=source)
+        record = sidecar.decode((out_folder / sidecar.sidecar_name(source.name)).read_bytes())
+        if "edited" in source.name:
+            return Visit(record=record, more=1, left_alone="another program has changed its cleaned file since")
+        return Visit(record=record, more=3) if "early" in source.name else Visit(record=record)
 
     def fail(self, source, out_folder, error):
         if "gone" in source.name:
@@ -145,6 +158,7 @@ def test_the_bar_counts_within_a_frame(pipelines, shoot, tmp_path, monkeypatch):
         ("clean", "a.dng", "-o", "out", "--sensitivity", "101"),
         ("clean", "a.dng", "-o", "out", "--sensitivity", "nan"),
         ("clean", "a.dng", "-o", "out", "--format", "gif"),
+        ("clean", "a.dng", "-o", "out", "--again", "--one-pass"),
         ("map",),
         ("map", "show"),
         ("run", "extra"),
@@ -240,6 +254,54 @@ def test_clean_mirrors_a_folder_and_ends_with_0(shoot, pipelines, tmp_path, caps
     assert (tmp_path / "new/out/deep/b.NEF.dustd.json").exists()
     assert [source.name for source, *_ in pipelines[0].seen] == ["a.CR3", "b.NEF"]
     assert "2 without dust, 0 failed" in capsys.readouterr().out
+
+
+def test_several_frames_are_decided_on_again_when_all_are_looked_at(shoot, pipelines, tmp_path, capsys):
+    folder = shoot("broken.CR3", "early.CR3", "edited.CR3", "late.CR3", "unread.CR3")
+    assert dustd("clean", folder, "-o", tmp_path / "out") == 1
+    assert pipelines[0].visited == [
+        (name, True, False) for name in ("early.CR3", "edited.CR3", "late.CR3", "unread.CR3")
+    ]
+    said = capsys.readouterr().out
+    assert "1 frame improved by what the maps know now: 3 more spots." in said
+    assert "edited.CR3: left as it is; another program has changed its cleaned file since." in said
+    assert "unread.CR3: left as it is; it cannot be read." in said and "4 without dust, 1 failed" in said
+
+
+def test_one_frame_or_one_pass_is_decided_on_once(shoot, pipelines, tmp_path):
+    assert dustd("clean", shoot("early.CR3"), "-o", tmp_path / "out") == 0
+    assert dustd("clean", shoot("early.CR3", "b.CR3"), "-o", tmp_path / "two", "--one-pass") == 0
+    assert [each.visited for each in pipelines] == [[], []]
+
+
+def test_again_decides_on_every_frame_and_cleans_the_others(shoot, pipelines, tmp_path):
+    assert dustd("clean", shoot("early.CR3"), "-o", tmp_path / "out", "--again") == 0
+    assert [source.name for source, *_ in pipelines[0].seen] == ["early.CR3"]
+    assert pipelines[0].visited == [("early.CR3", True, True)]
+
+
+def test_a_dry_run_says_frame_by_frame_what_would_change_and_writes_nothing(shoot, pipelines, tmp_path, capsys):
+    folder = shoot("early.CR3", "edited.CR3", "late.CR3")
+    assert dustd("clean", folder, "-o", tmp_path / "out") == 0
+    shoot("new.CR3")
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    capsys.readouterr()
+    assert dustd("clean", folder, "-o", tmp_path / "out", "--again", "--dry-run") == 0
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    assert pipelines[1].seen == [] and all(not write for _, write, _ in pipelines[1].visited)
+    assert capsys.readouterr().out.splitlines() == [
+        "early.CR3: 3 more spots",
+        "edited.CR3: would be left alone; another program has changed its cleaned file since",
+        "late.CR3: nothing changes",
+        "new.CR3: would be cleaned; it has not been cleaned yet",
+        "1 of 4 frames would change: 3 more spots. Nothing was written.",
+    ]
+    assert dustd("clean", folder, "-o", tmp_path / "elsewhere/out", "--again", "--dry-run") == 0
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_dry_run_of_a_first_decision_is_refused(shoot, pipelines, tmp_path):
+    assert dustd("clean", shoot("a.CR3"), "-o", tmp_path / "out", "--dry-run") == 2
 
 
 def test_a_file_that_cannot_be_read_at_once_gets_a_second_try(shoot, pipelines, tmp_path):
