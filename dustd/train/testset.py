@@ -14,6 +14,7 @@ stricter reading, its deviation by sensor noise alone (*snr_sensor*), by which d
 """
 
 import functools
+import math
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,8 @@ LEAST_SNR = 5.0
 # Ground counts as smooth if the scene itself, before noise, varies less than this in the band of TEXTURE_BAND_PX.
 SMOOTH_BELOW = 0.01
 TEXTURE_BAND_PX = (2.0, 12.0)
+# A strong edge: light changes by this much (ln; a fifth at least) over EDGE_PX. Near is what lies so many widths away.
+EDGE_STEP, EDGE_PX, NEAR_WIDTHS = 0.22, 4, 3.0
 # Surroundings: so many diameters to each side, and at least so many pixels.
 SURROUNDINGS_DIAMETERS = 3.0
 SURROUNDINGS_PX = 160
@@ -53,7 +56,7 @@ class PlacedSpot:
     """One synthetic spot: centre of its box (frame px), width at half depth, attenuation at the peak (green).
 
     *snr* counts texture and sensor noise as noise, *snr_sensor* sensor noise alone; *texture* is the scene's own robust
-    deviation around it, as a share of light.
+    deviation around it, as a share of light; *edge_px* the way from its centre to the next strong edge.
     """
 
     x: float
@@ -63,6 +66,12 @@ class PlacedSpot:
     snr: float = 0.0
     snr_sensor: float = 0.0
     texture: float = 0.0
+    edge_px: float = math.inf
+
+    @property
+    def near_edge(self) -> bool:
+        """Whether a strong edge of the scene lies within NEAR_WIDTHS of it."""
+        return self.edge_px < NEAR_WIDTHS * self.diameter_px
 
     @property
     def smooth(self) -> bool:
@@ -177,6 +186,7 @@ def measure_spots(twins: Twins) -> tuple[PlacedSpot, ...]:
     clean, dusty, noiseless = (log_luminance(frame) for frame in (twins.clean, twins.dusty, twins.noiseless))
     low, high = (cv2.GaussianBlur(noiseless, (0, 0), sigma) for sigma in TEXTURE_BAND_PX)
     band = low - high
+    away = _way_to_edges(noiseless)
     measured = []
     for spot in twins.spots:
         reach = max(SURROUNDINGS_PX, round(SURROUNDINGS_DIAMETERS * spot.diameter_px))
@@ -196,9 +206,21 @@ def measure_spots(twins: Twins) -> tuple[PlacedSpot, ...]:
                 snr=signal / max(_robust_deviation(response), LEAST_DEVIATION),
                 snr_sensor=signal / max(float(by_noise.std()), LEAST_DEVIATION),
                 texture=_robust_deviation(band[place]),
+                edge_px=float(away[round(spot.y), round(spot.x)]),
             )
         )
     return tuple(measured)
+
+
+def _way_to_edges(log_light: np.ndarray) -> np.ndarray:
+    """Say how far each pixel of noiseless log light (H, W) is from the next strong edge, px."""
+    soft = cv2.GaussianBlur(log_light, (0, 0), EDGE_PX / 4)
+    across, down = (soft - np.roll(soft, EDGE_PX, axis) for axis in (1, 0))
+    across[:, :EDGE_PX], down[:EDGE_PX] = 0, 0
+    plain = np.maximum(np.abs(across), np.abs(down)) < EDGE_STEP
+    return (
+        cv2.distanceTransform(plain.astype(np.uint8), cv2.DIST_L2, 5) if not plain.all() else np.full_like(soft, np.inf)
+    )
 
 
 def log_luminance(frame: Frame) -> np.ndarray:

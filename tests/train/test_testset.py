@@ -51,6 +51,16 @@ def with_disc(light: float | np.ndarray, attenuation: float, *, electrons: float
     return measured
 
 
+@pytest.mark.parametrize(("way_px", "near"), [(40, True), (120, False)])
+def test_a_spot_within_three_widths_of_a_step_of_light_is_near_an_edge(way_px, near):
+    light = np.full((400, 400), 0.4, np.float32)
+    light[:, 200 + way_px :] = 0.1
+    spot = with_disc(light, 0.1)
+    assert spot.near_edge is near
+    assert spot.edge_px == pytest.approx(way_px, abs=5)
+    assert not with_disc(0.4, 0.1).near_edge
+
+
 def test_a_photograph_gives_the_same_twins_every_time(photo, twins):
     again = draw_twins(photo)
     assert (again.clean.raw == twins.clean.raw).all()
