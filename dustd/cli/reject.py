@@ -8,6 +8,7 @@ from dustd.dustmap.schema import MEMORY
 from dustd.dustmap.store import Store
 from dustd.pipeline.reject import reject
 from dustd.pipeline.worker_client import WorkerClient
+from dustd.report.review_book import SessionPages
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
             source=args.source,
             undo=args.undo,
         )
+    outputs = [settings.output_folder(each) for each in settings.folders]
+    SessionPages(outputs, settings.map.state_folder / "review").retell(told.sidecar.parent, told.record)
     name = told.record.source.name
     for spot in told.record.spots:
         if spot.id in args.spots:

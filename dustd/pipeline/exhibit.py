@@ -27,6 +27,9 @@ LEAST_DOUBT = 0.02  # our choice: nobody is surer than that
 WHITE_SHARE = 0.99  # of the overview is darker than what becomes nearly white on the page
 NEARLY_WHITE = 0.8  # linear light
 MOST_GAIN = 4.0  # dark frames are shown brighter, up to two stops
+# What `grayscale` in a browser weighs red, green and blue by (Filter Effects 1, 9.6).
+LUMA = np.array([0.2126, 0.7152, 0.0722])
+LEAST_TONE = 0.02  # darker ground is not brightened any further
 DEVIATION = 0.12  # of the tones of a crop with its contrast raised
 MOST_CONTRAST = 6.0
 
@@ -35,8 +38,8 @@ MOST_CONTRAST = 6.0
 class Pair:
     """One spot before and after, upright, as JPEG of CROP_PX or less each way, *zoom_percent* of the sensor's pixels.
 
-    *tone* is the mean sRGB value around the spot, 0 to 1; *contrast* what raises the crop's contrast so far that a
-    shadow shows.
+    *tone* is the luma around the spot, as a browser's `grayscale` has it, 0 to 1; *contrast* what raises the crop's
+    contrast so far that a shadow shows.
     """
 
     spot_id: int
@@ -105,14 +108,16 @@ def _pair(before: Frame, after: Frame, spot: Spot, gain: float) -> Pair:
     side = next((side for side in ZOOMS if side >= AROUND * spot.diameter_px), max(ZOOMS))
     window = Window(left=_start(spot.x, side, before.width), top=_start(spot.y, side, before.height), side_px=side)
     pictures = [_crop(frame, window, gain) for frame in (before, after)]
-    tones = cv2.GaussianBlur(pictures[0].mean(-1) / 255, (0, 0), 1.5)
-    deviation = max(float(tones.std()), 1e-3)
+    tones = cv2.GaussianBlur(pictures[0] @ LUMA / 255, (0, 0), 1.5)
+    tone = max(float(np.median(tones)), LEAST_TONE)
+    # On the page the ground becomes a middle grey first, and dark grounds are stretched as much as they are brightened.
+    deviation = max(float(tones.std()) * 0.5 / tone, 1e-3)
     return Pair(
         spot_id=spot.id,
         before=_jpeg(pictures[0], CROP_QUALITY),
         after=_jpeg(pictures[1], CROP_QUALITY),
         zoom_percent=ZOOMS[side],
-        tone=float(np.median(tones)),
+        tone=tone,
         contrast=float(np.clip(DEVIATION / deviation, 1.5, MOST_CONTRAST)),
     )
 

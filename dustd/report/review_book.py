@@ -61,7 +61,6 @@ class SessionPages:
 
     def __init__(self, roots: Sequence[Path], kept: Path) -> None:
         self._roots, self._kept = roots, kept
-        self._frames: dict[Path, list[Section]] = {}  # by root, the last one first
 
     def add(self, out_folder: Path, record: Record, exhibit: Exhibit | None) -> None:
         """Take a frame and write its page anew; see `dustd.pipeline.frame_pipeline.Reviewer`."""
@@ -75,16 +74,39 @@ class SessionPages:
             if before and not review_page.is_page(before):
                 log.warning("no_session_page", path=str(path), problem="a file that dustd did not write has this name")
                 return
-            self._carry_on(root, new, begun=bool(before))
-            files.overwrite(path, _session_page(self._frames[root]).encode())
+            files.overwrite(path, _session_page(self._carry_on(root, new, begun=bool(before))).encode())
         except (DustdError, OSError) as exc:
             log.warning("no_session_page", path=str(path), problem=str(exc))
 
-    def _carry_on(self, root: Path, new: Section, *, begun: bool) -> None:
-        """Put a frame in front of the others of a page; the oldest roll off when it is full."""
-        folder = self._kept / _key(root.absolute().as_posix())
+    def retell(self, out_folder: Path, record: Record) -> None:
+        """Say on its page what a person's verdicts changed in a frame; a frame that is on none changes nothing."""
+        root = next((root for root in self._roots if out_folder.is_relative_to(root)), None)
+        if root is None or not (root / SESSION_NAME).is_file():
+            return
+        try:
+            key, cleaned = _names(root, out_folder, record)
+            kept = [
+                review_page.retold(each, record, cleaned) if each.key == f"f{key}" else each
+                for each in _read(self._folder(root))
+            ]
+            for each in kept:
+                if each.key == f"f{key}":
+                    files.overwrite(self._folder(root) / f"{each.key}.json", _laid_out(each))
+                    files.overwrite(root / SESSION_NAME, _session_page(kept).encode())
+        except (DustdError, OSError) as exc:
+            log.warning("no_session_page", path=str(root / SESSION_NAME), problem=str(exc))
+
+    def _folder(self, root: Path) -> Path:
+        return self._kept / _key(root.absolute().as_posix())
+
+    def _carry_on(self, root: Path, new: Section, *, begun: bool) -> list[Section]:
+        """Put a frame in front of the others of a page; the oldest roll off when it is full.
+
+        The others are read anew, as `dustd reject` may have changed them since.
+        """
+        folder = self._folder(root)
         folder.mkdir(parents=True, exist_ok=True)
-        known = self._frames.get(root) or _read(folder)
+        known = _read(folder)
         new = replace(new, number=1 + max((each.number for each in known), default=0))
         kept, left = [new], SESSION_PAGE_BYTES - new.size
         for each in known if begun else ():
@@ -93,21 +115,31 @@ class SessionPages:
                 break
             if each.key != new.key:
                 kept.append(each)
-        self._frames[root] = kept
-        files.overwrite(folder / f"{new.key}.json", codec.to_bytes(codec.DEFAULT.plain(new)))
+        files.overwrite(folder / f"{new.key}.json", _laid_out(new))
         names = {f"{each.key}.json" for each in kept}
         for path in folder.glob("*.json"):
             if path.name not in names:
                 path.unlink()
+        return kept
 
 
 def section(root: Path, out_folder: Path, record: Record, exhibit: Exhibit | None) -> Section:
     """Lay out one frame; its command names the cleaned file as seen from *root*."""
+    key, cleaned = _names(root, out_folder, record)
+    return review_page.section(key, record, exhibit, cleaned)
+
+
+def _names(root: Path, out_folder: Path, record: Record) -> tuple[str, str]:
+    """Give a frame's key on the page of *root*, and its cleaned file as seen from there."""
     picture = next((out.path for out in record.outputs if out.kind in ("dng", "tiff", "jpeg")), None)
     name = picture or sidecar_name(record.source.name)
     cleaned = (out_folder.absolute() / name).relative_to(root.absolute()).as_posix()
     place = (out_folder.absolute() / record.source.name).relative_to(root.absolute()).as_posix()
-    return review_page.section(_key(place), record, exhibit, cleaned)
+    return _key(place), cleaned
+
+
+def _laid_out(each: Section) -> bytes:
+    return codec.to_bytes(codec.DEFAULT.plain(each))
 
 
 def _read(folder: Path) -> list[Section]:

@@ -7,11 +7,11 @@ forbids the browser to load anything.
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dustd.dustmap.evidence import from_dict
 from dustd.output.sidecar import Record
-from dustd.pipeline.exhibit import CROP_PX, Exhibit, Pair, in_order, risk
+from dustd.pipeline.exhibit import CROP_PX, LEAST_TONE, Exhibit, Pair, in_order, risk
 from dustd.raw.frame import upright
 from dustd.report.templates import data_uri, render
 from dustd.spots.spot import Spot
@@ -58,6 +58,7 @@ class Card:
     brightness: float
     contrast: float
     zoom_percent: int
+    rejected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,34 @@ def section(key: str, record: Record, exhibit: Exhibit | None, cleaned: str) -> 
     )
 
 
+def retold(each: Section, record: Record, cleaned: str) -> Section:
+    """Give a frame's section anew after a person's verdicts, from its new *record*; its pictures stay as they were."""
+    spots = {spot.id: spot for spot in record.spots}
+    whole = each.whole
+    if whole is not None:
+        rings = tuple(
+            replace(ring, kind=_kind(spots[ring.spot_id]), action=_ACTIONS[spots[ring.spot_id].action])
+            for ring in whole.rings
+            if ring.spot_id in spots
+        )
+        whole = replace(whole, rings=rings)
+    cards = tuple(
+        replace(
+            card,
+            action=_ACTIONS[spot.action],
+            reason=spot.reason,
+            figures=_figures(spot),
+            command=_command(spot, cleaned),
+            rejected=spot.rejected,
+        )
+        for card in each.cards
+        if (spot := spots.get(card.spot_id)) is not None
+    )
+    rest = tuple(_rest(spots[row.spot_id], cleaned) for row in each.rest if row.spot_id in spots)
+    corrected = sum(spot.action != "left" for spot in record.spots)
+    return replace(each, about=_about(record), corrected=corrected, whole=whole, cards=cards, rest=rest)
+
+
 def page(title: str, said: str, sections: Sequence[Section]) -> str:
     """Put a page together, the sections in the order given; *said* is a sentence about all of them."""
     return render("review.html", kind=_TITLE, title=title, said=said, sections=sections, crop_px=CROP_PX)
@@ -145,13 +174,12 @@ def _whole(record: Record, ordered: Sequence[Spot], exhibit: Exhibit, shown: set
     for spot in ordered:
         x, y = upright(spot.x, spot.y, width=width, height=height, orientation=orientation)
         radius = max(spot.diameter_px, 0.012 * max(width, height))
-        kind = "kept" if spot.action == "left" else "done"
         ring = Ring(
             spot_id=spot.id,
             x=x,
             y=y,
             radius=radius,
-            kind=kind,
+            kind=_kind(spot),
             action=_ACTIONS[spot.action],
             shown=spot.id in shown,
         )
@@ -159,6 +187,10 @@ def _whole(record: Record, ordered: Sequence[Spot], exhibit: Exhibit, shown: set
     if orientation in (5, 6, 7, 8):
         width, height = height, width
     return Whole(width=width, height=height, picture=data_uri("jpeg", exhibit.overview), rings=tuple(rings))
+
+
+def _kind(spot: Spot) -> str:
+    return "kept" if spot.action == "left" else "done"
 
 
 def _card(spot: Spot, pair: Pair, cleaned: str) -> Card:
@@ -170,9 +202,10 @@ def _card(spot: Spot, pair: Pair, cleaned: str) -> Card:
         command=_command(spot, cleaned),
         before=data_uri("jpeg", pair.before),
         after=data_uri("jpeg", pair.after),
-        brightness=0.5 / max(pair.tone, 0.02),
+        brightness=0.5 / max(pair.tone, LEAST_TONE),
         contrast=pair.contrast,
         zoom_percent=pair.zoom_percent,
+        rejected=spot.rejected,
     )
 
 

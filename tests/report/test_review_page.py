@@ -19,8 +19,8 @@ from dustd.daemon.application import Application
 from dustd.dustmap import evidence
 from dustd.dustmap.store import Store
 from dustd.output.sidecar import Output, Problem, Record, Source
-from dustd.pipeline.exhibit import Exhibit, Pair
-from dustd.raw.frame import Camera
+from dustd.pipeline.exhibit import Exhibit, Pair, show
+from dustd.raw.frame import Camera, Frame
 from dustd.report import review_book, review_page
 from dustd.report.review_book import SESSION_NAME, Book, SessionPages
 from dustd.report.review_page import Section
@@ -208,6 +208,32 @@ def test_the_latest_frame_comes_first_and_a_restart_carries_the_page_on(tmp_path
     assert names(tmp_path / SESSION_NAME) == ["c.CR3", "b.CR3", "a.CR3"]
 
 
+def test_a_verdict_shows_on_the_page_and_stays_when_the_next_frame_lands(tmp_path):
+    pages = SessionPages([tmp_path], tmp_path / "state")
+    pages.add(tmp_path, record("a.CR3", spot(1), spot(2)), exhibit(1, 2))
+    back = spot(1, action="left", wanted=False, rejected=True, reason="rejected by a person")
+    SessionPages([tmp_path], tmp_path / "state").retell(tmp_path, record("a.CR3", back, spot(2)))
+    for name in (None, "b.CR3"):
+        if name:
+            pages.add(tmp_path, record(name, spot(1)), exhibit(1))
+        text = Page((tmp_path / SESSION_NAME).read_text()).text
+        assert "rejected by a person" in text
+        assert "dustd reject --undo a.dng 1" in text
+        assert "dustd reject a.dng 2" in text
+        assert "after, taken back" in text
+
+
+def test_a_verdict_about_a_frame_that_is_on_no_page_makes_none(tmp_path):
+    SessionPages([tmp_path], tmp_path / "state").retell(tmp_path, record("a.CR3", spot(1)))
+    assert not (tmp_path / SESSION_NAME).exists()
+
+
+def test_tab_goes_from_spot_to_spot_and_not_to_every_ring_as_well():
+    page = Page(one("IMG_1.CR3", spot(1), spot(2)))
+    stops = [attrs for tag, attrs in page.tags if tag in ("a", "code", "input") and attrs.get("tabindex") != "-1"]
+    assert len(stops) == 3  # the switch, and one command for each spot
+
+
 def test_a_page_that_was_deleted_begins_anew(tmp_path):
     pages = SessionPages([tmp_path], tmp_path / "state")
     pages.add(tmp_path, record("a.CR3", spot(1)), exhibit(1))
@@ -330,3 +356,41 @@ def test_a_browser_raises_the_contrast_of_the_spots_until_told_otherwise(browse,
 
     assert painted(text.replace(" checked ", " ")) == {80, 90}
     assert painted(text) == set()
+
+
+GROUNDS = {
+    "white": (235, 235, 235),
+    "black": (24, 24, 24),
+    "red": (200, 20, 16),
+    "blue": (16, 24, 190),
+    "magenta": (190, 16, 180),
+    "skin": (222, 178, 152),
+}
+
+
+@pytest.mark.parametrize("ground", GROUNDS)
+def test_on_any_ground_a_browser_shows_the_shadow_and_a_ring_of_two_lines(browse, tmp_path, ground):
+    light = (np.array(GROUNDS[ground], np.float32) / 255) ** 2.2
+    height, width = 720, 1000
+    mosaic = np.ones((height, width, 3), np.float32) * light
+    ys, xs = np.mgrid[:height, :width]
+    mosaic *= (1 - 0.12 * (np.hypot(xs - 500, ys - 300) < 14))[..., None]
+    frame = Frame(
+        raw=(mosaic * 65535).round().astype(np.uint16), visible=(0, 0, height, width), kind="linear", cfa=((1,),),
+        black=np.zeros(3, np.float32), white=65535, wb=(1.0, 1.0, 1.0), xyz_to_camera=None, camera=Camera(),
+    )  # fmt: skip
+    dust = spot(5, diameter_px=28.0)
+    shown = show(frame, frame.raw, [dust], 10**6)
+    path, picture = tmp_path / "page.html", tmp_path / "shot.png"
+    path.write_text(one("IMG_1.CR3", dust, shown=shown))
+    browse(path, f"--screenshot={picture}")
+    levels = cv2.imread(str(picture)).astype(float)
+    grey = levels.max(-1) - levels.min(-1) < 6
+    middle = grey & (np.abs(levels.mean(-1) - 128) < 45)
+    assert middle.sum() > 20_000  # the ground of the crops is a middle grey, neither black nor white
+    dark = grey & (levels.mean(-1) < 100) & (levels.mean(-1) > 8)
+    assert dark.sum() > 300  # and the shadow is darker
+    orange = (np.abs(levels - np.array([60, 146, 251])).max(-1) < 40).sum()
+    assert orange > 40  # a light line ...
+    near = cv2.dilate((np.abs(levels - np.array([60, 146, 251])).max(-1) < 40).astype(np.uint8), np.ones((7, 7))) > 0
+    assert (levels.max(-1)[near] < 110).sum() > 40  # ... on a dark one
