@@ -126,6 +126,13 @@ class WatchSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevisitSettings:
+    """For how long frames are decided on anew while nothing waits, in hours since they came; 0: not at all."""
+
+    hours: Annotated[float, Between(0, 8760)] = 24.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReminderSettings:
     """What happens when a sensor wants cleaning: *command* (program and arguments) is run, *webhook* is posted to."""
 
@@ -159,6 +166,7 @@ class Config:
     map: MapSettings = field(default_factory=MapSettings)
     model: ModelSettings = ModelSettings()
     watch: WatchSettings = WatchSettings()
+    revisit: RevisitSettings = RevisitSettings()
     report: AdviceRules = field(default_factory=AdviceRules)
     reminders: ReminderSettings = ReminderSettings()
     metrics: MetricsSettings = MetricsSettings()

@@ -94,6 +94,7 @@ WORDS: Mapping[str, Callable[[Event], str]] = {
     "frame_improved": lambda event: f"{_name(event)}: improved: {spots_changed(event['more'], event['fewer'])}.",
     "changed_output_left_alone": lambda event: f"{_name(event)}: left as it is: {_ended(event['problem'])}",
     "frame_left_as_it_is": lambda event: f"{_name(event)}: left as it is: {_ended(event['problem'])}",
+    "revisits_wait": lambda event: f"Deciding anew waits: {_ended(event['problem'])}",
     "frame_failed": _failed,
     "frame_vanished": lambda event: f"{_name(event)}: gone before it was cleaned (moved, renamed or deleted).",
     "own_output_left_alone": lambda event: f"{_name(event)}: a cleaned file that dustd made; left alone.",

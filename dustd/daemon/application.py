@@ -20,6 +20,7 @@ from dustd.daemon.loop import Plan
 from dustd.daemon.output_folders import OutputFolders
 from dustd.daemon.reload import ConfigFile, needs_restart
 from dustd.daemon.reminders import Reminders
+from dustd.daemon.revisits import Revisits
 from dustd.daemon.status import BodyState, FrameState, Progress, Status, Trouble
 from dustd.daemon.watch import WatchedFolder
 from dustd.detector.detect import Detector
@@ -29,6 +30,7 @@ from dustd.output import ledger, sidecar
 from dustd.output.tree import OutputTree
 from dustd.pipeline.frame_pipeline import Pipeline
 from dustd.report.review_book import SESSION_NAME, SessionPages
+from dustd.text import spots_changed
 
 logger = structlog.get_logger()
 
@@ -62,6 +64,7 @@ def serve(
             reload=application.reload,
             tell=application.tell,
             vanished=application.vanished,
+            idle=application.idle,
         )
 
 
@@ -106,6 +109,7 @@ class Application:
         self._outputs = OutputFolders()
         self._pipeline.reviewer = self._reviewer(settings)
         self._pipeline.tree = _output_tree(settings)
+        self._revisits = self._make_revisits(settings)
         self._reminders = self._make_reminders(settings)
         self._metrics: metrics.MetricsServer | None = None
         self._started_at = self._loaded_at = now()
@@ -149,6 +153,20 @@ class Application:
         self._bodies[body_id] = BodyState(body_id=body_id, frames=frames + 1, last_at=now())
         corrected = sum(spot.action != "left" for spot in record.spots)
         self._note(source, record.status, body_id, time.monotonic() - began, len(record.spots), corrected)
+        self._revisits.note(source, _out_folder(source, folder), record)
+
+    def idle(self) -> bool:
+        """Decide anew on one of the latest frames, if the maps have learnt what matters to it; tell if more are due."""
+        began = time.monotonic()
+        improved, more = self._revisits.turn()
+        if improved is not None and improved.visit.record is not None:
+            visit, record = improved.visit, improved.visit.record
+            corrected = sum(spot.action != "left" for spot in record.spots)
+            kind = status.KEPT if visit.left_alone else status.IMPROVED
+            seconds, change = time.monotonic() - began, spots_changed(visit.more, visit.fewer)
+            spots = len(record.spots)
+            self._note(improved.source, kind, record.camera.body_id, seconds, spots, corrected, change=change)
+        return more
 
     def fail(self, source: Path, folder: WatchedFolder, error: DustdError) -> None:
         """Record a failed frame."""
@@ -172,6 +190,7 @@ class Application:
         corrected: int = 0,
         *,
         count: bool = True,
+        change: str = "",
     ) -> None:
         self._counts[kind] += count
         self._last.append(
@@ -183,6 +202,7 @@ class Application:
                 seconds=round(seconds, 2),
                 spots=spots,
                 corrected=corrected,
+                change=change,
             )
         )
 
@@ -265,6 +285,7 @@ class Application:
         self._pipeline.sensitivity_of = new.sensitivity_of
         self._pipeline.reviewer = self._reviewer(new)
         self._pipeline.tree = _output_tree(new)
+        self._revisits = self._make_revisits(new)
         if (new.reminders, new.report) != (old.reminders, old.report):
             self._reminders.close()
             self._reminders = self._make_reminders(new)
@@ -287,6 +308,9 @@ class Application:
         for output in outputs:
             logger.info("review_page", path=str(output / SESSION_NAME))
         return SessionPages(outputs, settings.map.state_folder / "review")
+
+    def _make_revisits(self, settings: Config) -> Revisits:
+        return Revisits(self._pipeline, plan_of(settings).folders, settings.revisit.hours)
 
     def _make_reminders(self, settings: Config) -> Reminders:
         state_file = settings.map.state_folder / "reminders.json"

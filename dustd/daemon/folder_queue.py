@@ -95,6 +95,10 @@ class FolderQueue:
         due = self.settle.next_due()
         return float("inf") if due is None else max(due, self.paused_until)
 
+    def is_idle(self) -> bool:
+        """Tell whether no frame waits, but for those that cannot be read just now, and no search goes on."""
+        return not self._scans and len(self.settle) == sum(path in self.settle for path in self._put_off)
+
     def heard(self, path: Path, at: float, outputs: Sequence[Path]) -> None:
         """Look at what an event spoke of."""
         if self._unheard and self._unheard[0] == path:

@@ -58,6 +58,7 @@ Between = Callable[[], str]
 Reload = Callable[[bool], Plan | None]
 Tell = Callable[[Progress], None]
 Vanished = Callable[[Path], None]
+Idle = Callable[[], bool]
 
 
 def serve(
@@ -71,6 +72,7 @@ def serve(
     reload: Reload = lambda _asked: None,
     tell: Tell = lambda _progress: None,
     vanished: Vanished = lambda _path: None,
+    idle: Idle = lambda: False,
 ) -> None:
     """Process every frame that is in *folders* or arrives there, until SIGTERM or SIGINT.
 
@@ -79,14 +81,15 @@ def serve(
     needs nothing any more. Called between frames:
     *between*, which returns what else the status line should say, if anything; *reload*, which gives a new plan if
     there is one (told True after SIGHUP, else False); *tell*, which hears of every turn of the loop. These must be
-    quick. *vanished* hears of frames that were gone when their turn came, or while they were read. SIGHUP also tries
+    quick. *vanished* hears of frames that were gone when their turn came, or while they were read. *idle* is
+    called while no frame waits: it works on one frame at most, and tells whether it has more to do. SIGHUP also tries
     again at once what was put off, and searches all folders.
     The first signal lets the current frame finish, the second ends the program at once. Main thread only.
     """
     _remove_stale_temps(folders)
     with Watch(folders) as watching:
         loop = _Loop(watching, Plan(folders=tuple(folders), timing=timing), process, fail, is_done)
-        loop.vanished = vanished
+        loop.vanished, loop.idle = vanished, idle
         with _on_signals(loop.stop, loop.reload_now):
             systemd.ready()
             log.info("ready")
@@ -108,6 +111,8 @@ class _Loop:
         self.paces_s: deque[float] = deque(maxlen=PACE_FRAMES)
         self.tell: Tell = lambda _progress: None
         self.vanished: Vanished = lambda _path: None
+        self.idle: Idle = lambda: False
+        self.has_more = False
         self.apply(plan)
 
     def apply(self, plan: Plan) -> None:
@@ -150,9 +155,17 @@ class _Loop:
             systemd.heartbeat()
             self.aside = between()
             self._process_next()
+            self.has_more = self._is_idle() and self.idle()
+
+    def _is_idle(self) -> bool:
+        """Tell whether no frame waits, rests or may just have come."""
+        busy = self.stopping or self.reload_asked or not self.watching.events.empty()
+        return not busy and all(folder_queue.is_idle() for folder_queue in self.folder_queues.values())
 
     def _idle_s(self, now: float) -> float:
         """Say how long there is nothing to do but wait for an event."""
+        if self.has_more:
+            return 0.0
         due_at = min((folder_queue.due_at() for folder_queue in self.folder_queues.values()), default=float("inf"))
         return max(0.0, min(now + TICK_S, due_at) - now)
 

@@ -16,6 +16,7 @@ SCHEMA, SCHEMA_VERSION = "dustd.status", "1.0"
 FILE_NAME = "status.json"
 STALE_S = 600.0  # as WatchdogSec in systemd/dustd.service
 VANISHED = "vanished"  # the status of a frame that was gone when its turn came
+IMPROVED, KEPT = "improved", "kept"  # decided on anew: written anew, or left as another program has changed it
 SHOWN = 10  # troubles in words; JSON has more
 
 
@@ -69,7 +70,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameState:
-    """A frame that was dealt with lately; *corrected* counts spots."""
+    """A frame that was dealt with lately; *corrected* counts spots, *change* says in words how many are more or fewer
+    since it was decided on anew."""
 
     name: str
     body_id: str
@@ -78,6 +80,7 @@ class FrameState:
     seconds: float
     spots: int
     corrected: int
+    change: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,8 @@ class BodyState:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """All of it. Times are ISO 8601 with offset. *frames* counts by status since the start; a frame that fails again
-    and again counts once as failed, one that was gone when its turn came as vanished.
+    and again counts once as failed, one that was gone when its turn came as vanished, one that was decided on anew as
+    improved, or kept where another program had changed it.
 
     *config_problem*: what is wrong with the configuration as it stands in the file; an older one is in force.
     *failed* lists the latest of *failed_total* frames whose cause does not pass by itself; *troubles* what is wrong
@@ -219,6 +223,10 @@ def _outcome(frame: FrameState) -> str:
         return "failed"
     if frame.status == VANISHED:
         return "gone before it was cleaned"
+    if frame.status == IMPROVED:
+        return f"improved: {frame.change}"
+    if frame.status == KEPT:
+        return f"left as another program has changed it (would have {frame.change})"
     return f"{frame.status}, {frame.corrected} of {counted(frame.spots, 'spot')} corrected, {frame.seconds:.1f} s"
 
 

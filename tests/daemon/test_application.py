@@ -12,6 +12,7 @@ import threading
 import time
 import types
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from dustd.dustmap.store import Store
 from dustd.errors import FrameError, ModelError, OwnOutputError, UnreadableError
 from dustd.output import ledger, sidecar
 from dustd.output.sidecar import Problem, Record, Source
+from dustd.pipeline.revisit import Visit
 from dustd.raw.frame import Camera
 from tests.dustmap.test_recovery import observed
 
@@ -39,13 +41,14 @@ class Pipeline:
     def __init__(self, store, settings):
         self.store, self.output, self.sensitivity_of = store, settings.output, settings.sensitivity_of
         self.detector = types.SimpleNamespace(model_id="small", device="cpu")
-        self.seen = []
+        self.seen, self.visited, self.order = [], [], []
 
     def process(self, source, out_folder):
         text = source.read_text()
         if not text:
             raise FrameError("The file is empty", remedy="Copy it again from the card", path=source)
         self.seen.append((source.name, self.sensitivity_of("Nikon Z 8 #1", source), self.detector.model_id))
+        self.order.append(source.name)
         if text == "away":
             raise UnreadableError("it cannot be read (Stale file handle)", remedy="Check the share", path=source)
         if text == "own":
@@ -58,6 +61,18 @@ class Pipeline:
         if text == "bad":
             raise FrameError("it cannot be decoded", remedy="Copy it again", path=source)
         return self.write(source, out_folder, "clean", None)
+
+    def revisit(self, source, out_folder, *, write=True, always=True):
+        record = sidecar.decode((out_folder / sidecar.sidecar_name(source.name)).read_bytes())
+        self.visited.append(source.name)
+        self.order.append(source.name)
+        new = source.with_name("new.nef")
+        if source.read_text() == "slow":
+            time.sleep(0.3)
+            if not new.exists():
+                new.write_text("good")
+        left_alone = "another program has changed its cleaned file since" if source.read_text() == "edited" else ""
+        return Visit(record=record, more=3, left_alone=left_alone)
 
     def fail(self, source, out_folder, error):
         self.write(source, out_folder, "failed", Problem(problem=error.problem, remedy=error.remedy))
@@ -160,6 +175,60 @@ def test_status_tells_what_was_done_and_that_the_daemon_has_ended(running):
 
     running.run(steps)
     assert running.status().stopped
+
+
+def observed_now(running, name, text="good"):
+    """Leave a frame that was cleaned before the daemon starts, and is of use to the map."""
+    source = running.home / "shoot" / name
+    source.write_text(text)
+    stat = source.stat()
+    about = Source(
+        name=name,
+        size=stat.st_size,
+        sha256=files.sha256_file(source),
+        mtime_ns=stat.st_mtime_ns,
+        read_at=datetime.now(UTC).isoformat(),
+    )
+    record = Record(source=about, camera=Camera(body_id="Nikon Z 8 #1"), status="clean", evidence={"frame_id": name})
+    out = running.home / "shoot" / "Cleaned"
+    out.mkdir(exist_ok=True)
+    files.publish(out / sidecar.sidecar_name(name), sidecar.encode(record))
+
+
+def test_frames_that_are_done_are_improved_while_nothing_waits_and_status_tells(running):
+    def steps():
+        state = running.wait(lambda state: counted("improved", 1)(state) and counted("kept", 1)(state))
+        assert {each.name: each.status for each in state.last_frames} == {"a.nef": "improved", "b.nef": "kept"}
+        said = status.words(state, state.pid, datetime.now(UTC))
+        assert "a.nef: improved: 3 more spots" in said
+        assert "b.nef: left as another program has changed it (would have 3 more spots)" in said
+
+    observed_now(running, "a.nef")
+    observed_now(running, "b.nef", "edited")
+    running.run(steps)
+    assert sorted(running.pipeline.visited) == ["a.nef", "b.nef"]
+
+
+def test_a_frame_that_arrives_goes_before_the_frames_that_are_left_to_visit(running):
+    def steps():
+        running.wait(lambda state: counted("improved", 12)(state) and counted("clean", 1)(state))
+
+    for number in range(12):
+        observed_now(running, f"s{number:02d}.nef", "slow")
+    running.run(steps)
+    order = running.pipeline.order
+    assert len(order) == 13 and order.index("new.nef") < 12
+
+
+def test_no_frame_is_visited_again_where_that_is_switched_off(running):
+    def steps():
+        running.shoot("b.nef")
+        running.wait(counted("clean", 1))
+
+    running.configure("folders: [{path: shoot}]\nrevisit: {hours: 0}\n")
+    observed_now(running, "a.nef")
+    running.run(steps)
+    assert running.pipeline.visited == []
 
 
 def test_an_empty_file_is_told_while_it_may_be_filled_and_fails_when_it_is_not(running):

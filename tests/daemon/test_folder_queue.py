@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dustd.daemon import folder_queue
 from dustd.daemon.folder_queue import FolderQueue, Timing
 from dustd.daemon.watch import WatchedFolder
+from dustd.errors import UnreadableError
 
 
 def test_files_that_one_search_found_go_by_age_though_it_found_them_one_after_the_other(tmp_path, monkeypatch):
@@ -77,3 +78,19 @@ def test_a_search_that_is_asked_for_during_a_search_is_made_after_it(tmp_path, m
     (tmp_path / "late.dng").write_bytes(b"raw")
     one.scan([], present=True, has_events=True)
     assert tmp_path / "late.dng" in one.settle
+
+
+def test_it_is_idle_when_no_file_rests_or_waits_but_for_those_that_cannot_be_read_just_now(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(folder_queue, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    folder = WatchedFolder(path=tmp_path, output=tmp_path / "out")
+    one = FolderQueue(folder, Timing(quiet_s=1, give_up_s=9, rescan_s=20), lambda *_: False)
+    assert one.is_idle()
+    (tmp_path / "a.dng").write_bytes(b"raw")
+    one.heard(tmp_path / "a.dng", clock.now, [folder.output])
+    assert not one.is_idle()  # it rests
+    clock.now += 2
+    path = one.take()
+    assert not one.is_idle()  # it is being cleaned
+    one.put_off(path, UnreadableError("it cannot be read", remedy="Check the share", path=path))
+    assert one.is_idle()

@@ -7,9 +7,12 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from dustd import files
 from dustd.config import Config, OutputSettings
+from dustd.daemon.revisits import Revisits
+from dustd.daemon.watch import WatchedFolder
 from dustd.demo.virtual import Lens, expose, frame_of, make_body
 from dustd.output import sidecar
 from dustd.output.dng import encode_dng
@@ -201,6 +204,26 @@ def test_what_a_person_has_rejected_stays_rejected(pipeline, worker, store, shoo
         each for each in sidecar.decode(path.read_bytes()).spots if abs(each.x - spot.x) + abs(each.y - spot.y) < 5
     ]
     assert corrected(out, 0) == left and all(each.action == "left" for each in there)
+
+
+def test_the_daemon_visits_each_frame_once_for_what_the_map_has_learnt_and_not_again_after_a_restart(
+    pipeline, shoot, tmp_path, monkeypatch
+):
+    def turns():
+        revisits, improved, more = Revisits(pipeline, [WatchedFolder(path=tmp_path, output=out)], 24.0), [], True
+        while more:
+            each, more = revisits.turn()
+            improved += [each.source.name] if each else []
+        return improved
+
+    sources, out = shoot
+    clean(pipeline, sources, out)
+    looked = pipeline.detector.tiles
+    assert {"R0.DNG", "R1.DNG", "R2.DNG"} <= set(turns())
+    assert pipeline.detector.tiles == looked and corrected(out, 0) >= 5
+    monkeypatch.setattr(pipeline.worker, "decode", None)  # a call would be an error that is logged
+    with capture_logs() as logs:
+        assert turns() == [] and logs == []
 
 
 @pytest.mark.parametrize("stopped_at", [".dng", ".json"])
