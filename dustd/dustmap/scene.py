@@ -50,11 +50,6 @@ def independences(
     return np.clip(1.0 - alike, INDEPENDENCE_FLOOR, 1.0)
 
 
-def similarity(a: Evidence, b: Evidence, x: float, y: float, spot_px: float) -> float:
-    """Say how far two frames show the same thing around (x, y) of *a*, 0..1, looking past the spot itself."""
-    return float(similarities(a, (b,), x, y, spot_px)[0])
-
-
 def similarities(
     a: Evidence, others: Sequence[Evidence], x: float, y: float, spot_px: float, *, elsewhere_tells: bool = False
 ) -> np.ndarray:

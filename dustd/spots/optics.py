@@ -32,12 +32,6 @@ def blur_px(f_number: float, blur_constant: float) -> float:
     return blur_constant / f_number
 
 
-def observed_blur_constant(diameter_px: float, f_number: float, prior: float) -> float:
-    """Read k off a spot's width: what it is as long as the speck is smaller than its blur, within what stacks allow."""
-    low, high = STACK_RANGE
-    return min(max(diameter_px * f_number, low * prior), high * prior)
-
-
 def strength_px2(attenuation: float, diameter_px: float) -> float:
     """Measure the light a spot takes, E = A·π·w²/4 in px²: attenuation at its centre × area at half depth (§1.1)."""
     return attenuation * math.pi * diameter_px**2 / 4

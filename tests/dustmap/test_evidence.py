@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dustd.dustmap import evidence
 from dustd.dustmap.evidence import Evidence, from_dict, look, to_dict, visible_from
-from dustd.dustmap.scene import independence, independences, similarity
+from dustd.dustmap.scene import independence, independences, similarities
 from dustd.raw.frame import Camera
 
 STEP = 8
@@ -175,7 +175,7 @@ def test_a_crop_of_the_same_scene_is_recognised():
     crop = scene[40 : HEIGHT - 40, 60 : WIDTH - 60]
     whole, part = look(scene, STEP), look(crop, STEP)
     x, y = whole.width / 2, whole.height / 2
-    assert similarity(whole, part, x, y, 30) > 0.8
+    assert similarities(whole, (part,), x, y, 30)[0] > 0.8
 
 
 def test_real_photographs_are_told_from_each_other_and_from_themselves(shared_data):
@@ -191,7 +191,7 @@ def test_real_photographs_are_told_from_each_other_and_from_themselves(shared_da
 @settings(max_examples=50, deadline=None)
 def test_similarity_is_a_share_anywhere(one, other, x, y, spot_px):
     a, b = (look(landscape(seed, 60 + 7 * seed, 90), STEP) for seed in (one, other))
-    assert 0 <= similarity(a, b, x, y, spot_px) <= 1
+    assert 0 <= similarities(a, (b,), x, y, spot_px)[0] <= 1
 
 
 def test_faint_dust_shows_in_the_sky_and_hides_in_the_leaves():

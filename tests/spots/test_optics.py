@@ -58,9 +58,5 @@ def test_a_pinpoint_is_no_dust_at_an_open_aperture():
     assert optics.narrowest_px(16, 4.4) < 10
 
 
-def test_an_impossible_width_does_not_make_an_impossible_stack():
-    assert optics.observed_blur_constant(5000, 16, 409) == pytest.approx(2.7 * 409)
-
-
 def test_the_match_radius_grows_with_the_spot():
     assert optics.match_radius_px(28) == pytest.approx(4 + 7)
