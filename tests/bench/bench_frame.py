@@ -1,4 +1,4 @@
-"""Where the time of a frame goes, and how much memory it takes: `python tests/bench/bench_frame.py [MEGAPIXELS]`.
+"""Where the time of a frame goes, and how much memory it takes: `bench_frame.py [MP [F_NUMBER]]`.
 
 A frame of the virtual body, repeated to the wanted size, is decoded, corrected at 60 known spots, written: by the
 worker alone, then by the real pipeline with the shipped model. Read the shares, not the seconds: machines
@@ -31,19 +31,24 @@ from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.frame import Frame
 from dustd.spots.spot import Spot
 
+DEFAULTS = ("6", "11")  # megapixels, f-number
+PITCH_UM = 5.0
 SPOTS = 60
 RUNS = 7  # the first one warms up
 REPEATS = 4  # of a small frame, each way
 
 
-def make(megapixels: float, target: Path) -> None:
-    """Write a frame of so many megapixels (45: 8256×5504) as DNG, and its deepest spots beside it."""
+def make(megapixels: float, f_number: float, target: Path) -> None:
+    """Write a frame of so many megapixels (45: 8256×5504) as DNG, and its deepest spots beside it.
+
+    The aperture decides at what sizes the detector looks at it.
+    """
     width = round((megapixels * 1.5e6) ** 0.5 / REPEATS / 2) * 2
     height = round(width / 3) * 2
     exposure = expose(
-        make_body("V6-BENCH", seed=3, width=width, height=height),
+        make_body("V6-BENCH", seed=3, width=width, height=height, pitch_um=PITCH_UM),
         SESSION[0](np.random.default_rng(1), height, width),
-        f_number=16,
+        f_number=f_number,
         lens=Lens(name="Virtual 28mm F2.8", focal_length_mm=28, exit_pupil_mm=52),
         seed=1,
         taken_at="2026-11-23T10:00:00",
@@ -132,8 +137,9 @@ def bench_frame(source: Path) -> None:
     total = record.timings_ms["total"]
     pixels = record.width * record.height / 1e6
     print(f"{record.width}×{record.height} ({pixels:.1f} MP), {record.detector.tiles} tiles, {len(record.spots)} spots")
+    moved = sum(record.timings_ms.get(step, 0.0) for step in ("read", "write"))
     for step, ms in record.timings_ms.items():
-        print(f"  {step:10} {ms / 1000:7.2f} s  {ms / total:6.1%}")
+        print(f"  {step:10} {ms / 1000:7.2f} s  {ms / total:6.1%}  {ms / moved:5.2f} × read and write")
     peak_mb = _peak_mb(os.getpid())
     print(
         f"  memory: {before_mb:.0f} MB with the model loaded, {peak_mb:.0f} + {worker_mb:.0f} MB (worker) at the peak"
@@ -164,11 +170,12 @@ def bench_tiles() -> None:
 def main(arguments: list[str]) -> None:
     """Make the frame in a process of its own, so that its memory does not count."""
     if arguments[:1] == ["--make"]:
-        make(float(arguments[1]), Path(arguments[2]))
+        make(float(arguments[1]), float(arguments[2]), Path(arguments[3]))
         return
     with tempfile.TemporaryDirectory() as name:
         source = Path(name, "BENCH.DNG")
-        subprocess.run([sys.executable, __file__, "--make", *(arguments or ["6"]), source], check=True)
+        asked = (*arguments, *DEFAULTS[len(arguments) :])
+        subprocess.run([sys.executable, __file__, "--make", *asked, source], check=True)
         bench_worker(source)
         bench_tiles()
         bench_frame(source)
