@@ -10,10 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from dustd import files
+from dustd.cli import batch
+from dustd.cli.batch import Job
 from dustd.config import Config, OutputSettings
 from dustd.daemon.revisits import Revisits
 from dustd.daemon.watch import WatchedFolder
 from dustd.demo.virtual import Lens, expose, frame_of, make_body
+from dustd.dustmap.store import Store
 from dustd.output import sidecar
 from dustd.output.dng import encode_dng
 from dustd.pipeline import deliver as delivering
@@ -166,6 +169,52 @@ def test_a_frames_own_sighting_confirms_nothing_however_often_it_is_decided_on(p
         assert not pipeline.revisit(source, out).differs
     assert corrected(out, 0) == 0 and known(store) == told
     assert {name for name, sha256 in written(out).items() if sha256 != before[name]} <= {"R0.DNG.dustd.json"}
+
+
+def test_a_frame_gets_what_it_would_get_if_it_came_last(pipeline, shoot, tmp_path):
+    """Its own sighting is in the map when it is decided on anew, and must not count for more than in its turn."""
+    sources, out = shoot
+    clean(pipeline, sources, out)
+    last = tmp_path / "last"
+    last.mkdir()
+    with Store.open(":memory:") as without:
+        for number in range(1, FRAMES):
+            without.observe(sidecar.decode((out / f"R{number}.DNG.dustd.json").read_bytes()))
+        come = replaced(pipeline, store=without)
+        come.detector.score = DOUBTFUL
+        come.process(sources[0], last)
+    pipeline.revisit(sources[0], out)
+    assert places(out) == places(last)
+
+
+def places(out):
+    """Where the first frame is corrected, px."""
+    spots = sidecar.decode((out / "R0.DNG.dustd.json").read_bytes()).spots
+    return sorted((round(spot.x), round(spot.y)) for spot in spots if spot.action != "left")
+
+
+def replaced(pipeline, store):
+    """The same pipeline with another map."""
+    return Pipeline(
+        detector=pipeline.detector,
+        store=store,
+        worker=pipeline.worker,
+        output=pipeline.output,
+        sensitivity_of=pipeline.sensitivity_of,
+    )
+
+
+def test_a_run_that_is_cut_off_in_its_second_pass_goes_on_there(pipeline, store, shoot):
+    sources, out = shoot
+    jobs = [Job(source=source, out_folder=out) for source in sources]
+    clean(pipeline, sources, out)
+    tiles, told = pipeline.detector.tiles, known(store)
+    first, _ = next(batch.decide_again(jobs, pipeline, always=False))
+    assert first.source == sources[0]
+    clean(pipeline, sources, out)
+    visits = {job.source.name: visit for job, visit in batch.decide_again(jobs, pipeline, always=False)}
+    assert not visits["R0.DNG"].differs and visits["R1.DNG"].differs and visits["R2.DNG"].differs
+    assert pipeline.detector.tiles == tiles and known(store) == told
 
 
 def test_a_cleaned_file_that_another_program_has_changed_is_left_alone(pipeline, shoot):
