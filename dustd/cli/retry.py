@@ -27,9 +27,10 @@ def failed(folders: Sequence[WatchedFolder], wanted: Sequence[Path] = ()) -> Ite
         for parent, _, names in os.walk(folder.output):
             for name in names:
                 sidecar = Path(parent, name)
-                if not name.endswith(SUFFIX):
+                source_name = name.removesuffix(SUFFIX)
+                if source_name in ("", name):
                     continue
-                source = folder.path / sidecar.relative_to(folder.output).with_name(name.removesuffix(SUFFIX))
+                source = folder.path / sidecar.relative_to(folder.output).with_name(source_name)
                 if wanted and not any(source.is_relative_to(path) for path in wanted):
                     continue
                 if os.path.lexists(source) and ledger.failure(sidecar):

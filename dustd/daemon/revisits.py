@@ -79,8 +79,8 @@ class Revisits:
 
     def note(self, source: Path, out_folder: Path, record: Record) -> None:
         """Remember a frame that is done."""
-        if self._hours and record.status != "failed" and record.evidence is not None and record.source.read_at:
-            read_at = datetime.fromisoformat(record.source.read_at).timestamp()
+        read_at = _unix(record.source.read_at)
+        if self._hours and record.status != "failed" and record.evidence is not None and read_at is not None:
             self._frames[source] = _Frame(out_folder=out_folder, body_id=record.camera.body_id, read_at=read_at)
             self._check_at = 0.0
 
@@ -170,10 +170,20 @@ def _sidecars(folders: Sequence[WatchedFolder], oldest: float) -> Iterator[tuple
     for folder in folders:
         for parent, _, names in os.walk(folder.output):
             for name in names:
-                path = Path(parent, name)
-                source = folder.path / path.relative_to(folder.output).with_name(name.removesuffix(SUFFIX))
-                if name.endswith(SUFFIX) and _is_later(path, oldest) and os.path.lexists(source):
+                path, source_name = Path(parent, name), name.removesuffix(SUFFIX)
+                if source_name in ("", name) or not _is_later(path, oldest):
+                    continue
+                source = folder.path / path.relative_to(folder.output).with_name(source_name)
+                if os.path.lexists(source):
                     yield source, path
+
+
+def _unix(at: str | None) -> float | None:
+    """Give a time (ISO 8601) as Unix time; None if there is none, or it is none that can be."""
+    try:
+        return datetime.fromisoformat(at).timestamp() if at else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _is_later(path: Path, oldest: float) -> bool:

@@ -556,6 +556,13 @@ def test_status_answers_even_if_the_configuration_is_broken_and_tells_whether_du
     assert "it was stopped at" in capsys.readouterr().out
 
 
+def test_a_retry_passes_over_a_file_whose_name_is_that_of_no_sidecar(running, capsys):
+    (running.home / "shoot" / "Cleaned").mkdir()
+    (running.home / "shoot" / "Cleaned" / ".dustd.json").write_text("{}")
+    assert main.main(["retry", "-c", str(running.yaml)]) == 0
+    assert "0 failed frames" in capsys.readouterr().out
+
+
 def test_a_retry_of_what_is_not_watched_says_so(running, capsys):
     assert main.main(["retry", "-c", str(running.yaml), "/elsewhere.nef"]) == 2
     assert "no watched folder" in capsys.readouterr().err

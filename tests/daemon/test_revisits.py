@@ -2,6 +2,7 @@
 
 import time
 import types
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -139,3 +140,16 @@ def test_a_frame_that_breaks_holds_up_nobody_and_a_full_disk_is_waited_for(stati
     revisits._rests_until = 0.0
     run(revisits)
     assert station.visited[3:] == ["b.nef", "c.nef"]
+
+
+def test_what_only_looks_like_a_sidecar_or_has_an_absurd_time_is_passed_over(station):
+    source, record = station.shoot("b.nef", 1)
+    path = station.folder.output / sidecar.sidecar_name("b.nef")
+    absurd = replace(record, source=replace(record.source, read_at="yesterday"))
+    path.write_bytes(sidecar.encode(absurd))
+    path.with_name(sidecar.SUFFIX).write_bytes(sidecar.encode(record))
+    path.with_name("c.nef.dustd.json").write_bytes(b"{}")
+    source.with_name("c.nef").write_bytes(b"raw")
+    station.shoot("d.nef", 1)
+    run(station.revisits())
+    assert station.visited == ["d.nef"]
