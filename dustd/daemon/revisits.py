@@ -86,7 +86,8 @@ class Revisits:
 
     def turn(self) -> tuple[Improved | None, bool]:
         """Visit one frame, if one is due. Return what was improved, and whether there is more to do at once."""
-        if not self._hours or time.monotonic() < self._rests_until:
+        store = self._pipeline.store
+        if not self._hours or time.monotonic() < self._rests_until or store.damaged or store.lost:
             return None, False
         try:
             if self._search is not None:

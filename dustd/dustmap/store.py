@@ -44,13 +44,7 @@ from dustd.dustmap.queries import (
 )
 from dustd.dustmap.rejection import Rejection
 from dustd.dustmap.repair import Damage, damage_in
-from dustd.dustmap.schema import (
-    Database,
-    bodies,
-    cleaned,
-    frames,
-    states,
-)
+from dustd.dustmap.schema import Database, bodies, cleaned, frames, states
 from dustd.errors import UsageError
 from dustd.output.sidecar import Record
 from dustd.raw.body_id import NO_BODY
@@ -242,6 +236,11 @@ class Store:
         """Tell whether samples of this identity are those of a cleaned file of dustd's, and no exposure."""
         with self._database.reading() as db:
             return exists(db, cleaned, body_id, cleaned.c.frame_id == frame_id)
+
+    def knows(self, body_id: str, frame_id: str) -> bool:
+        """Tell whether a frame was counted, and not forgotten."""
+        with self._database.reading() as db:
+            return exists(db, frames, body_id, frames.c.frame_id == frame_id)
 
     def rejections(self, body_id: str) -> tuple[Rejection, ...]:
         """Fetch what a person said is no dust in the frames of a body."""

@@ -127,6 +127,8 @@ class Pipeline:
         seen = look_of(before) if before is not None else None
         if before is None or before.evidence is None or seen is None or why:
             return Visit(record=before, left_alone=why or standing.NOT_SEEN, undone=why != standing.NOT_SEEN)
+        if not self.store.knows(before.camera.body_id, seen.frame_id):  # a map that has lost much takes nothing back
+            return Visit(record=before, left_alone=standing.NOT_KNOWN)
         with structlog.contextvars.bound_contextvars(frame=source.name, body=before.camera.body_id):
             camera = self.worker.read_camera(source)
             sensitivity = self.sensitivity_of(camera.body_id, source)

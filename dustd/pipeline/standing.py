@@ -16,6 +16,7 @@ from dustd.pipeline.look import look_of
 
 NOT_CLEANED = "it has not been cleaned yet, or was changed since"
 OTHER_OUTPUT = "its cleaned file is gone, or was written with other settings"
+NOT_KNOWN = "the dust map does not know it; it may have been forgotten"
 NOT_SEEN = "its sidecar does not keep what these weights saw"
 
 

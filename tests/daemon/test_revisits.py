@@ -27,6 +27,7 @@ class Station:
         self.folder.output.mkdir()
         self.confirmed, self.verdicts, self.last_epoch = ["p1"], [], "2026"
         self.visited, self.store, self.problem = [], self, {}
+        self.damaged = self.lost = False
 
     def state(self, body_id):
         particles = [types.SimpleNamespace(id=each, confirmed=True) for each in self.confirmed]
@@ -153,3 +154,13 @@ def test_what_only_looks_like_a_sidecar_or_has_an_absurd_time_is_passed_over(sta
     station.shoot("d.nef", 1)
     run(station.revisits())
     assert station.visited == ["d.nef"]
+
+
+def test_nothing_is_decided_with_maps_that_lack_frames(station):
+    station.shoot("b.nef", 1)
+    revisits = station.revisits()
+    station.lost = True
+    assert revisits.turn() == (None, False)
+    station.lost = False
+    run(revisits)
+    assert station.visited == ["b.nef"]

@@ -23,7 +23,7 @@ from dustd.pipeline import deliver as delivering
 from dustd.pipeline.frame_pipeline import Pipeline
 from dustd.pipeline.reject import reject
 from dustd.pipeline.revisit import CHANGED
-from dustd.pipeline.standing import NOT_CLEANED, OTHER_OUTPUT
+from dustd.pipeline.standing import NOT_CLEANED, NOT_KNOWN, OTHER_OUTPUT
 from dustd.raw.copied_tags import SourceMetadata
 from dustd.spots.calibration import Calibration
 from dustd.text import spots_changed
@@ -237,6 +237,15 @@ def test_a_frame_that_is_not_cleaned_or_whose_cleaned_file_is_gone_is_not_decide
     visit = pipeline.revisit(source, out)
     assert (visit.left_alone, visit.undone) == (OTHER_OUTPUT, True)
     assert not (out / "R0.dng").exists()
+
+
+def test_a_map_that_was_forgotten_takes_no_correction_back(pipeline, store, shoot):
+    sources, out = shoot
+    clean(pipeline, sources, out)
+    before = written(out)
+    store.forget(store.body_ids()[0])
+    visit = pipeline.revisit(sources[-1], out)
+    assert visit.left_alone == NOT_KNOWN and written(out) == before
 
 
 def test_what_a_person_has_rejected_stays_rejected(pipeline, worker, store, shoot):
