@@ -106,7 +106,8 @@ def _tell_changes(jobs: Sequence[Job], pipeline: "Pipeline", *, shown: bool) -> 
         else:
             print(f"{name}: {spots_changed(visit.more, visit.fewer)}")
     changing = [visit for _, visit in visits if visit.differs and not visit.left_alone]
-    print(f"{len(changing)} of {counted(len(jobs), 'frame')} would change: {_in_all(changing)}. Nothing was written.")
+    in_all = f": {_in_all(changing)}" if changing else ""
+    print(f"{len(changing)} of {counted(len(jobs), 'frame')} would change{in_all}. Nothing was written.")
     return FINE
 
 
