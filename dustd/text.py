@@ -15,3 +15,10 @@ def spots_changed(more: int, fewer: int) -> str:
     """Say how many spots are corrected more, and fewer: "3 more spots, 1 spot fewer"."""
     told = [f"{more} more {'spot' if more == 1 else 'spots'}"] if more else []
     return ", ".join(told + ([f"{counted(fewer, 'spot')} fewer"] if fewer else [])) or "nothing changes"
+
+
+def status_word(status: str) -> str:
+    """Say a frame's status to a person: where nothing was corrected, the sidecar says "clean", people read
+    "unchanged".
+    """
+    return "unchanged" if status == "clean" else status

@@ -143,7 +143,7 @@ def print_summary(records: Sequence[Record], own: int, total: int, output: Path)
     begun = len(records) + own
     stopped = f", {total - begun} not begun" if begun < total else ""
     print(
-        f"{counts['cleaned']} cleaned, {counts['clean']} without dust, {counts['failed']} failed{stopped}: in {output}"
+        f"{counts['cleaned']} cleaned, {counts['clean']} unchanged, {counts['failed']} failed{stopped}: in {output}"
     )
     if own:
         print(f"{counted(own, 'cleaned file')} that dustd made left alone.")

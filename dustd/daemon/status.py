@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from dustd import __version__, codec
-from dustd.text import counted, printable
+from dustd.text import counted, printable, status_word
 
 SCHEMA, SCHEMA_VERSION = "dustd.status", "1.0"
 FILE_NAME = "status.json"
@@ -158,7 +158,7 @@ def words(status: Status | None, pid: int | None, now: datetime) -> str:
     if pid is not None:
         lines += [f"Now: {status.progress.doing}{_backlog(status.progress)}"]
     lines += ["", "Watched folders:", *(line for folder in status.progress.folders for line in _folder(folder))]
-    counts = ", ".join(f"{count} {kind}" for kind, count in status.frames.items() if count)
+    counts = ", ".join(f"{count} {status_word(kind)}" for kind, count in status.frames.items() if count)
     lines += ["", f"Frames since the start: {counts or 'none'}"]
     lines += [f"  {each.at[11:19]}  {each.name}: {_outcome(each)}" for each in status.last_frames]
     lines += [f"  {each.body_id}: {each.frames}, the last at {each.last_at[11:19]}" for each in status.bodies]
@@ -227,7 +227,7 @@ def _outcome(frame: FrameState) -> str:
         return f"improved: {frame.change}"
     if frame.status == KEPT:
         return f"left as another program has changed it (would have {frame.change})"
-    return f"{frame.status}, {frame.corrected} of {counted(frame.spots, 'spot')} corrected, {frame.seconds:.1f} s"
+    return f"{status_word(frame.status)}, {frame.corrected} of {counted(frame.spots, 'spot')} corrected, {frame.seconds:.1f} s"
 
 
 def _troubles(troubles: Sequence[Trouble], total: int) -> list[str]:

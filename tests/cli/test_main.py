@@ -253,7 +253,7 @@ def test_clean_mirrors_a_folder_and_ends_with_0(shoot, pipelines, tmp_path, caps
     assert (tmp_path / "new/out/a.CR3.dustd.json").exists()
     assert (tmp_path / "new/out/deep/b.NEF.dustd.json").exists()
     assert [source.name for source, *_ in pipelines[0].seen] == ["a.CR3", "b.NEF"]
-    assert "2 without dust, 0 failed" in capsys.readouterr().out
+    assert "2 unchanged, 0 failed" in capsys.readouterr().out
 
 
 def test_several_frames_are_decided_on_again_when_all_are_looked_at(shoot, pipelines, tmp_path, capsys):
@@ -265,7 +265,7 @@ def test_several_frames_are_decided_on_again_when_all_are_looked_at(shoot, pipel
     said = capsys.readouterr().out
     assert "1 frame improved by what the maps know now: 3 more spots." in said
     assert "edited.CR3: left as it is; another program has changed its cleaned file since." in said
-    assert "unread.CR3: left as it is; it cannot be read." in said and "4 without dust, 1 failed" in said
+    assert "unread.CR3: left as it is; it cannot be read." in said and "4 unchanged, 1 failed" in said
 
 
 def test_one_frame_or_one_pass_is_decided_on_once(shoot, pipelines, tmp_path):
