@@ -142,9 +142,7 @@ def print_summary(records: Sequence[Record], own: int, total: int, output: Path)
     left = sum(spot.action == "left" for record in records for spot in record.spots)
     begun = len(records) + own
     stopped = f", {total - begun} not begun" if begun < total else ""
-    print(
-        f"{counts['cleaned']} cleaned, {counts['clean']} unchanged, {counts['failed']} failed{stopped}: in {output}"
-    )
+    print(f"{counts['cleaned']} cleaned, {counts['clean']} unchanged, {counts['failed']} failed{stopped}: in {output}")
     if own:
         print(f"{counted(own, 'cleaned file')} that dustd made left alone.")
     print(f"{counted(spots, 'spot')} corrected, {left} left alone; the sidecars say why.")

@@ -227,7 +227,8 @@ def _outcome(frame: FrameState) -> str:
         return f"improved: {frame.change}"
     if frame.status == KEPT:
         return f"left as another program has changed it (would have {frame.change})"
-    return f"{status_word(frame.status)}, {frame.corrected} of {counted(frame.spots, 'spot')} corrected, {frame.seconds:.1f} s"
+    corrected = f"{frame.corrected} of {counted(frame.spots, 'spot')} corrected"
+    return f"{status_word(frame.status)}, {corrected}, {frame.seconds:.1f} s"
 
 
 def _troubles(troubles: Sequence[Trouble], total: int) -> list[str]:

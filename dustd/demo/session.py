@@ -22,17 +22,15 @@ from dustd.demo import proof, tether
 from dustd.demo.child import Daemon
 from dustd.demo.scenes import SESSION
 from dustd.demo.verdict import Verdict, judge, judge_map, table
-from dustd.demo.virtual import Exposure, Lens, VirtualBody, expose, frame_of, make_body
+from dustd.demo.virtual import Exposure, Lens, VirtualBody, expose, focal_plane, frame_of, make_body
 from dustd.dustmap.store import Store
 from dustd.output import sidecar
 from dustd.output.dng import encode_dng
 from dustd.output.sidecar import Record
-from dustd.output.tiffwrite import rational, short
 from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.frame import from_centre
 from dustd.raw.libraw import open_raw
 from dustd.raw.metadata import read_camera
-from dustd.raw.tiff import Entry
 from dustd.text import counted
 
 WIDE = Lens(name="Virtual 28mm F2.8", focal_length_mm=28, exit_pupil_mm=52)
@@ -151,19 +149,13 @@ def shoot_session(body: VirtualBody, capture: Path, frames: int, seed: int) -> I
         data = encode_dng(
             frame_of(exposure),
             exposure.mosaic,
-            SourceMetadata(exif=_focal_plane(body)),
+            SourceMetadata(exif=focal_plane(body)),
             preview_rgb=proof.develop(exposure.mosaic),
             original_name=path.name,
         )
         write = tether.break_off if number == cut else tether.HABITS[number % len(tether.HABITS)]
         write(path, data, taken_at.timestamp())
         yield Shot(path=path, sha256=_sha256(path), exposure=exposure, cut_short=number == cut)
-
-
-def _focal_plane(body: VirtualBody) -> tuple[Entry, ...]:
-    """Tell the pixel pitch as cameras do: FocalPlaneXResolution, YResolution and Unit (Exif 2.32), here per cm."""
-    per_cm = 10_000 / body.pitch_um
-    return rational(0xA20E, per_cm), rational(0xA20F, per_cm), short(0xA210, 3)
 
 
 def _wait_for_sidecars(shots: Sequence[Shot], bar: "tqdm[NoReturn]", daemon: Daemon) -> None:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from dustd.output.tiffwrite import rational, short
 from dustd.raw.body_id import body_id
 from dustd.raw.frame import Camera, Frame
+from dustd.raw.tiff import Entry
 
 MAKE, MODEL = "dustd", "Virtual 6"
 CFA = ((0, 1), (1, 2))
@@ -285,3 +287,9 @@ def _count(light: np.ndarray, draw: np.ndarray) -> np.ndarray:
     electrons += draw * np.sqrt(electrons + READ_NOISE_E**2)
     samples = BLACK + electrons * ((WHITE - BLACK) / FULL_WELL_E)
     return np.clip(np.rint(samples), 0, WHITE).astype(np.uint16)
+
+
+def focal_plane(body: VirtualBody) -> tuple[Entry, ...]:
+    """Tell the pixel pitch as cameras do: FocalPlaneXResolution, YResolution and Unit (Exif 2.32), here per cm."""
+    per_cm = 10_000 / body.pitch_um
+    return rational(0xA20E, per_cm), rational(0xA20F, per_cm), short(0xA210, 3)

@@ -64,7 +64,8 @@ def look(
     the share that is done.
     """
     camera = frame.camera
-    narrowest_px = optics.narrowest_px(camera.f_number, camera.pixel_pitch_um, blur_constant)
+    long_side_px = max(frame.width, frame.height)
+    narrowest_px = optics.narrowest_px(camera.f_number, camera.pixel_pitch_um, long_side_px, blur_constant)
     seen = detect(frame, detector, narrowest_px=narrowest_px, between_batches=progress)
     calibration = detector.calibration
     worthy = [each for each in seen.detections if each.score >= calibration.measured_from][:MOST_CANDIDATES]

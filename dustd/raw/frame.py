@@ -24,7 +24,7 @@ class Camera:
     model marked as unnumbered, so that two bodies never share a map silently. *serial_source* names the tag that gave
     the serial ("Exif.Photo.BodySerialNumber", "Canon 0x000c", ... or "none"). *taken_at* is ISO 8601, with UTC
     offset and sub-seconds where known. *orientation* is the Exif value 1 to 8. *pixel_pitch_um* comes from the
-    focal-plane resolution, where present.
+    focal-plane resolution or from the focal length on 36 × 24 mm, where present.
     """
 
     make: str | None = None

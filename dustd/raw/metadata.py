@@ -4,6 +4,7 @@
 meaning. A file is opened read-only, and only the few kilobytes that matter are read.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -26,9 +27,13 @@ _ISO, _SENSITIVITIES, _RW2_ISO = 0x8827, (0x8831, 0x8832, 0x8833), 0x0017
 _FOCAL_LENGTH, _LENS_SPECIFICATION, _LENS_MODEL, _DNG_LENS_INFO = 0x920A, 0xA432, 0xA434, 0xC630
 _BODY_SERIAL, _DNG_SERIAL, UNIQUE_MODEL = 0xA431, 0xC62F, 0xC614
 _FOCAL_PLANE_X, _FOCAL_PLANE_Y, _FOCAL_PLANE_UNIT = 0xA20E, 0xA20F, 0xA210
+_FOCAL_LENGTH_35MM = 0xA405
+_SIZES = ((0x0100, 0x0101), (0xA002, 0xA003), (0x0002, 0x0003))  # TIFF's, Exif's, RW2's
 _SUB_SECONDS = {DATE_TIME_ORIGINAL: 0x9291, _DATE_TIME_DIGITIZED: 0x9292}
 _OFFSETS = {DATE_TIME_ORIGINAL: (0x9011, 0x9010), _DATE_TIME_DIGITIZED: (0x9012, 0x9010)}
 _UNIT_UM: dict[float, int] = {2: 25_400, 3: 10_000, 4: 1_000, 5: 1}
+_DIAGONAL_35MM_UM = 43_267  # of 36 × 24 mm
+_LEAST_PITCH_UM, _LARGEST_PITCH_UM = 1, 20
 
 
 def read_camera(path: Path) -> Camera:
@@ -146,14 +151,36 @@ def _taken_at(contents: Contents) -> str | None:
 
 
 def _pixel_pitch_um(contents: Contents) -> float | None:
-    """Derive the pixel pitch from the focal-plane resolution; it refers to the Exif image's width, not the raw's."""
+    """Derive the pixel pitch from the focal-plane resolution, or else from both focal lengths and the picture's size:
+    Nikon and Sony write no resolution.
+    """
+    pitches = (_by_focal_plane(contents), _by_focal_lengths(contents))
+    return next((each for each in pitches if each and _LEAST_PITCH_UM <= each <= _LARGEST_PITCH_UM), None)
+
+
+def _by_focal_plane(contents: Contents) -> float | None:
+    """Give the pitch (µm) by the focal-plane resolution; it refers to the Exif image's width, not the raw's."""
     unit_um = _UNIT_UM.get(number(_tag(contents, _FOCAL_PLANE_UNIT)) or 2)
     x, y = (_positive(_tag(contents, tag), limit=1e9) for tag in (_FOCAL_PLANE_X, _FOCAL_PLANE_Y))
     resolution = x or y
     if not unit_um or not resolution or (x and y and not 0.5 < x / y < 2):
         return None
-    pitch_um = unit_um / resolution
-    return pitch_um if 1 <= pitch_um <= 20 else None
+    return unit_um / resolution
+
+
+def _by_focal_lengths(contents: Contents) -> float | None:
+    """Give the pitch (µm) by the diagonal: the focal length over what it is on 36 × 24 mm is the share of that one.
+
+    The latter is a whole number of mm, so a wide lens makes this uncertain by some percent.
+    """
+    real = _positive(_tag(contents, _FOCAL_LENGTH), limit=100_000)
+    equivalent = _positive(_tag(contents, _FOCAL_LENGTH_35MM), limit=65_535)
+    directories = (contents.exif, *contents.images)
+    sizes = [tuple(number(each.get(tag)) or 0.0 for tag in tags) for each in directories for tags in _SIZES]
+    diagonal_px = max((math.hypot(*size) for size in sizes if all(size)), default=0.0)
+    if not real or not equivalent or not diagonal_px:
+        return None
+    return _DIAGONAL_35MM_UM * real / equivalent / diagonal_px
 
 
 def _tag(contents: Contents, tag: int) -> Entry | None:

@@ -12,8 +12,9 @@ import math
 STACK_UM = 1800.0
 # Pixel pitch of a 45-megapixel full-frame sensor (§1.2), for files that do not say. 1800 / 4.4 = 409 px·f-number.
 PITCH_UM = 4.4
-# The thinnest stack of any camera (§1.5), and the widest pixels that a camera without a known pitch may have.
-THINNEST_STACK_UM, WIDEST_PITCH_UM = 600.0, 8.5
+# The thinnest stack of any camera (§1.5), and the widest pixels that a camera without a known pitch may have: those of
+# its picture on the widest sensor with interchangeable lenses (53.9 × 40.4 mm), but none wider than a D3's.
+THINNEST_STACK_UM, WIDEST_PITCH_UM, WIDEST_SENSOR_UM = 600.0, 8.5, 53_900.0
 # What real dust on five bodies says of stacks (§1.5): log-normal, median and sd of ln, up to the thickest.
 STACK_MEDIAN_UM, STACK_SPREAD, THICKEST_STACK_UM = 2400.0, 0.45, 4800.0
 # Where a body's own distance is known, a shadow may still be this much narrower than its blur: measured widths scatter.
@@ -48,18 +49,22 @@ def observed_opacity(attenuation: float, diameter_px: float, f_number: float, pr
 
 
 def narrowest_px(
-    f_number: float | None, pixel_pitch_um: float | None, blur_constant: float | None = None
+    f_number: float | None,
+    pixel_pitch_um: float | None,
+    long_side_px: int,
+    blur_constant: float | None = None,
 ) -> float | None:
     """Give the width of the narrowest shadow that dust can throw, full-resolution px, None without an f-number.
 
     It is the blur of the thinnest stack there is, or that of the body's own distance where *blur_constant*
-    (px·f-number) has been learnt (§1.5).
+    (px·f-number) has been learnt (§1.5). Where the pitch is unknown, the picture's long side bounds it.
     """
     if not f_number:
         return None
     if blur_constant is not None:
         return LEAST_OF_BLUR * blur_px(f_number, blur_constant)
-    return THINNEST_STACK_UM / ((pixel_pitch_um or WIDEST_PITCH_UM) * f_number)
+    widest_um = pixel_pitch_um or min(WIDEST_PITCH_UM, WIDEST_SENSOR_UM / long_side_px)
+    return THINNEST_STACK_UM / (widest_um * f_number)
 
 
 def predict_attenuation(strength: float, blur: float, opacity: float = 1.0) -> float:

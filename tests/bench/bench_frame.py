@@ -20,7 +20,7 @@ import numpy as np
 from dustd import files
 from dustd.config import OutputSettings
 from dustd.demo.scenes import SESSION
-from dustd.demo.virtual import Lens, expose, frame_of, make_body
+from dustd.demo.virtual import Lens, expose, focal_plane, frame_of, make_body
 from dustd.detector.model import load_detector
 from dustd.dustmap.store import Store
 from dustd.output import preview
@@ -45,8 +45,9 @@ def make(megapixels: float, f_number: float, target: Path) -> None:
     """
     width = round((megapixels * 1.5e6) ** 0.5 / REPEATS / 2) * 2
     height = round(width / 3) * 2
+    body = make_body("V6-BENCH", seed=3, width=width, height=height, pitch_um=PITCH_UM)
     exposure = expose(
-        make_body("V6-BENCH", seed=3, width=width, height=height, pitch_um=PITCH_UM),
+        body,
         SESSION[0](np.random.default_rng(1), height, width),
         f_number=f_number,
         lens=Lens(name="Virtual 28mm F2.8", focal_length_mm=28, exit_pupil_mm=52),
@@ -59,7 +60,8 @@ def make(megapixels: float, f_number: float, target: Path) -> None:
     values = {name: getattr(small, name) for name in small.__slots__}
     frame = Frame(**values | {"raw": raw, "visible": (0, 0, *raw.shape)})
     picture = preview.develop(frame, raw)
-    target.write_bytes(encode_dng(frame, raw, SourceMetadata(), preview_rgb=picture, original_name="BENCH.DNG"))
+    metadata = SourceMetadata(exif=focal_plane(body))
+    target.write_bytes(encode_dng(frame, raw, metadata, preview_rgb=picture, original_name="BENCH.DNG"))
     seen = [
         (shadow.attenuation, shadow.x + column * width, shadow.y + row * height, shadow.diameter_px)
         for shadow in exposure.shadows

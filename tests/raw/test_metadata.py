@@ -192,8 +192,22 @@ def test_a_file_tells_its_exposure_orientation_and_pixel_pitch(shared_data):
     assert camera.pixel_pitch_um == pytest.approx(5.496, abs=0.001)
 
 
-def test_a_focal_plane_resolution_that_no_sensor_has_gives_no_pitch(shared_data):
-    assert read_camera(real(shared_data, "raw/gopro-hero6-black_GOPR0024.dng")).pixel_pitch_um is None
+@pytest.mark.parametrize(
+    ("name", "sensor_mm", "across_px"),
+    [
+        ("raw/truncated/fixture-sony-zv-e10.arw", 23.5, 6000),
+        ("raw/truncated/nikon-d70s_issue-247-1.nef", 23.7, 3008),
+        ("raw/truncated/exiftool_Panasonic.rw2", 8.07, 3968),
+    ],
+)
+def test_where_no_resolution_is_given_the_focal_lengths_tell_the_pitch(shared_data, name, sensor_mm, across_px):
+    camera = read_camera(real(shared_data, name))
+    assert camera.pixel_pitch_um == pytest.approx(1000 * sensor_mm / across_px, rel=0.05)
+
+
+def test_a_focal_plane_resolution_that_no_sensor_has_is_passed_over(shared_data):
+    pitch_um = read_camera(real(shared_data, "raw/gopro-hero6-black_GOPR0024.dng")).pixel_pitch_um
+    assert pitch_um == pytest.approx(1.73, abs=0.01)  # by the focal lengths
 
 
 @pytest.mark.parametrize(

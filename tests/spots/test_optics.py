@@ -54,8 +54,14 @@ def test_a_spot_wider_than_any_blur_shows_its_opacity():
 
 def test_a_pinpoint_is_no_dust_at_an_open_aperture():
     # The thinnest glass there is, .6 mm over pixels of 4.4 µm: .6 mm / 2.8 is 49 px, / 16 is 8.5 px.
-    assert optics.narrowest_px(2.8, 4.4) > 10
-    assert optics.narrowest_px(16, 4.4) < 10
+    assert optics.narrowest_px(2.8, 4.4, 8256) > 10
+    assert optics.narrowest_px(16, 4.4, 8256) < 10
+
+
+def test_a_large_picture_of_unknown_pitch_has_small_pixels():
+    # The widest sensor is 53.9 mm: of 8256 px none is wider than 6.5 µm. Of 3000 px some may be 8.5 µm wide, as a D3's.
+    assert optics.narrowest_px(11, None, 8256) == pytest.approx(600 / (53_900 / 8256) / 11)
+    assert optics.narrowest_px(11, None, 3000) == pytest.approx(600 / 8.5 / 11)
 
 
 def test_the_match_radius_grows_with_the_spot():

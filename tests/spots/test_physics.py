@@ -84,7 +84,7 @@ def test_a_defect_at_the_border_is_told_too():
 
 @pytest.mark.parametrize(("f_number", "pitch"), [(4.0, 4.4), (11.0, 4.4), (16.0, None)])
 def test_what_is_narrower_than_any_stack_allows_is_refused_with_the_aperture(f_number, pitch):
-    narrowest = optics.narrowest_px(f_number, pitch)
+    narrowest = optics.narrowest_px(f_number, pitch, 6000)
     plain = frame()
     assert "at this aperture" in impossible(candidate(side=40, diameter=0.9 * narrowest), plain, narrowest)
     assert impossible(candidate(side=40, diameter=1.1 * narrowest, edge=0.0), plain, narrowest) is None
@@ -109,5 +109,5 @@ def test_dust_as_the_optics_make_it_is_never_too_sharp(diameter, attenuation, op
 
 
 def test_a_known_body_narrows_what_is_possible():
-    assert optics.narrowest_px(11.0, 4.4, 550.0) > optics.narrowest_px(11.0, 4.4)
-    assert optics.narrowest_px(None, 4.4) is None
+    assert optics.narrowest_px(11.0, 4.4, 8256, 550.0) > optics.narrowest_px(11.0, 4.4, 8256)
+    assert optics.narrowest_px(None, 4.4, 8256) is None
