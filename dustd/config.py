@@ -7,8 +7,8 @@ folder it names: whether they exist is a matter for `dustd check` and the daemon
 
 import dataclasses
 import importlib.util
+import ipaddress
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,6 +148,15 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """The session page: on http://*listen*:*port*, 0 serves none. *password_file* holds a password for a LAN."""
+
+    port: Annotated[int, Between(0, 65535)] = 8377
+    listen: str = "127.0.0.1"
+    password_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """How much is logged, and for whom: people (console) or programs (json)."""
 
@@ -170,6 +179,7 @@ class Config:
     report: AdviceRules = field(default_factory=AdviceRules)
     reminders: ReminderSettings = ReminderSettings()
     metrics: MetricsSettings = MetricsSettings()
+    web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
 
     def output_folder(self, folder: FolderSettings) -> Path:
@@ -218,18 +228,6 @@ def load(path: Path, *, watching: bool = True) -> Config:
     if problems or config is None:
         raise ConfigError("\n".join(problems), remedy=f"Correct this, then try: dustd check -c {path}")
     return config
-
-
-def comments_in_values(text: str) -> list[tuple[int, str]]:
-    """Find what may have been meant as part of an unquoted value and is read as a comment: (line, what is cut off).
-
-    A person's comments begin with a space after the #; names like "Client #12" go on at once.
-    """
-    lines = enumerate(text.splitlines(), start=1)
-    return [(number, found[1]) for number, line in lines if (found := _CUT_OFF.match(line))]
-
-
-_CUT_OFF = re.compile(r"""\s*(?:-\s+)?\w+:\s+[^\s'"#\[{][^#]*\s(#[^\s#].*)$""")
 
 
 def state_folder_of(path: Path) -> Path:
@@ -300,6 +298,7 @@ def _anchored(config: Config, base: Path) -> Config:
         folders=tuple(dataclasses.replace(folder, path=absolute(folder.path)) for folder in config.folders),
         map=MapSettings(store=config.map.store if isinstance(config.map.store, Url) else absolute(config.map.store)),
         model=model,
+        web=dataclasses.replace(config.web, password_file=(file := config.web.password_file) and absolute(file)),
         reminders=dataclasses.replace(config.reminders, command=_command(config.reminders.command, absolute)),
     )
 
@@ -321,6 +320,7 @@ def _cross_check(config: Config, note: Note) -> None:
         soon, now = getattr(config.report.soon, entry.name), getattr(config.report.now, entry.name)
         if 0 < now < soon:
             note(f"report.now.{entry.name}", f"is less than report.soon.{entry.name}", "make it the larger of the two")
+    _check_web(config.web, note)
     if config.reminders.command and not config.reminders.command[0].strip():
         note("reminders.command", "its first item, the program, is empty", "begin with the program, then its arguments")
     if config.reminders.webhook is not None:
@@ -334,6 +334,16 @@ def _check_database(url: Url, note: Note) -> None:
     elif importlib.util.find_spec("psycopg") is None:
         remedy = 'install it: pip install "dustd[postgres]"'
         note("map.store", "needs the library psycopg to speak to PostgreSQL, which is not installed", remedy)
+
+
+def _check_web(web: WebSettings, note: Note) -> None:
+    try:
+        is_open = not ipaddress.ip_address(web.listen).is_loopback and web.password_file is None
+    except ValueError:
+        note("web.listen", f"{web.listen!r} is no address of a machine", "write 127.0.0.1, or its address on the LAN")
+    else:
+        if is_open:
+            note("web.listen", "lets other machines in without a password", "set web.password_file, or 127.0.0.1")
 
 
 def _check_webhook(url: str, note: Note) -> None:

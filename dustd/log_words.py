@@ -88,6 +88,8 @@ WORDS: Mapping[str, Callable[[Event], str]] = {
     "folder_watched": _watched,
     "folder_missing": _missing,
     "review_page": lambda event: f"Every spot before and after: {event['path']}",
+    "page_served": lambda event: f"The session page: {event['address']} (dustd open)",
+    "command_done": lambda event: f"From the session page: {_ended(event['said'])}",
     "metrics_served": lambda event: f"Figures for Prometheus: {event['address']}",
     "frame_cleaned": _cleaned,
     "frame_clean": _cleaned,

@@ -170,6 +170,12 @@ def memory_limit() -> int | None:
     return None if limit == resource.RLIM_INFINITY else limit
 
 
+def be_nicer(by: int) -> None:
+    """Let others go first: raise this process' nice value. POSIX only."""
+    if hasattr(os, "nice"):
+        os.nice(by)
+
+
 def be_the_first_to_go() -> None:
     """Where memory runs out, the kernel had better take this process than its parent. Linux only."""
     with contextlib.suppress(OSError):

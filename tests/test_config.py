@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dustd import config as config_module
+from dustd import config_lines
 from dustd.config import BodySettings, Config, FolderSettings, OutputSettings, load
 from dustd.errors import ConfigError
 
@@ -377,4 +378,4 @@ def test_a_hash_inside_a_name_is_told_from_a_remark():
     text = (
         "folders:\n  - path: /srv/Client #12/raw\n  - path: /srv/b  # the studio\n  - path: '/srv/c #1'\nrescan: 3 #s\n"
     )
-    assert config_module.comments_in_values(text) == [(2, "#12/raw"), (5, "#s")]
+    assert config_lines.comments_in_values(text) == [(2, "#12/raw"), (5, "#s")]

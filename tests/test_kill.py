@@ -88,7 +88,7 @@ def test_ten_kills_while_twelve_frames_arrive_lose_nothing_and_count_nothing_twi
     capture.mkdir()
     settings = tmp_path / "config.yaml"
     settings.write_text(
-        "folders: [{path: capture}]\nmap: {store: state/maps.sqlite}\n"
+        "folders: [{path: capture}]\nmap: {store: state/maps.sqlite}\nweb: {port: 0}\n"
         "watch: {quiet_s: 0.2, give_up_s: 5, rescan_s: 1}\nlog: {level: warning}\n"
     )
     frames = [shoot(number) for number in range(FRAMES)]

@@ -43,6 +43,7 @@ folders:
   - path: shots
 watch: {quiet_s: 0.3}
 map: {store: maps.sqlite}
+web: {port: 0}
 model: {threads: 1}
 """
 

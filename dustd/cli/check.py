@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from dustd import __version__, config, system
+from dustd import __version__, config, config_lines, system
 from dustd.cli.common import CONFIG, FINE, SOME_FAILED
 from dustd.config import Config, FolderSettings, ReminderSettings
 from dustd.config_reader import Url
@@ -81,7 +81,7 @@ def _comments(path: Path) -> Iterator[Finding]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:  # told already
         return
-    for number, cut_off in config.comments_in_values(text):
+    for number, cut_off in config_lines.comments_in_values(text):
         detail = f"{path}: line {number}: {cut_off!r} is read as a comment"
         remedy = "If it belongs to the name before it, put the whole in quotes; else put a space after the #"
         yield Finding(level="warn", about="configuration", detail=detail, remedy=remedy)

@@ -8,6 +8,7 @@ from dustd import config, log
 from dustd.cli.common import FINE, detector_of, make_pipeline
 from dustd.daemon import application, loop, systemd
 from dustd.daemon.lock import only_one
+from dustd.daemon.plan import plan_of
 from dustd.daemon.reload import ConfigFile
 from dustd.dustmap.recovery import open_store
 from dustd.pipeline.worker_client import WorkerClient
@@ -23,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     log.insist_on(args.level)
     log.setup(settings.log.format, settings.log.level)
     logger.info("starting", config=str(file.path))
-    outputs = [folder.output for folder in application.plan_of(settings).folders]
+    outputs = [folder.output for folder in plan_of(settings).folders]
     with (
         only_one(settings.map.state_folder),
         open_store(settings.map.store, outputs, systemd.heartbeat) as store,

@@ -6,29 +6,32 @@ import datetime
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import structlog
 
 from dustd import files, log
-from dustd.config import Config, ModelSettings
+from dustd.config import Config
 from dustd.daemon import loop, metrics, reminder_channels, status, systemd
-from dustd.daemon.folder_queue import Timing
-from dustd.daemon.loop import Plan
+from dustd.daemon.commands import Commands
+from dustd.daemon.loop import Control
 from dustd.daemon.output_folders import OutputFolders
-from dustd.daemon.reload import ConfigFile, needs_restart
+from dustd.daemon.plan import Plan, out_folder, plan_of
+from dustd.daemon.relearning import Relearning
+from dustd.daemon.reload import ConfigFile, LoadModel, loaded, needs_restart
 from dustd.daemon.reminders import Reminders
 from dustd.daemon.revisits import Revisits
+from dustd.daemon.session_page import SessionPage
 from dustd.daemon.status import BodyState, FrameState, Progress, Status, Trouble
 from dustd.daemon.watch import WatchedFolder
-from dustd.detector.detect import Detector
-from dustd.dustmap.recovery import relearn
-from dustd.errors import DustdError, ModelError
+from dustd.daemon.wishes import Wishes
+from dustd.errors import DustdError
 from dustd.output import ledger, sidecar
+from dustd.output.sidecar import Record
 from dustd.output.tree import OutputTree
 from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.pipeline.revisit import Visit
 from dustd.report.review_book import SESSION_NAME, SessionPages
 from dustd.text import spots_changed
 
@@ -39,9 +42,6 @@ FAILED_LISTED = 100
 WRITE_S = 10.0  # the status file is written this often even if nothing changes: it shows that dustd lives
 REST_S, FAST_S = 0.5, 1.0  # where frames take less than FAST_S, it is written at most so often
 PRUNE_S = 60.0
-FIRST_LEARN_PAUSE_S, LONGEST_LEARN_PAUSE_S = 2.0, 900.0  # between tries to learn lost maps again
-
-LoadModel = Callable[[ModelSettings], Detector]
 
 
 def serve(
@@ -52,7 +52,7 @@ def serve(
     *file* is looked at again between frames; *load_model* makes another detector when it asks for one.
     """
     application = Application(settings, pipeline, file=file, load_model=load_model)
-    plan = plan_of(settings)
+    plan = application.plan
     with contextlib.closing(application):
         loop.serve(
             plan.folders,
@@ -65,33 +65,8 @@ def serve(
             tell=application.tell,
             vanished=application.vanished,
             idle=application.idle,
+            connect=application.connect,
         )
-
-
-def _loaded(load_model: LoadModel, model: ModelSettings) -> Detector:
-    """Load a model. Raises ModelError whatever goes wrong: memory of a GPU, a shape that the library refuses."""
-    try:
-        return load_model(model)
-    except DustdError:
-        raise
-    except Exception as exc:
-        remedy = "The model in force stays; correct model.id, model.device or model.engine"
-        problem = f"the model {model.id!r} cannot be loaded ({type(exc).__name__}: {exc})"
-        raise ModelError(problem, remedy=remedy) from exc
-
-
-def plan_of(settings: Config) -> Plan:
-    """Say what to watch, and how."""
-    watch = settings.watch
-    return Plan(
-        folders=tuple(WatchedFolder(path=each.path, output=settings.output_folder(each)) for each in settings.folders),
-        timing=Timing(
-            quiet_s=watch.quiet_s,
-            give_up_s=watch.give_up_s,
-            rescan_s=watch.rescan_s,
-            newest_first=watch.order == "newest",
-        ),
-    )
 
 
 class Application:
@@ -106,9 +81,16 @@ class Application:
         load_model: LoadModel | None = None,
     ) -> None:
         self._settings, self._pipeline, self._file, self._load_model = settings, pipeline, file, load_model
+        self._plan = plan_of(settings)
         self._outputs = OutputFolders()
+        self._wishes = Wishes(settings.map.state_folder)
+        self._commands = Commands(pipeline, self._wishes)
+        self._page = SessionPage(pipeline)
+        self._maps = Relearning(pipeline.store)
+        self._control: Control | None = None
         self._pipeline.reviewer = self._reviewer(settings)
         self._pipeline.tree = _output_tree(settings)
+        self._pipeline.sensitivity_of = self._sensitivity_of
         self._revisits = self._make_revisits(settings)
         self._reminders = self._make_reminders(settings)
         self._metrics: metrics.MetricsServer | None = None
@@ -120,8 +102,7 @@ class Application:
         self._failed: dict[Path, Trouble] = {}
         self._counted_as_failed: set[Path] = set()
         self._reminding = ""
-        self._troubles: dict[Literal["maps", "metrics"], Trouble] = {}
-        self._learn_at = self._learn_pause_s = 0.0
+        self._troubles: dict[Literal["metrics", "page"], Trouble] = {}
         self._progress = Progress(doing="starting", folders=())
         self._written: Status | None = None
         self._written_at = self._pruned_at = time.monotonic()
@@ -132,7 +113,7 @@ class Application:
     def is_done(self, source: Path, folder: WatchedFolder) -> bool:
         """Tell whether a frame needs nothing any more; note if that is because it failed."""
         systemd.heartbeat()  # it may read the whole file, and a search asks for thousands
-        path = _out_folder(source, folder) / sidecar.sidecar_name(source.name)
+        path = out_folder(source, folder) / sidecar.sidecar_name(source.name)
         done = ledger.is_done(source, path) and not files.is_claimed(path)  # claimed: the map may not know it yet
         failure = ledger.failure(path) if done else None
         if failure:
@@ -143,29 +124,28 @@ class Application:
 
     def process(self, source: Path, folder: WatchedFolder) -> None:
         """Clean one frame."""
-        self._outputs.make(_out_folder(source, folder), folder.output)
+        self._outputs.make(out_folder(source, folder), folder.output)
         began = time.monotonic()
-        record = self._pipeline.process(source, _out_folder(source, folder))
+        self._page.working(source)
+        try:
+            record = self._pipeline.process(source, out_folder(source, folder))
+        finally:
+            self._page.working(None)
         body_id = record.camera.body_id
         self._reminders.seen(body_id)
         self._failed.pop(source, None)
         frames = self._bodies[body_id].frames if body_id in self._bodies else 0
         self._bodies[body_id] = BodyState(body_id=body_id, frames=frames + 1, last_at=now())
-        corrected = sum(spot.action != "left" for spot in record.spots)
-        self._note(source, record.status, body_id, time.monotonic() - began, len(record.spots), corrected)
-        self._revisits.note(source, _out_folder(source, folder), record)
+        seconds = time.monotonic() - began
+        self._note(source, record.status, body_id, seconds, len(record.spots), corrected_in(record))
+        self._revisits.note(source, out_folder(source, folder), record)
 
     def idle(self) -> bool:
         """Decide anew on one of the latest frames, if the maps have learnt what matters to it; tell if more are due."""
         began = time.monotonic()
         improved, more = self._revisits.turn()
-        if improved is not None and improved.visit.record is not None:
-            visit, record = improved.visit, improved.visit.record
-            corrected = sum(spot.action != "left" for spot in record.spots)
-            kind = status.KEPT if visit.left_alone else status.IMPROVED
-            seconds, change = time.monotonic() - began, spots_changed(visit.more, visit.fewer)
-            spots = len(record.spots)
-            self._note(improved.source, kind, record.camera.body_id, seconds, spots, corrected, change=change)
+        if improved is not None:
+            self._note_visit(improved.source, improved.visit, time.monotonic() - began)
         return more
 
     def fail(self, source: Path, folder: WatchedFolder, error: DustdError) -> None:
@@ -173,12 +153,21 @@ class Application:
         self._failed[source] = Trouble(path=str(source), problem=error.problem, remedy=error.remedy)
         self._note(source, "failed", count=source not in self._counted_as_failed)
         self._counted_as_failed.add(source)
-        self._outputs.make(_out_folder(source, folder), folder.output)
-        self._pipeline.fail(source, _out_folder(source, folder), error)
+        self._outputs.make(out_folder(source, folder), folder.output)
+        self._pipeline.fail(source, out_folder(source, folder), error)
+        self._page.note(source, "failed", now())
 
     def vanished(self, source: Path) -> None:
         """Note a frame that was gone before it was cleaned."""
         self._note(source, status.VANISHED)
+
+    def _note_visit(self, source: Path, visit: Visit, seconds: float) -> None:
+        """Note a frame whose decision is another one now."""
+        record = visit.record
+        if record is not None:
+            corrected, change = corrected_in(record), spots_changed(visit.more, visit.fewer)
+            kind = status.KEPT if visit.left_alone else status.IMPROVED
+            self._note(source, kind, record.camera.body_id, seconds, len(record.spots), corrected, change=change)
 
     def _note(
         self,
@@ -193,6 +182,8 @@ class Application:
         change: str = "",
     ) -> None:
         self._counts[kind] += count
+        if kind != "failed":  # its sidecar is still to be written
+            self._page.note(source, kind, now(), seconds, change)
         self._last.append(
             FrameState(
                 name=source.name,
@@ -210,23 +201,55 @@ class Application:
 
     def between(self) -> str:
         """Look after the maps and the reminders; say what the status line should say of these."""
-        store = self._pipeline.store
-        if (store.damaged or store.lost) and time.monotonic() >= self._learn_at:
-            self._learn_again()
+        self._maps.turn([folder.output for folder in self._plan.folders])
         self._reminding = self._reminders.turn()
-        return "; ".join([*(each.problem for each in self._troubles.values()), *filter(None, [self._reminding])])
+        self._page.look_after_bodies()
+        return "; ".join([*(each.problem for each in self._told_troubles()), *filter(None, [self._reminding])])
+
+    def connect(self, control: Control) -> None:
+        """Take in how to reach the loop, and serve the session page."""
+        self._control = control
+        self._page.connect(control)
+        self._configure_page()
 
     def reload(self, asked: bool) -> Plan | None:
-        """Take in a changed configuration. What cannot be used is told and leaves the one in force."""
-        if self._file is None:
+        """Do what was asked for on the session page, and take in a changed configuration.
+
+        What cannot be used is told and leaves the one in force.
+        """
+        self._obey()
+        if self._file is not None:
+            try:
+                new = self._file.read_again(asked=asked)
+                if new is not None:
+                    self._take_in(new)
+            except DustdError as error:
+                logger.warning("configuration_refused", problem=error.problem, remedy=error.remedy)
+                self._config_problem = Trouble(path=str(self._file.path), problem=error.problem, remedy=error.remedy)
+        plan = self.plan
+        if plan == self._plan:
             return None
-        try:
-            new = self._file.read_again(asked=asked)
-            return None if new is None else self._take_in(new)
-        except DustdError as error:
-            logger.warning("configuration_refused", problem=error.problem, remedy=error.remedy)
-            self._config_problem = Trouble(path=str(self._file.path), problem=error.problem, remedy=error.remedy)
-            return None
+        self._plan = plan
+        return plan
+
+    @property
+    def plan(self) -> Plan:
+        """What to watch, and how, as configured and asked for."""
+        plan, order = plan_of(self._settings), self._wishes.order
+        timing = dataclasses.replace(plan.timing, newest_first=order == "newest") if order else plan.timing
+        return dataclasses.replace(plan, timing=timing, paused=self._commands.paused)
+
+    def _obey(self) -> None:
+        for command in self._page.asked():
+            assert self._control is not None, "nobody can ask before the loop is there"
+            done = self._commands.perform(command, self._control)
+            if done.source is not None and done.visit is not None and done.visit.differs:
+                self._note_visit(done.source, done.visit, 0.0)
+            elif done.source is not None:
+                self._page.note(done.source, done.status, now())
+            if done.sensitivity:  # the other frames are decided on anew
+                self._revisits = self._make_revisits(self._settings)
+            self._page.answer(done.result)
 
     def tell(self, progress: Progress) -> None:
         """Leave the status where `dustd status` finds it."""
@@ -244,29 +267,13 @@ class Application:
     def close(self) -> None:
         """Say goodbye."""
         self._reminders.close()
+        self._page.close()
         if self._metrics:
             self._metrics.close()
         self._progress = dataclasses.replace(self._progress, doing="stopped")
         self._write(stopped=True)
 
-    def _learn_again(self) -> None:
-        """Learn damaged maps again from the sidecars; what is in the way is told, and tried again, later and later."""
-        try:
-            systemd.status("learning the dust maps again from the sidecars")
-            outputs = [folder.output for folder in plan_of(self._settings).folders]
-            relearn(self._pipeline.store, outputs, systemd.heartbeat)
-        except DustdError as error:
-            logger.warning("maps_wait", problem=error.problem, remedy=error.remedy)
-            self._troubles["maps"] = Trouble(
-                path=str(error.path or "dust maps"), problem=error.problem, remedy=error.remedy
-            )
-            self._learn_pause_s = min(max(2 * self._learn_pause_s, FIRST_LEARN_PAUSE_S), LONGEST_LEARN_PAUSE_S)
-            self._learn_at = time.monotonic() + self._learn_pause_s
-        else:
-            self._learn_pause_s = 0.0
-            self._troubles.pop("maps", None)
-
-    def _take_in(self, new: Config) -> Plan | None:
+    def _take_in(self, new: Config) -> None:
         old, stuck = self._settings, needs_restart(self._settings, new)
         self._config_problem = None
         if stuck:
@@ -276,13 +283,12 @@ class Application:
             self._config_problem = Trouble(path=str(self._file and self._file.path), problem=problem, remedy=remedy)
             new = dataclasses.replace(new, map=old.map)
         if new == old:
-            return None
+            return
         if new.model != old.model and self._load_model:
             logger.info("loading_model", id=new.model.id, device=new.model.device)
             # First, as it may fail, and then nothing has changed.
-            self._pipeline.detector = _loaded(self._load_model, new.model)
+            self._pipeline.detector = loaded(self._load_model, new.model)
         self._pipeline.output = new.output
-        self._pipeline.sensitivity_of = new.sensitivity_of
         self._pipeline.reviewer = self._reviewer(new)
         self._pipeline.tree = _output_tree(new)
         self._revisits = self._make_revisits(new)
@@ -298,7 +304,14 @@ class Application:
         ]
         self._settings, self._loaded_at = new, now()
         logger.info("configuration_changed", keys=changed)
-        return plan_of(new)
+        self._configure_page()
+
+    def _configure_page(self) -> None:
+        """Serve the session page as the settings ask for."""
+        self._commands.configure(self._settings, self.plan.folders)
+        file = self._file.path if self._file else None
+        trouble = self._page.configure(self._settings, self.plan.folders, file, self._loaded_at)
+        self._note_trouble("page", trouble)
 
     def _reviewer(self, settings: Config) -> SessionPages | None:
         """Make the pages on which frames are checked, if they are wanted."""
@@ -321,15 +334,20 @@ class Application:
     def _serve_metrics(self, port: int) -> None:
         if self._metrics:
             self._metrics.close()
-        self._metrics = None
-        self._troubles.pop("metrics", None)
+        self._metrics, trouble = None, None
         if port:
             try:
                 self._metrics = metrics.MetricsServer(port)
                 logger.info("metrics_served", address=f"http://{metrics.HOST}:{self._metrics.port}/metrics")
             except DustdError as error:
                 logger.warning("no_metrics", problem=error.problem, remedy=error.remedy)
-                self._troubles["metrics"] = Trouble(path="metrics", problem=error.problem, remedy=error.remedy)
+                trouble = Trouble(path="metrics", problem=error.problem, remedy=error.remedy)
+        self._note_trouble("metrics", trouble)
+
+    def _note_trouble(self, with_what: Literal["metrics", "page"], trouble: Trouble | None) -> None:
+        self._troubles.pop(with_what, None)
+        if trouble is not None:
+            self._troubles[with_what] = trouble
 
     def _write(self, *, stopped: bool = False) -> None:
         """Write the status if it has changed, or was not written for a while."""
@@ -343,6 +361,7 @@ class Application:
         self._written, self._written_at = state, time.monotonic()
         if self._metrics:
             self._metrics.publish(metrics.text(state))
+        self._page.tell(state, self._plan)
         path = self._settings.map.state_folder / status.FILE_NAME
         try:
             files.overwrite(path, status.encode(state))
@@ -368,18 +387,26 @@ class Application:
             failed=tuple(self._failed.values())[-FAILED_LISTED:],
             failed_total=len(self._failed),
             stopped=stopped,
-            troubles=tuple(self._troubles.values()),
+            troubles=self._told_troubles(),
+            page=self._page.address,
         )
+
+    def _told_troubles(self) -> tuple[Trouble, ...]:
+        return tuple(filter(None, (self._maps.trouble, *self._troubles.values())))
+
+    def _sensitivity_of(self, body_id: str, source: Path) -> float:
+        return self._wishes.sensitivity_of(body_id, source, self._settings)
 
 
 def _output_tree(settings: Config) -> OutputTree:
     return OutputTree([folder.output for folder in plan_of(settings).folders])
 
 
+def corrected_in(record: Record) -> int:
+    """Count the spots that are corrected in a frame."""
+    return sum(spot.action != "left" for spot in record.spots)
+
+
 def now() -> str:
     """Give the time, ISO 8601 with offset."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def _out_folder(source: Path, folder: WatchedFolder) -> Path:
-    return files.output_folder_for(source, folder.path, folder.output)

@@ -23,6 +23,7 @@ import structlog
 from dustd import files, system
 from dustd.daemon import systemd
 from dustd.daemon.folder_queue import FolderQueue, IsDone, Timing
+from dustd.daemon.plan import Plan
 from dustd.daemon.scan import look_at
 from dustd.daemon.status import Progress, duration
 from dustd.daemon.watch import Event, Watch, WatchedFolder
@@ -45,12 +46,16 @@ PACE_FRAMES = 20  # the time per frame is the mean of so many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to watch, and how; replaced as a whole when the configuration changes."""
+class Control:
+    """What others may ask of the loop. *post* puts an event on its queue, from any thread: it looks at the path of a
+    watched folder, or only wakes up. *next_up* gives the first frames that wait, up to a number; in the loop's thread.
+    """
 
-    folders: tuple[WatchedFolder, ...]
-    timing: Timing
+    post: Callable[[Event], None]
+    next_up: Callable[[int], list[Path]]
 
+
+WAKE: Event = (None, Path(), 0.0)
 
 Process = Callable[[Path, WatchedFolder], None]
 Fail = Callable[[Path, WatchedFolder, DustdError], None]
@@ -59,6 +64,7 @@ Reload = Callable[[bool], Plan | None]
 Tell = Callable[[Progress], None]
 Vanished = Callable[[Path], None]
 Idle = Callable[[], bool]
+Connect = Callable[[Control], None]
 
 
 def serve(
@@ -73,6 +79,7 @@ def serve(
     tell: Tell = lambda _progress: None,
     vanished: Vanished = lambda _path: None,
     idle: Idle = lambda: False,
+    connect: Connect = lambda _control: None,
 ) -> None:
     """Process every frame that is in *folders* or arrives there, until SIGTERM or SIGINT.
 
@@ -82,7 +89,8 @@ def serve(
     *between*, which returns what else the status line should say, if anything; *reload*, which gives a new plan if
     there is one (told True after SIGHUP, else False); *tell*, which hears of every turn of the loop. These must be
     quick. *vanished* hears of frames that were gone when their turn came, or while they were read. *idle* is
-    called while no frame waits: it works on one frame at most, and tells whether it has more to do. SIGHUP also tries
+    called while no frame waits: it works on one frame at most, and tells whether it has more to do. *connect* is
+    called once, with a way to ask things of the loop. SIGHUP also tries
     again at once what was put off, and searches all folders.
     The first signal lets the current frame finish, the second ends the program at once. Main thread only.
     """
@@ -90,6 +98,7 @@ def serve(
     with Watch(folders) as watching:
         loop = _Loop(watching, Plan(folders=tuple(folders), timing=timing), process, fail, is_done)
         loop.vanished, loop.idle = vanished, idle
+        connect(Control(post=watching.events.put, next_up=loop.next_up))
         with _on_signals(loop.stop, loop.reload_now):
             systemd.ready()
             log.info("ready")
@@ -118,6 +127,7 @@ class _Loop:
     def apply(self, plan: Plan) -> None:
         """Watch what *plan* says; folders that stay keep what waits in them."""
         self.outputs = tuple(folder.output for folder in plan.folders)
+        self.paused = plan.paused
         for folder, folder_queue in self.folder_queues.items():
             if folder not in plan.folders:
                 log.info("folder_released", folder=str(folder.path), waiting=len(folder_queue.settle))
@@ -133,12 +143,12 @@ class _Loop:
     def stop(self) -> None:
         """End after the current frame; safe in a signal handler."""
         self.stopping = True
-        self.watching.events.put((None, Path(), 0.0))
+        self.watching.events.put(WAKE)
 
     def reload_now(self) -> None:
         """Reload and try everything again after the current frame; safe in a signal handler."""
         self.reload_asked = True
-        self.watching.events.put((None, Path(), 0.0))
+        self.watching.events.put(WAKE)
 
     def run(self, between: Between, reload: Reload, tell: Tell) -> None:
         self.tell = tell
@@ -157,16 +167,21 @@ class _Loop:
             self._process_next()
             self.has_more = self._is_idle() and self.idle()
 
+    def next_up(self, count: int) -> list[Path]:
+        """Give the first frames that wait, folder by folder."""
+        return [path for each in self.folder_queues.values() for path in each.settle.first(count)][:count]
+
     def _is_idle(self) -> bool:
         """Tell whether no frame waits, rests or may just have come."""
-        busy = self.stopping or self.reload_asked or not self.watching.events.empty()
+        busy = self.stopping or self.paused or self.reload_asked or not self.watching.events.empty()
         return not busy and all(folder_queue.is_idle() for folder_queue in self.folder_queues.values())
 
     def _idle_s(self, now: float) -> float:
         """Say how long there is nothing to do but wait for an event."""
         if self.has_more:
             return 0.0
-        due_at = min((folder_queue.due_at() for folder_queue in self.folder_queues.values()), default=float("inf"))
+        queues = () if self.paused else self.folder_queues.values()
+        due_at = min((folder_queue.due_at() for folder_queue in queues), default=float("inf"))
         return max(0.0, min(now + TICK_S, due_at) - now)
 
     def _drain(self, wait_s: float) -> None:
@@ -203,13 +218,14 @@ class _Loop:
     def _process_next(self) -> None:
         """Process the first ready frame of each folder that is not paused."""
         for folder_queue in self.folder_queues.values():
-            path = None if self.stopping else folder_queue.take()
+            path = None if self.stopping or self.paused else folder_queue.take()
             for gone in folder_queue.vanished():
                 self._note_vanished(folder_queue, gone)
             if path is not None:
                 self._process(folder_queue, path)
         problems = [str(folder_queue.paused) for folder_queue in self.folder_queues.values() if folder_queue.paused]
-        self._say("; ".join(f"paused: {problem}" for problem in problems) or "idle")
+        resting = "paused" if self.paused else "idle"
+        self._say("; ".join(f"paused: {problem}" for problem in problems) or resting)
 
     def _process(self, folder_queue: FolderQueue, path: Path) -> None:
         """The frame boundary: nothing that goes wrong with one frame gets past it."""

@@ -9,9 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dustd import config
-from dustd.config import Config
+from dustd.config import Config, ModelSettings
+from dustd.detector.detect import Detector
+from dustd.errors import DustdError, ModelError
 
 REST_S = 1.0
+
+LoadModel = Callable[[ModelSettings], Detector]
 
 _Identity = tuple[int, int, int, int] | None
 
@@ -42,6 +46,18 @@ class ConfigFile:
 def needs_restart(old: Config, new: Config) -> tuple[str, ...]:
     """Name the keys that differ and that a running daemon cannot take in: the maps and the lock on them."""
     return ("map.store",) if old.map != new.map else ()
+
+
+def loaded(load_model: LoadModel, model: ModelSettings) -> Detector:
+    """Load a model. Raises ModelError whatever goes wrong: memory of a GPU, a shape that the library refuses."""
+    try:
+        return load_model(model)
+    except DustdError:
+        raise
+    except Exception as exc:
+        remedy = "The model in force stays; correct model.id, model.device or model.engine"
+        problem = f"the model {model.id!r} cannot be loaded ({type(exc).__name__}: {exc})"
+        raise ModelError(problem, remedy=remedy) from exc
 
 
 def _identity(path: Path) -> _Identity:

@@ -10,6 +10,7 @@ A path is in at most one of three places: waiting (not quiet yet), quiet (may be
 """
 
 import heapq
+import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,6 +119,12 @@ class Settle:
             self._taken[path] = track
             return path
         return None
+
+    def first(self, count: int) -> list[Path]:
+        """Give up to *count* of the files that wait: the ready ones in their order, then those that still rest."""
+        ready = heapq.nsmallest(count, self._quiet, key=lambda path: (self._rank(self._quiet[path]), os.fspath(path)))
+        resting = (path for path, track in self._waiting.items() if not track.held)
+        return [*ready, *itertools.islice(resting, count - len(ready))]
 
     def vanished(self) -> list[Path]:
         """Give the files that were gone when their turn came, each once."""

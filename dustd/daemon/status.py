@@ -100,7 +100,8 @@ class Status:
 
     *config_problem*: what is wrong with the configuration as it stands in the file; an older one is in force.
     *failed* lists the latest of *failed_total* frames whose cause does not pass by itself; *troubles* what is wrong
-    beside the frames: maps that cannot be learnt again, figures that cannot be served.
+    beside the frames: maps that cannot be learnt again, figures that cannot be served. *page* is the session page's
+    address, empty where none is served.
     """
 
     pid: int
@@ -120,6 +121,7 @@ class Status:
     failed_total: int
     stopped: bool = False
     troubles: tuple[Trouble, ...] = ()
+    page: str = ""
 
 
 def encode(status: Status) -> bytes:
@@ -155,6 +157,8 @@ def words(status: Status | None, pid: int | None, now: datetime) -> str:
     for each in status.troubles:
         lines += [f"{each.path}: {each.problem}", f"  -> {each.remedy}"]
     lines += [f"Configuration {status.config}, model {status.model_id} on {status.device}"]
+    if pid is not None and status.page:
+        lines += [f"Session page {status.page}: dustd open"]
     if pid is not None:
         lines += [f"Now: {status.progress.doing}{_backlog(status.progress)}"]
     lines += ["", "Watched folders:", *(line for folder in status.progress.folders for line in _folder(folder))]

@@ -47,6 +47,8 @@ folders:
   - path: capture
 map:
   store: state/maps.sqlite
+web:
+  port: 0  # the page is for your own dustd
 watch:
   quiet_s: 1.0
   give_up_s: 12  # one file of the demo is cut short on purpose; nobody wants to wait for it

@@ -284,7 +284,7 @@ class Pipeline:
         frames with this one in it, None where none is kept; without *stacking* it is not put into it.
         """
         body_id = seen.camera.body_id
-        scale, at = self._scale, time_of(seen.camera, source)
+        scale, at = self.scale, time_of(seen.camera, source)
         state = self.store.state(body_id, at)
         view = view_in(seen, scale)
         stack = self._stacked(frame, view, body_id, state.optics, at) if frame is not None and stacking else None
@@ -300,14 +300,15 @@ class Pipeline:
         return decision, stack
 
     @property
-    def _scale(self) -> Scale:
+    def scale(self) -> Scale:
+        """What the scores of the model in force mean."""
         detector = self.detector
         return Scale(calibration=detector.calibration, false_positive_scores=detector.false_positive_scores)
 
     def _what_matters(self, seen: Look, source: Source, sensitivity: float) -> str:
         body_id = seen.camera.body_id
         state, verdicts = self.store.state(body_id, time_of(seen.camera, source)), self.store.rejections(body_id)
-        return what_matters(state, view_in(seen, self._scale), verdicts, sensitivity)
+        return what_matters(state, view_in(seen, self.scale), verdicts, sensitivity)
 
     def _looking(self, share: float) -> None:
         self.heartbeat()

@@ -113,7 +113,7 @@ def section(key: str, record: Record, exhibit: Exhibit | None, cleaned: str) -> 
     return Section(
         key=f"f{key}",
         name=record.source.name,
-        about=_about(record),
+        about=about(record),
         risk=worst,
         corrected=sum(spot.action != "left" for spot in record.spots),
         failure=f"{record.error.problem}. {record.error.remedy}." if record.error else None,
@@ -139,7 +139,7 @@ def retold(each: Section, record: Record, cleaned: str) -> Section:
             card,
             action=_ACTIONS[spot.action],
             reason=spot.reason,
-            figures=_figures(spot),
+            figures=figures(spot),
             command=_command(spot, cleaned),
             rejected=spot.rejected,
         )
@@ -148,7 +148,7 @@ def retold(each: Section, record: Record, cleaned: str) -> Section:
     )
     rest = tuple(_rest(spots[row.spot_id], cleaned) for row in each.rest if row.spot_id in spots)
     corrected = sum(spot.action != "left" for spot in record.spots)
-    return replace(each, about=_about(record), corrected=corrected, whole=whole, cards=cards, rest=rest)
+    return replace(each, about=about(record), corrected=corrected, whole=whole, cards=cards, rest=rest)
 
 
 def page(title: str, said: str, sections: Sequence[Section]) -> str:
@@ -198,7 +198,7 @@ def _card(spot: Spot, pair: Pair, cleaned: str) -> Card:
         spot_id=spot.id,
         action=_ACTIONS[spot.action],
         reason=spot.reason,
-        figures=_figures(spot),
+        figures=figures(spot),
         command=_command(spot, cleaned),
         before=data_uri("jpeg", pair.before),
         after=data_uri("jpeg", pair.after),
@@ -231,7 +231,7 @@ def _quoted(name: str) -> str:
     return shlex.quote(f"./{name}" if name.startswith("-") else name)
 
 
-def _about(record: Record) -> str:
+def about(record: Record) -> str:
     """Say how a frame was taken and what became of it."""
     camera = record.camera
     exposure = camera.exposure_s
@@ -252,7 +252,7 @@ def _about(record: Record) -> str:
     return " · ".join(filter(None, (*facts, counts if record.spots else None)))
 
 
-def _figures(spot: Spot) -> str:
+def figures(spot: Spot) -> str:
     """Put a spot's figures into words."""
     size = f"{spot.diameter_px:.0f} px wide, takes {spot.attenuation:.0%} of the light; score {spot.score:.0%}"
     return size if spot.confidence is None else f"{size}, on the map with {spot.confidence:.0%}"

@@ -7,9 +7,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 
-def render(template: str, **values: object) -> str:
-    """Fill a template in. Text that is not Unicode appears as \\udcxx."""
-    return _environment().get_template(template).render(**values)
+def render(template: str, *, room: str = "dustd.report", **values: object) -> str:
+    """Fill in a template from the `pages/` of *room*. Text that is not Unicode appears as \\udcxx."""
+    return _environment(room).get_template(template).render(**values)
 
 
 def data_uri(kind: str, data: bytes) -> str:
@@ -18,9 +18,9 @@ def data_uri(kind: str, data: bytes) -> str:
 
 
 @functools.cache
-def _environment() -> Environment:
+def _environment(room: str) -> Environment:
     return Environment(
-        loader=PackageLoader("dustd.report", "pages"),
+        loader=PackageLoader(room, "pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

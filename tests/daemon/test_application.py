@@ -32,7 +32,7 @@ from dustd.raw.frame import Camera
 from tests.dustmap.test_recovery import observed
 
 LIMIT_S = 60.0
-QUICK = "watch: {quiet_s: 0.1, give_up_s: 1, rescan_s: 1}\nmap: {store: state/maps.sqlite}\n"
+QUICK = "watch: {quiet_s: 0.1, give_up_s: 1, rescan_s: 1}\nmap: {store: state/maps.sqlite}\nweb: {port: 0}\n"
 
 
 class Pipeline:
@@ -627,7 +627,7 @@ def test_the_status_file_is_json_of_its_schema(running):
 
 # --- folders come and go ------------------------------------------------------------------------------------------
 
-SLOW = "watch: {quiet_s: 0.1, give_up_s: 1, rescan_s: 3600}\nmap: {store: state/maps.sqlite}\n"  # events must do
+SLOW = "watch: {quiet_s: 0.1, give_up_s: 1, rescan_s: 3600}\nmap: {store: state/maps.sqlite}\nweb: {port: 0}\n"  # events must do
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from dustd.config import AdviceRules, Config, FolderSettings, MapSettings, ReminderSettings
+from dustd.config import AdviceRules, Config, FolderSettings, MapSettings, ReminderSettings, WebSettings
 from dustd.daemon import application, systemd
 from dustd.daemon.reminder_channels import UndeliveredError, configured
 from dustd.daemon.reminders import LOOK_S, RETRY_S, Reminders, Told, decide
@@ -333,6 +333,7 @@ def test_the_daemon_posts_to_a_real_server_once_and_shows_it_in_its_status(serve
         folders=(FolderSettings(path=tmp_path / "capture"),),
         map=MapSettings(store=tmp_path / "maps.sqlite"),
         reminders=ReminderSettings(webhook=f"{server.url}/200"),
+        web=WebSettings(port=0),
     )
     with Store.open(settings.map.store) as store:
         for number in range(6):

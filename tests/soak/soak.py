@@ -44,6 +44,7 @@ folders:
   - {path: studio, output: ../cleaned/studio}
   - {path: location}
 map: {store: state/maps.sqlite}
+web: {port: 0}
 watch: {quiet_s: 0.5, give_up_s: 8, rescan_s: 5}
 log: {format: json}
 """

@@ -1,0 +1,192 @@
+"""The page's addresses: its five pages, pictures, the API's JSON and events. What each says is `dustd.web.site`'s."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from dustd import codec
+from dustd.report.templates import render
+from dustd.web import reader
+from dustd.web.doors import Doors
+from dustd.web.guard import Guard, problem
+from dustd.web.index import Wanted
+from dustd.web.pictures import BusyError
+from dustd.web.rows import Row, frame_json, row_json
+from dustd.web.site import Site
+
+log = structlog.get_logger()
+
+MOST_LISTED, USUALLY_LISTED = 500, 60
+_STATIC = Path(__file__).with_name("static")
+_FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # the address has a version
+_STATUSES = ("waiting", "working", "cleaned", "clean", "failed", "improved", "vanished", "kept")
+
+
+class _Json(JSONResponse):
+    """JSON as dustd writes it everywhere: whatever a file may be called."""
+
+    def render(self, content: Any) -> bytes:
+        return codec.to_bytes(content)
+
+
+class _Static(StaticFiles):
+    """Files that may change with the next version: a browser asks each time whether they have."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+class Pages:
+    """Answers requests for *site*."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def page(self, request: Request) -> Response:
+        """Give one of the five pages."""
+        view = request.url.path.strip("/").split("/")[0] or "shoot"
+        if view == "frames" and self._site.index.get(request.path_params["frame"]) is None:
+            return HTMLResponse(render("missing.html", room="dustd.web"), status_code=404)
+        return HTMLResponse(render("page.html", room="dustd.web", view="frame" if view == "frames" else view))
+
+    async def state(self, _request: Request) -> Response:
+        """GET state."""
+        return _Json(self._site.state()) if self._site.now else _not_yet()
+
+    async def frames(self, request: Request) -> Response:
+        """GET frames."""
+        asked = request.query_params
+        status, order, limit = (
+            asked.get("status"),
+            asked.get("order", "latest"),
+            asked.get("limit", str(USUALLY_LISTED)),
+        )
+        if status is not None and status not in _STATUSES:
+            return problem(400, "there is no such status", f"Choose one of {', '.join(_STATUSES)}")
+        if order not in ("latest", "risk"):
+            return problem(400, "there is no such order", "Choose latest or risk")
+        if not (limit.isascii() and limit.isdecimal() and 0 < int(limit[:6]) <= MOST_LISTED):
+            return problem(400, "the limit is no number of frames", f"Choose 1 to {MOST_LISTED}")
+        wanted = Wanted(body=asked.get("body"), folder=asked.get("folder"), status=status, by_risk=order == "risk")
+        try:
+            rows, cursor, total = self._site.index.page(wanted, int(limit), asked.get("before"))
+        except ValueError:
+            return problem(400, "before is no cursor", "Give the next of the answer before, or leave it out")
+        return _Json({"frames": [row_json(row) for row in rows], "next": cursor, "total": total})
+
+    async def frame(self, request: Request) -> Response:
+        """GET frames/{id}."""
+        row = self._row(request)
+        before, after = self._site.index.neighbours(row)
+        record = await reader.in_thread(row)
+        if record is None:
+            bare = {**row_json(row), "about": "", "sensitivity": None, "spots": [], "candidates_kept": False}
+            nothing = dict.fromkeys(("before", "after", "overview_before", "overview_after"))
+            return _Json({**bare, "pictures": nothing, "previous": before, "next": after})
+        return _Json({**frame_json(row, record), "previous": before, "next": after})
+
+    async def thumbnail(self, request: Request) -> Response:
+        """GET frames/{id}/thumbnail.jpg."""
+        row = self._row(request)
+        return await picture(lambda: self._site.pictures.thumbnail(row))
+
+    async def trouble(self, _request: Request) -> Response:
+        """GET trouble."""
+        return _Json(await self._site.trouble()) if self._site.now else _not_yet()
+
+    async def settings(self, _request: Request) -> Response:
+        """GET settings."""
+        return _Json(await self._site.settings())
+
+    async def events(self, _request: Request) -> Response:
+        """GET events."""
+        if self._site.now is None:
+            return _not_yet()
+        if self._site.hub.is_full:
+            return problem(503, "too many pages are open", "Close some", {"Retry-After": "10"})
+        return StreamingResponse(
+            self._site.hub.listen(self._site.state()),
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},
+        )
+
+    async def command(self, request: Request) -> Response:
+        """GET commands/{id}."""
+        result = self._site.result(request.path_params["command"])
+        return _Json(result) if result else problem(404, "there is no such command", "It may have been long ago")
+
+    def _row(self, request: Request) -> Row:
+        row = self._site.index.get(request.path_params["frame"])
+        if row is None:
+            raise HTTPException(404)
+        return row
+
+
+async def picture(make: Callable[[], Awaitable[bytes | None]]) -> Response:
+    """Answer with a JPEG that *make* gives, or say why there is none."""
+    try:
+        data = await make()
+    except BusyError:
+        return problem(503, "the picture is still being made", "Ask again in a moment", {"Retry-After": "1"})
+    if data is None:
+        return problem(404, "there is no picture of this", "Look at the original in your RAW developer")
+    return Response(data, media_type="image/jpeg", headers=_FOR_EVER)
+
+
+def application(site: Site) -> Guard:
+    """Put the page together, with its guard before it."""
+    pages, doors = Pages(site), Doors(lambda: site.setup.access)
+    api = {
+        "state": pages.state,
+        "frames": pages.frames,
+        "frames/{frame}": pages.frame,
+        "frames/{frame}/thumbnail.jpg": pages.thumbnail,
+        "trouble": pages.trouble,
+        "settings": pages.settings,
+        "events": pages.events,
+        "commands/{command}": pages.command,
+    }
+    shells = ("/", "/frames/{frame}", "/bodies", "/trouble", "/settings")
+    routes = [
+        *(Route(path, pages.page) for path in shells),
+        *(Route(f"/api/v1/{path}", answer) for path, answer in api.items()),
+        Route("/open", doors.open),
+        Route("/login", doors.login, methods=["POST"]),
+        Route("/favicon.ico", _favicon),
+        Mount("/static", _Static(directory=_STATIC)),
+    ]
+    handlers: dict[Any, Any] = {HTTPException: _refused, Exception: _failed}
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), lambda: site.setup.access)
+
+
+async def _favicon(_request: Request) -> Response:
+    path = _STATIC / "icon.svg"
+    return FileResponse(path) if path.exists() else Response(status_code=404)
+
+
+def _not_yet() -> Response:
+    return problem(503, "dustd is still starting", "Ask again in a moment", {"Retry-After": "1"})
+
+
+async def _refused(request: Request, exc: HTTPException) -> Response:
+    """Say in the API's words what Starlette refuses."""
+    known = {404: ("there is nothing at this address", "Go back to the page"), 405: ("not like this", "See the API")}
+    what, remedy = known.get(exc.status_code, (exc.detail, "See the API's description"))
+    if exc.status_code == 404 and not request.url.path.startswith(("/api/", "/static/")):
+        return HTMLResponse(render("missing.html", room="dustd.web"), status_code=404)
+    return problem(exc.status_code, what, remedy, dict(exc.headers or {}))
+
+
+async def _failed(_request: Request, exc: Exception) -> Response:
+    log.error("page_failed", problem=f"{type(exc).__name__}: {exc}", exc_info=exc)
+    return problem(500, "dustd's page met an error it does not know", "Please report it with the log")
