@@ -15,10 +15,10 @@ _WAIT_S, _PAUSE_S = 0.25, 0.05  # `holder` borrows the lock for a moment
 
 @contextlib.contextmanager
 def only_one(state_folder: Path) -> Iterator[None]:
-    """Hold the lock of *state_folder*. Raises SurroundingsError if it is taken."""
-    state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # as the XDG rules have it
+    """Hold the lock of *state_folder*. Raises SurroundingsError if it is taken, or cannot be made."""
     lock = FileLock(state_folder / _NAME)
     try:
+        state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # as the XDG rules have it
         lock.acquire(timeout=_WAIT_S, poll_interval=_PAUSE_S)
     except Timeout as exc:
         raise SurroundingsError(
@@ -26,8 +26,15 @@ def only_one(state_folder: Path) -> Iterator[None]:
             remedy="Stop it first, or give this one its own map.store",
             path=state_folder,
         ) from exc
+    except OSError as exc:
+        raise SurroundingsError(
+            f"the state folder cannot be written to ({exc.strerror or exc})",
+            remedy="Make it writable and room on its disk, or set map.store",
+            path=state_folder,
+        ) from exc
     try:
-        (state_folder / _PID_NAME).write_text(f"{os.getpid()}\n")
+        with contextlib.suppress(OSError):  # the disk is full, say: frames go first
+            (state_folder / _PID_NAME).write_text(f"{os.getpid()}\n")
         yield
     finally:
         lock.release()

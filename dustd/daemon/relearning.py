@@ -1,5 +1,5 @@
-"""Lost or damaged maps are learnt again from the sidecars; what is in the way is told, and tried again, later and
-later."""
+"""Lost or damaged maps are learnt again from the sidecars, and maps that are away opened; what is in the way is told,
+and tried again, later and later."""
 
 import time
 from collections.abc import Sequence
@@ -27,11 +27,14 @@ class Relearning:
         self.trouble: Trouble | None = None
 
     def turn(self, outputs: Sequence[Path]) -> None:
-        """Learn from the sidecars in *outputs*, if that is called for."""
-        if not (self._store.damaged or self._store.lost) or time.monotonic() < self._at:
+        """Learn from the sidecars in *outputs*, or reach maps that are away, if that is called for."""
+        if not (self._store.damaged or self._store.lost or self._store.away):
+            self.trouble = None
+            return
+        if time.monotonic() < self._at:
             return
         try:
-            systemd.status("learning the dust maps again from the sidecars")
+            systemd.status("opening the dust maps")
             relearn(self._store, outputs, systemd.heartbeat)
         except DustdError as error:
             log.warning("maps_wait", problem=error.problem, remedy=error.remedy)

@@ -8,6 +8,7 @@ a reminder but never loses one. Nothing here stops or delays the cleaning of fra
 """
 
 import hashlib
+import math
 import queue
 import threading
 import time
@@ -105,7 +106,8 @@ class Reminders:
         self._channels = channels
         self._told, self._on_disk = _read(state_file)
         self._advice: dict[str, Advice] = {}
-        self._due = dict.fromkeys(maps.body_ids(), 0.0)
+        self._due: dict[str, float] = {}
+        self._ask_at = 0.0  # which bodies there are; the maps may be away when dustd starts
         self._looked: dict[str, float] = {}
         self._unsent: dict[str, tuple[Told, dict[str, Channel]]] = {}  # what is due, and the ways it still has to go
         self._results: queue.SimpleQueue[tuple[str, Told, dict[str, Exception]]] = queue.SimpleQueue()
@@ -120,6 +122,7 @@ class Reminders:
         """Do what is due, quickly; return what the status line should say of bodies that want cleaning."""
         try:
             self._collect()
+            self._ask()
             if self._sending is None:
                 self._look_at_one()
         except DustdError as error:
@@ -133,6 +136,13 @@ class Reminders:
         if self._sending:
             self._sending.join(CLOSING_LIMIT_S)
             self.turn()
+
+    def _ask(self) -> None:
+        """Ask once which bodies there are."""
+        if self._ask_at <= self._clock():
+            self._ask_at = self._clock() + LOOK_S
+            self._due = dict.fromkeys(self._maps.body_ids(), 0.0) | self._due
+            self._ask_at = math.inf
 
     def _look_at_one(self) -> None:
         """Look at the body that has been due for longest, if any."""

@@ -87,7 +87,7 @@ class Revisits:
     def turn(self) -> tuple[Improved | None, bool]:
         """Visit one frame, if one is due. Return what was improved, and whether there is more to do at once."""
         store = self._pipeline.store
-        if not self._hours or time.monotonic() < self._rests_until or store.damaged or store.lost:
+        if not self._hours or time.monotonic() < self._rests_until or store.damaged or store.lost or store.away:
             return None, False
         try:
             if self._search is not None:

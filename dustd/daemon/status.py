@@ -192,7 +192,8 @@ def duration(seconds: float) -> str:
 
 def _life(status: Status, pid: int | None, now: datetime) -> str:
     if pid is not None and pid != status.pid:
-        return f"dustd runs (process {pid}) and is loading its model. When the one before it was last heard:"
+        who = f"process {pid or 'unknown'}"
+        return f"dustd runs ({who}) and has not said how it does yet. When the one before it was last heard:"
     if pid is None:
         how = "was stopped" if status.stopped else "ended without saying so (crash, kill or power cut)"
         return f"dustd is not running; it {how} at {_moment(status.written_at)}."

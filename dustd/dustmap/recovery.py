@@ -109,16 +109,17 @@ def _records(line: Sequence[tuple[Sidecar, str]], heartbeat: Heartbeat) -> Itera
 def open_store(where: Path | str, outputs: Sequence[Path], heartbeat: Heartbeat = lambda: None) -> Store:
     """Open the maps. Damaged ones, also those put aside before a crash, are learnt again from sidecars in *outputs*.
 
-    *heartbeat* is called for every sidecar, as there may be many. What is in the way of learning is told, and
-    `Store.lost` stays. Raises what `Store.open` does, but DamagedError.
+    *heartbeat* is called for every sidecar, as there may be many. What is in the way, of learning too, is told, and
+    `Store.away` and `Store.lost` stay. Raises ConfigError for a URL that cannot be used.
     """
     try:
-        store = Store.open(where)
-        store.body_ids()  # its first page may be whole, others not
+        store = Store.open(where, wait=True)
+        if not store.away:
+            store.body_ids()  # its first page may be whole, others not
     except DamagedError as error:
         log.warning("maps_damaged", problem=error.problem)
-        store = Store.open(where)
-    if store.lost:
+        store = Store.open(where, wait=True)
+    if store.lost or store.away:
         try:
             relearn(store, outputs, heartbeat)
         except DustdError as error:
@@ -129,10 +130,13 @@ def open_store(where: Path | str, outputs: Sequence[Path], heartbeat: Heartbeat 
 def relearn(store: Store, outputs: Sequence[Path], heartbeat: Heartbeat = lambda: None) -> None:
     """Tell a store that was put aside all that the sidecars below *outputs* know; it may be open and know some of it.
 
-    Raises SurroundingsError if disk or folder is in the way; `Store.lost` stays then.
+    One that was away and has lost nothing is opened. Raises SurroundingsError if disk or folder is in the way;
+    `Store.away` or `Store.lost` stays then.
     """
-    if store.damaged:
+    if store.damaged or store.away:
         store.begin_anew()
+    if not store.lost:
+        return
     # An output folder is made by the daemon, the folder that it is in never is: that one is away.
     away = [output for output in outputs if not output.parent.is_dir()]
     read = store.lost.read()

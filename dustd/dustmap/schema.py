@@ -135,16 +135,19 @@ class Database:
     """An open database with its tables up to date; SQLAlchemy's errors come out as ours.
 
     *path* is SQLite's file, None in memory and for a server. *damaged*: it was put aside, and nothing is in its place.
+    *away*: it could not be reached yet; every use tries again.
     """
 
-    def __init__(self, where: Path | str) -> None:
+    def __init__(self, where: Path | str, *, wait: bool = False) -> None:
         """Open or create the database: a file, ":memory:", or the URL of a PostgreSQL database.
 
         Raises ConfigError for a URL that cannot be used, DamagedError if the file is damaged (it is renamed, not
-        deleted), SurroundingsError if disk or server is in the way or it was written by a newer dustd.
+        deleted), SurroundingsError if disk or server is in the way or it was written by a newer dustd; with *wait*
+        whoever uses it is told that.
         """
         self.path: Path | None = None
         self.damaged = False
+        self.away = True
         if "://" in str(where):
             self._engine = _server(str(where))
         else:
@@ -152,15 +155,17 @@ class Database:
             self._engine = _file(self.path)
         try:
             self.begin_anew()
-        except BaseException:
+        except BaseException as exc:
             self.close()
-            raise
+            may_pass = isinstance(exc, SurroundingsError) and not self.damaged
+            if not (wait and may_pass):
+                raise
 
     def begin_anew(self) -> None:
         """Make the tables that lack; after damage there are none."""
-        with self.changing() as db:
+        with self._changing() as db:
             self._bring_up_to_date(db)
-        self.damaged = False
+        self.damaged = self.away = False
 
     def close(self) -> None:
         """Close all connections; what was committed is safe."""
@@ -169,6 +174,7 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Give a connection that sees the same state of affairs throughout the block."""
+        self._reach()
         with self._guarded(), self._engine.connect() as db:
             if db.dialect.name == "postgresql":  # SQLite's readers never see anything else
                 db = db.execution_options(isolation_level="REPEATABLE READ")
@@ -177,6 +183,16 @@ class Database:
     @contextlib.contextmanager
     def changing(self) -> Iterator[sa.Connection]:
         """Do all of the block or nothing of it. SQLite: alone on the file; PostgreSQL: lock the body's row."""
+        self._reach()
+        with self._changing() as db:
+            yield db
+
+    def _reach(self) -> None:
+        if self.away and not self.damaged:
+            self.begin_anew()
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[sa.Connection]:
         with self._guarded(), self._engine.connect() as db:
             db = db.execution_options(changing=True)
             with db.begin():

@@ -80,12 +80,13 @@ class Store:
         self._latest: Latest = {}  # body: revision, place and state
 
     @classmethod
-    def open(cls, where: Path | str) -> Self:
+    def open(cls, where: Path | str, *, wait: bool = False) -> Self:
         """Open or create the store: a file, ":memory:", or postgresql+psycopg://user:password@host/database.
 
-        Older databases are brought up to date. Raises ConfigError for a URL that cannot be used.
+        Older databases are brought up to date. Raises ConfigError for a URL that cannot be used. With *wait*, what is
+        in the way is told by whatever uses the store until it can be reached.
         """
-        return cls(Database(where))
+        return cls(Database(where, wait=wait))
 
     def close(self) -> None:
         """Close the database; what was observed is already safe."""
@@ -107,8 +108,13 @@ class Store:
         """Tell whether the file was found damaged and put aside."""
         return self._database.damaged
 
+    @property
+    def away(self) -> bool:
+        """Tell whether it could not be reached yet since it was opened."""
+        return self._database.away
+
     def begin_anew(self) -> None:
-        """Make an empty store in the place of one that was put aside."""
+        """Make an empty store in the place of one that was put aside; open one that was away."""
         self._latest.clear()
         self._database.begin_anew()
 
@@ -116,11 +122,9 @@ class Store:
         """Fetch what is known of a body in the epoch in which *at* (ISO 8601, or a frame) lies; None: now."""
         with self._database.reading() as db:
             epoch = epoch_at(db, body_id, _place_at(db, body_id, at))
-            return (
-                state_at(db, self._latest, body_id, last_state(db, body_id, states.c.epoch == epoch))
-                if epoch is not None
-                else State()
-            )
+            if epoch is None:
+                return State()
+            return state_at(db, self._latest, body_id, last_state(db, body_id, states.c.epoch == epoch))
 
     def epoch(self, body_id: str, at: str | Reading | None = None) -> str:
         """Name the epoch of a body in which *at* (ISO 8601, or a frame) lies; None: now."""

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from dustd import config, files
 from dustd.cli import main
-from dustd.daemon import application, status
+from dustd.daemon import application, relearning, status
 from dustd.daemon.lock import only_one
 from dustd.daemon.reload import ConfigFile
 from dustd.dustmap.store import Store
@@ -139,7 +139,7 @@ class Running:
         file = ConfigFile(self.yaml)
         settings = config.load(self.yaml)
         thread = threading.Thread(target=work)
-        with only_one(settings.map.state_folder), Store.open(settings.map.store) as store:
+        with only_one(settings.map.state_folder), Store.open(settings.map.store, wait=True) as store:
             self.pipeline = Pipeline(store, settings)
             thread.start()
             application.serve(settings, self.pipeline, file=file, load_model=self.load_model)
@@ -461,8 +461,24 @@ def test_a_frame_that_cannot_be_read_waits_is_listed_and_holds_up_nobody(running
     running.run(steps)
 
 
+def test_maps_that_are_away_at_the_start_are_told_and_opened_as_soon_as_they_can_be(running, monkeypatch):
+    monkeypatch.setattr(relearning, "FIRST_PAUSE_S", 0.2)
+    in_the_way = running.home / "state" / "maps.sqlite"
+    in_the_way.mkdir(parents=True)  # a database that cannot be opened, as on a full disk
+
+    def steps():
+        state = running.wait(lambda state: state.troubles)
+        assert state.troubles[0].path == str(in_the_way) and "cannot be used now" in state.troubles[0].problem
+        in_the_way.rmdir()
+        running.wait(lambda state: not state.troubles)
+
+    running.run(steps)
+    with Store.open(in_the_way) as store:
+        assert store.bodies() == ()
+
+
 def test_lost_maps_are_learnt_again_as_soon_as_the_disk_with_the_sidecars_is_back(running, monkeypatch):
-    monkeypatch.setattr(application, "FIRST_LEARN_PAUSE_S", 0.2)
+    monkeypatch.setattr(relearning, "FIRST_PAUSE_S", 0.2)
     running.configure("folders: [{path: shoot}, {path: card/shoot}]\n")
     (running.home / "state").mkdir()
     (running.home / "state" / "maps.sqlite.lacks-frames").touch()  # as the store leaves it when it puts one aside
@@ -627,7 +643,8 @@ def test_the_status_file_is_json_of_its_schema(running):
 
 # --- folders come and go ------------------------------------------------------------------------------------------
 
-SLOW = "watch: {quiet_s: 0.1, give_up_s: 1, rescan_s: 3600}\nmap: {store: state/maps.sqlite}\nweb: {port: 0}\n"  # events must do
+# Searched so seldom that events must do.
+SLOW = "watch: {quiet_s: 0.1, give_up_s: 1, rescan_s: 3600}\nmap: {store: state/maps.sqlite}\nweb: {port: 0}\n"
 
 
 @pytest.fixture

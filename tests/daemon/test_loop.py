@@ -407,6 +407,13 @@ def test_only_one_daemon_may_use_the_maps(tmp_path):
     second()
 
 
+def test_a_state_folder_that_cannot_be_written_is_told_with_its_name(tmp_path):
+    (tmp_path / "state").write_text("no folder")
+    with pytest.raises(SurroundingsError, match="cannot be written to") as caught, only_one(tmp_path / "state"):
+        pass
+    assert caught.value.path == tmp_path / "state"
+
+
 def test_closing_the_terminal_that_it_runs_on_ends_it(tmp_path, shoot, monkeypatch):
     master, slave = os.openpty()
     with open(slave, "w") as terminal:  # noqa: PTH123 - a descriptor, not a path

@@ -99,6 +99,8 @@ class Maps:
         self.map = self.make(count, **changes)
 
     def body_ids(self):
+        if self.problem:
+            raise self.problem
         return (BODY,)
 
     def body(self, body_id):
@@ -242,6 +244,16 @@ def test_a_channel_that_hangs_delays_nothing(maps, tmp_path):
     assert reminders.turn() == f"clean now: {BODY}"
     assert reminders.turn() == f"clean now: {BODY}"
     hold.set()
+
+
+def test_maps_that_are_away_at_the_start_are_asked_later(maps, tmp_path):
+    maps.problem = SurroundingsError("the server is away", remedy="Start it")
+    maps.shows(NOW)
+    desk = Desk(maps, tmp_path)
+    desk.wait(LOOK_S)
+    maps.problem = None
+    desk.wait(LOOK_S)
+    assert desk.said == ["clean now"]
 
 
 @pytest.mark.parametrize("problem", [SurroundingsError("the disk is full", remedy="Free some"), ZeroDivisionError()])

@@ -27,7 +27,7 @@ class Station:
         self.folder.output.mkdir()
         self.confirmed, self.verdicts, self.last_epoch = ["p1"], [], "2026"
         self.visited, self.store, self.problem = [], self, {}
-        self.damaged = self.lost = False
+        self.damaged = self.lost = self.away = False
 
     def state(self, body_id):
         particles = [types.SimpleNamespace(id=each, confirmed=True) for each in self.confirmed]

@@ -1,7 +1,9 @@
 import dataclasses
+import errno
 import json
 import os
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -105,7 +107,7 @@ def test_whether_the_daemon_lives_is_said_first():
 
     assert "ended without saying so" in first(STATUS, None)
     assert "was stopped at 2026-11-23 11:59:58" in first(dataclasses.replace(STATUS, stopped=True), None)
-    assert "loading its model" in first(STATUS, 18)
+    assert "has not said how it does yet" in first(STATUS, 18)
     assert "no progress for 15 min" in first(STATUS, 17, AT + timedelta(minutes=15))
     assert first(None, None) == "dustd is not running."
     assert "has not said" in first(None, 17)
@@ -166,3 +168,13 @@ def test_the_lock_says_who_lives(tmp_path):
     with lock.only_one(tmp_path / "state"):
         assert lock.holder(tmp_path / "state") == os.getpid()
     assert lock.holder(tmp_path / "state") is None
+
+
+def test_a_full_state_disk_costs_no_start_but_the_process_id(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with lock.only_one(tmp_path):
+        assert lock.holder(tmp_path) == 0
+    assert "process unknown" in words(STATUS, 0, AT)

@@ -8,7 +8,7 @@ from dustd.config import OutputSettings
 from dustd.dustmap import evidence, folding, mapjson, queries, schema
 from dustd.dustmap.recovery import open_store, relearn
 from dustd.dustmap.store import Store
-from dustd.errors import DamagedError
+from dustd.errors import DamagedError, SurroundingsError
 from dustd.output import sidecar
 from dustd.output.sidecar import Record, Source
 from dustd.pipeline.frame_pipeline import Pipeline
@@ -228,3 +228,17 @@ def observed(n, *, body="Nikon Z 8 #1", name=None, frame=None):
         status="cleaned",
         evidence={**evidence.to_dict(scene), "frame_id": f"{body}{frame}"},
     )
+
+
+def test_maps_that_are_away_at_the_start_open_themselves_when_they_can_be_reached(cleaned):
+    out, path = cleaned
+    path.rename(path.with_name("elsewhere"))
+    path.mkdir()
+    with open_store(path, [out]) as store:
+        assert store.away
+        with pytest.raises(SurroundingsError):
+            store.body_ids()
+        path.rmdir()
+        path.with_name("elsewhere").rename(path)
+        assert [body.frames for body in store.bodies()] == [2]
+        assert not store.away
