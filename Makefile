@@ -15,6 +15,7 @@ test: .venv/test-ready
 # The daemon against a randomised studio with kills and faults (docs/unattended.md); root adds the faults of disks.
 soak: .venv/test-ready
 	$(BIN)/python -m tests.soak.soak
+	$(BIN)/python -m tests.soak.soak --server --frames 150 --minutes 3
 
 soak-long: .venv/test-ready
 	$(BIN)/python -m tests.soak.soak --frames 5000 --minutes 90 --seed 2

@@ -1,15 +1,10 @@
 import contextlib
 import dataclasses
 import datetime
-import functools
 import json
 import math
 import multiprocessing
-import os
-import pwd
 import sqlite3
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -35,6 +30,7 @@ from dustd.raw.frame import Camera
 from dustd.spots.shape import Outline
 from dustd.spots.spot import Spot
 from tests.later import with_news
+from tests.postgres import installed_initdb, serving
 from tests.programs import installed
 
 WIDTH, HEIGHT, STEP = 1920, 1280, 16
@@ -818,24 +814,11 @@ def test_a_station_killed_while_it_counts_leaves_whole_frames(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
+def postgres():
     """The URL of a database on a real PostgreSQL server on a socket in a folder of its own."""
     pytest.importorskip("psycopg")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(installed("initdb"))]
-    with tempfile.TemporaryDirectory(prefix="dustd-pg-") as name:  # a socket's path must be short
-        folder, user = Path(name), {}
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            nobody = pwd.getpwnam("nobody")
-            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-            user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        run = functools.partial(subprocess.run, check=True, capture_output=True, cwd=folder, timeout=120, **user)
-        run([found[-1], "-D", folder / "data", "-U", "dustd", "-A", "trust", "-E", "UTF8", "--no-sync"])
-        server = [found[-1].with_name("pg_ctl"), "-D", folder / "data", "-w"]
-        run([*server, "-l", folder / "log", "-o", f"-k {folder} -c listen_addresses=''", "start"])
-        try:
-            yield f"postgresql+psycopg://dustd@/postgres?host={folder}"
-        finally:
-            run([*server, "-m", "immediate", "stop"])
+    with serving(installed_initdb() or Path(installed("initdb"))) as server:
+        yield server.url
 
 
 @pytest.fixture

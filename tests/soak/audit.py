@@ -1,11 +1,12 @@
 """After a campaign: was every promise kept? Looks at files and store only, and lists what is wrong."""
 
 import hashlib
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from dustd.daemon.status import Status
 from dustd.output import sidecar
@@ -19,6 +20,7 @@ class Studio:
 
     folders: dict[Path, Path]
     store: Path
+    url: str = ""  # of the server that keeps the store instead
     gone: Sequence[Path]
 
     def out(self, path: Path) -> Path:
@@ -106,11 +108,12 @@ def _outputs(studio: Studio, landed: Sequence[Landed]) -> Iterator[str]:
 
 
 def _store(studio: Studio, landed: Sequence[Landed]) -> Iterator[str]:
-    with sqlite3.connect(studio.store) as db:
-        rows = db.execute("SELECT frame_id, body_id FROM frames").fetchall()
-        if db.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+    engine = sa.create_engine(studio.url or sa.URL.create("sqlite", database=str(studio.store)))
+    with engine.connect() as db:
+        rows = db.execute(sa.text("SELECT frame_id, body_id FROM frames")).fetchall()
+        if not studio.url and db.execute(sa.text("PRAGMA integrity_check")).scalar_one() != "ok":
             yield "the store is damaged"
-    db.close()
+    engine.dispose()
     times = Counter(frame_id for frame_id, _ in rows)
     yield from (f"exposure {frame_id} was counted {n} times" for frame_id, n in times.items() if n > 1)
     records = [record for each in landed if (record := _record(studio, each)) and record.evidence]

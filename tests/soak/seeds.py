@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dustd.demo.scenes import SESSION
 from dustd.demo.virtual import BLACK, WHITE, XYZ_TO_CAMERA, Lens, expose, frame_of, make_body
 from dustd.output.dng import encode_dng
 from dustd.output.exif import exif_time
@@ -18,6 +17,9 @@ from dustd.raw.tiff import text_entry
 
 WIDTH, HEIGHT = 96, 72
 TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
+GRAINS = 35  # a body with one grain, in the middle, that takes four tenths of the light at f/16
+PITCH_UM = 12.0
+F_NUMBER = 16
 HEAD_BYTES = 96 << 10  # of files too large to be damaged twenty thousand times
 XTRANS = tuple(tuple(map(int, row)) for row in ("110112", "112110", "201021", "112110", "110112", "021201"))
 
@@ -73,10 +75,22 @@ def real_heads(folder: Path) -> dict[str, bytes]:
 
 @functools.cache
 def _scene(number: int) -> Frame:
-    body = make_body("V6-SOAK", seed=5, grains=4, width=WIDTH, height=HEIGHT, pitch_um=24.0)
-    scene = SESSION[number % len(SESSION)](np.random.default_rng([5, number]), HEIGHT, WIDTH)
+    body = make_body("V6-SOAK", seed=GRAINS, grains=1, width=WIDTH, height=HEIGHT, pitch_um=PITCH_UM)
     taken_at = "2026-11-23T10:00:00"
-    return frame_of(expose(body, scene, f_number=16, lens=TELE, seed=number, taken_at=taken_at, exposure_s=1 / 125))
+    light = _backdrop(number)
+    return frame_of(
+        expose(body, light, f_number=F_NUMBER, lens=TELE, seed=number, taken_at=taken_at, exposure_s=1 / 125)
+    )
+
+
+def _backdrop(number: int) -> np.ndarray:
+    """Light a plain wall from another side each time; in every third picture something dark stands at its edge."""
+    y, x = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
+    angle = 2 * np.pi * number / 6
+    light = (0.25 + 0.06 * number) * (1 + 0.06 * (np.cos(angle) * x + np.sin(angle) * y))
+    if number % 3 == 2:
+        light = np.where(x > 0.6, 0.1, light)
+    return np.repeat(light[..., None], 3, axis=2).astype(np.float32)
 
 
 def _dng(frame: Frame, name: str) -> bytes:
@@ -103,7 +117,8 @@ def plain(mosaic: np.ndarray, *, serial: str, taken_at: str) -> bytes:
         *(short(50778, 17), short(50779, 21)),
     )
     exif = (
-        *(rational(0x829D, 16), rational(0x829A, 1 / 125), rational(0x920A, 70)),
+        *(rational(0x829D, F_NUMBER), rational(0x829A, 1 / 125), rational(0x920A, 70)),
+        *(rational(0xA20E, 1e4 / PITCH_UM), rational(0xA20F, 1e4 / PITCH_UM), short(0xA210, 3)),  # px per cm
         *(text_entry(0x9003, exif_time(taken_at)), text_entry(0xA431, serial), text_entry(0xA434, "Virtual 70mm F2.8")),
     )
     children = {0x8769: (Directory(entries=exif),)}

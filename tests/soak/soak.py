@@ -1,11 +1,11 @@
 """A studio gone mad against the real daemon: `python -m tests.soak.soak [--frames 500] [--minutes 9] [--seed 1]`.
 
-A randomised writer fills two watched folders (`tests.soak.writers`) while faults strike: SIGKILL of daemon and worker,
-full and read-only disks, damaged maps, folders that go and come back. Then a burst is cut by a kill and has to be
-resumed in order, and a quiet stretch shows whether memory and file handles stay flat. In the end every promise is
-audited (`tests.soak.audit`). The detector is a stand-in (`tests.soak.standin`): this is
-about the daemon. Faults of disks need root, for small file systems in memory; without it they are left out, and it says
-so.
+A randomised writer fills two watched folders (`tests.soak.writers`) while faults strike (`tests.soak.faults`): SIGKILL
+of daemon and worker, full and read-only disks, damaged maps, maps that cannot be reached, clocks that jump, folders
+that go and come back. Then a burst is cut by a kill and has to be resumed in order, and a quiet stretch shows whether
+memory and file handles stay flat. In the end every promise is audited (`tests.soak.audit`). The detector is a stand-in
+(`tests.soak.standin`): this is about the daemon. Faults of disks need root, for small file systems in memory; without
+it they are left out, and it says so. --server: the maps are in PostgreSQL, whose server goes away.
 """
 
 import argparse
@@ -16,14 +16,12 @@ import json
 import os
 import random
 import shutil
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,22 +33,24 @@ from dustd.daemon import status
 from dustd.demo.child import Daemon
 from dustd.errors import SurroundingsError
 from dustd.output import ledger, sidecar
-from tests.soak import seeds
+from tests import postgres
+from tests.postgres import Server
+from tests.soak import clock, faults, seeds
 from tests.soak.audit import Studio, audit, counts
+from tests.soak.faults import worker_of
 from tests.soak.writers import Landed, land
 
 CONFIG = """\
 folders:
-  - {path: studio, output: ../cleaned/studio}
-  - {path: location}
-map: {store: state/maps.sqlite}
-web: {port: 0}
-watch: {quiet_s: 0.5, give_up_s: 8, rescan_s: 5}
-log: {format: json}
+  - {{path: studio, output: ../cleaned/studio}}
+  - {{path: location}}
+map: {{store: "{store}"}}
+web: {{port: 0}}
+watch: {{quiet_s: 0.5, give_up_s: 8, rescan_s: 5}}
+log: {{format: json}}
 """
 PROGRAM = (sys.executable, "-m", "tests.soak.standin")
 DISK_MB = 48
-FAULT_EVERY_S, FAULT_LASTS_S = 8.0, 4.0
 BURST, STEADY = 60, 150  # frames
 DRAIN_S = 240.0  # for what waits when the last file has landed
 
@@ -72,6 +72,7 @@ class Campaign:
     home: Path
     rng: random.Random
     disks: bool
+    server: Server | None = None
     daemon: Daemon | None = None
     up: bool = False
     lives: list[tuple[float, Path, int]] = field(default_factory=list)  # start, log, files that waited
@@ -88,11 +89,17 @@ class Campaign:
             self.home / "studio": self.home / "cleaned" / "studio",
             self.home / "location": self.home / "location" / "Cleaned",
         }
-        return Studio(folders=folders, store=self.home / "state" / "maps.sqlite", gone=self.gone)
+        store = self.home / "state" / "maps.sqlite"
+        return Studio(folders=folders, store=store, url=self.server.url if self.server else "", gone=self.gone)
+
+    @property
+    def clock(self) -> Path:
+        """Where the daemon's clock is said to be off."""
+        return self.home / "clock"
 
     def start(self) -> None:
-        """Begin a life of the daemon."""
-        log = self.home / "state" / f"log-{len(self.lives):03d}.json"
+        """Begin a life of the daemon; what it says goes where no disk is full, as to a journal."""
+        log = self.home / "logs" / f"{len(self.lives):03d}.json"
         waiting = len(unfinished(self))
         self.lives.append((time.time(), log, waiting))
         self.up = False
@@ -124,100 +131,6 @@ def unfinished(campaign: Campaign) -> list[Landed]:
         for each in landed
         if not ledger.is_done(each.path, studio.out(each.path) / sidecar.sidecar_name(each.path.name))
     ]
-
-
-# --- faults ----------------------------------------------------------------------------------------------------------
-
-
-def kill_daemon(campaign: Campaign) -> None:
-    """SIGKILL, and a new start."""
-    campaign.kill()
-    campaign.start()
-
-
-def stop_daemon(campaign: Campaign) -> None:
-    """SIGTERM as on a reboot, and a new start."""
-    code = campaign.daemon.stop()
-    if code not in (0, -signal.SIGTERM):  # it may not be up yet
-        campaign.troubles.append(f"dustd ended with exit code {code} when it was asked to")
-    campaign.daemon.__exit__()
-    campaign.start()
-
-
-def kill_worker(campaign: Campaign) -> None:
-    """SIGKILL of the process that decodes."""
-    worker = _worker(campaign.daemon.pid)
-    if worker:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(worker, signal.SIGKILL)
-
-
-def full_output(campaign: Campaign) -> None:
-    """Fill the disk of cleaned files for a while."""
-    with _filled(campaign.home / "cleaned"):
-        time.sleep(FAULT_LASTS_S)
-
-
-def full_state(campaign: Campaign) -> None:
-    """Fill the disk of maps, status and log for a while."""
-    with _filled(campaign.home / "state"):
-        time.sleep(FAULT_LASTS_S)
-
-
-def read_only_output(campaign: Campaign) -> None:
-    """Make the disk of cleaned files read-only for a while."""
-    if _mount("-o", "remount,ro", campaign.home / "cleaned"):
-        time.sleep(FAULT_LASTS_S)
-        while not _mount("-o", "remount,rw", campaign.home / "cleaned"):
-            time.sleep(0.1)
-
-
-def damaged_maps(campaign: Campaign) -> None:
-    """Let a power cut garble the maps: their head, or all but the head."""
-    campaign.kill()
-    store = campaign.studio.store
-    if store.exists():
-        size = store.stat().st_size
-        head = campaign.faults["damaged_maps"] % 2 == 0
-        with store.open("r+b") as file:
-            file.seek(0 if head else 4096)
-            file.write(campaign.rng.randbytes(100 if head else max(0, size - 4096)))
-    campaign.start()
-
-
-def folder_away(campaign: Campaign) -> None:
-    """Unplug a watched folder for a while."""
-    studio = campaign.home / "studio"
-    away = studio.with_name("studio unplugged")
-    studio.rename(away)
-    time.sleep(FAULT_LASTS_S)
-    away.rename(studio)
-
-
-ANYWHERE = (kill_daemon, kill_worker, damaged_maps, folder_away, stop_daemon, kill_daemon, kill_worker)
-ON_DISKS = (full_output, full_state, read_only_output)
-
-
-def strike(campaign: Campaign, until: Callable[[], bool]) -> None:
-    """Let faults strike, each as often as the others, until told to stop."""
-    faults: list[Callable[[Campaign], None]] = []
-    while not until():
-        if not faults:
-            faults = [*ANYWHERE, *(ON_DISKS if campaign.disks else ())]
-            campaign.rng.shuffle(faults)
-        fault = faults.pop()
-        fault(campaign)
-        campaign.faults[fault.__name__] += 1
-        _rest(campaign, until)
-
-
-def _rest(campaign: Campaign, until: Callable[[], bool]) -> None:
-    """Let the daemon work for a while; one that was started anew mostly until it is up, so that work goes on."""
-    up = campaign.up or campaign.rng.random() < 0.3
-    wake = time.monotonic() + campaign.rng.uniform(0.5, 1.5) * FAULT_EVERY_S
-    while (time.monotonic() < wake or not up) and not until():
-        campaign.listen()
-        up = up or campaign.up
 
 
 # --- the studio ------------------------------------------------------------------------------------------------------
@@ -359,14 +272,15 @@ def _frames_begun(log: Path) -> list[tuple[float, Path]]:
 def _resumptions(campaign: Campaign) -> list[float]:
     """Measure all starts to which frames waited: seconds from the start of the process to its first frame."""
     begun = [(start, _frames_begun(log), waiting) for start, log, waiting in campaign.lives]
-    return [frames[0][0] - start for start, frames, waiting in begun if waiting and frames]
+    took = [frames[0][0] - start for start, frames, waiting in begun if waiting and frames]
+    return [each for each in took if 0 <= each < DRAIN_S]  # not where the clock was wrong
 
 
 # --- the system ------------------------------------------------------------------------------------------------------
 
 
 def _sample(pid: int) -> Sample:
-    worker = _worker(pid)
+    worker = worker_of(pid)
     return Sample(*_weight(pid), *(_weight(worker) if worker else (0.0, 0)))
 
 
@@ -382,68 +296,53 @@ def _computed_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _worker(pid: int) -> int | None:
-    """Find the worker among the daemon's children."""
-    with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if b"dustd.pipeline.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
-    return None
-
-
-def _mount(*arguments: object) -> bool:
-    return subprocess.run(["mount", *map(str, arguments)], capture_output=True, check=False).returncode == 0
-
-
 @contextlib.contextmanager
-def _filled(disk: Path) -> Iterator[None]:
-    """Fill a disk to the last byte."""
-    ballast = disk / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    try:
-        yield
-    finally:
-        ballast.unlink()
-
-
-@contextlib.contextmanager
-def _home() -> Iterator[tuple[Path, bool]]:
+def _home(server: Server | None) -> Iterator[tuple[Path, bool]]:
     """Make the folders, the outputs' and the state's on small disks of their own; tell whether that was possible."""
     home = Path(tempfile.mkdtemp(prefix="dustd-soak-"))
     disks = [home / "cleaned", home / "state"]
-    for folder in (home / "studio", home / "location", *disks):
+    for folder in (home / "studio", home / "location", home / "logs", *disks):
         folder.mkdir()
-    (home / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    config = CONFIG.format(store=server.url if server else "state/maps.sqlite")
+    (home / "config.yaml").write_text(config, encoding="utf-8")
     (home / "elsewhere.dng").write_bytes(seeds.shot(0).data)
-    mounted = [disk for disk in disks if _mount("-t", "tmpfs", "-o", f"size={DISK_MB}m", "none", disk)]
+    mounted = [disk for disk in disks if faults.mount("-t", "tmpfs", "-o", f"size={DISK_MB}m", "none", disk)]
     try:
         yield home, len(mounted) == len(disks)
     finally:
         for disk in mounted:
-            subprocess.run(["umount", "-l", disk], check=False)
+            faults.unmount(disk)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _initdb() -> Path | None:
+    """Find what makes a PostgreSQL database, None where it is not installed."""
+    found = postgres.installed_initdb() or shutil.which("initdb")
+    return Path(found) if found else None
 
 
 # --- the account -----------------------------------------------------------------------------------------------------
 
 
-def run(frames: int, minutes: float, seed: int, keep: Path | None) -> int:
-    """Run the campaign and print the account; 0 if every promise was kept."""
-    with _home() as (home, disks), tqdm(total=frames, unit="file", disable=None, file=sys.stdout) as bar:
-        campaign = Campaign(home=home, rng=random.Random(seed), disks=disks)
+def run(frames: int, minutes: float, seed: int, keep: Path | None, server: Server | None = None) -> int:
+    """Run the campaign and print the account; 0 if every promise was kept. With *server* it keeps the maps."""
+    bar = tqdm(total=frames, unit="file", disable=None, file=sys.stdout)
+    with _home(server) as (home, disks), bar:
+        campaign = Campaign(home=home, rng=random.Random(seed), disks=disks, server=server)
+        clock.set_off(campaign.clock, 0.0)
+        os.environ |= {"XDG_STATE_HOME": str(home / "state"), "SOAK_CLOCK": str(campaign.clock)}  # of the daemon
         began = time.monotonic()
         campaign.start()
         writer = threading.Thread(target=shoot, args=(campaign, frames, 30 * minutes, bar))
         writer.start()
-        strike(campaign, until=lambda: not writer.is_alive())
+        faults.strike(campaign, until=lambda: not writer.is_alive())
         writer.join()
         bar.close()
         drained_s = drain(campaign)
         resumed_s, computed_s, in_order = resumed(campaign, BURST)
         samples = steady(campaign, STEADY)
-        said = status.decode((home / "state" / status.FILE_NAME).read_bytes())
+        state_folder = home / "state" / ("dustd" if server else "")
+        said = status.decode((state_folder / status.FILE_NAME).read_bytes())
         code = campaign.daemon.stop()
         campaign.daemon.__exit__()
         broken = audit(campaign.studio, campaign.landed, said)
@@ -475,10 +374,11 @@ def _account(
     campaign: Campaign, samples: list[Sample], resumed_s: float, computed_s: float, drained_s: float, took_s: float
 ) -> str:
     starts = sorted(_resumptions(campaign))
-    faults = ", ".join(f"{name} {count}" for name, count in sorted(campaign.faults.items()))
+    struck = ", ".join(f"{name} {count}" for name, count in sorted(campaign.faults.items()))
     lines = [
         f"{len(campaign.landed)} files, {len(campaign.lives)} lives of the daemon, {took_s / 60:.1f} minutes",
-        f"faults: {faults}" + ("" if campaign.disks else " (none of disks: mounting needs root)"),
+        f"faults: {struck}" + ("" if campaign.disks else " (none of disks: mounting needs root)"),
+        f"maps in {'PostgreSQL' if campaign.server else 'SQLite'}; {_corrected(campaign)}",
         *(f"  {count:5d}  {what}" for what, count in sorted(counts(campaign.studio, campaign.landed).items())),
         f"backlog worked off {drained_s:.0f} s after the last file landed",
         f"resumed in the burst {resumed_s:.1f} s after the start of the process, {computed_s:.1f} s of computing",
@@ -495,6 +395,19 @@ def _account(
     return "\n".join(lines)
 
 
+def _corrected(campaign: Campaign) -> str:
+    """Count the frames in which something was corrected, at once or decided on anew."""
+    sidecars = [path for root in campaign.studio.folders.values() for path in root.rglob("*" + sidecar.SUFFIX)]
+    statuses = collections.Counter(sidecar.decode(path.read_bytes()).status for path in sidecars)
+    events = collections.Counter(
+        json.loads(line)["event"]
+        for _, log, _ in campaign.lives
+        for line in log.read_text(errors="replace").splitlines()
+        if line.startswith("{") and line.endswith("}")
+    )
+    return f"{statuses['cleaned']} sidecars with corrections, {events['frame_improved']} frames improved later"
+
+
 def main() -> int:
     """Parse the arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -502,8 +415,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=8.0, help="of which half is for the faults")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="where everything is copied to if a promise was broken")
+    parser.add_argument("--server", action="store_true", help="keep the maps in PostgreSQL, and let its server go away")
     args = parser.parse_args()
-    return run(args.frames, args.minutes, args.seed, args.keep)
+    if not args.server:
+        return run(args.frames, args.minutes, args.seed, args.keep)
+    initdb = _initdb()
+    if initdb is None:
+        print("PostgreSQL is not installed, so none goes away.")
+        return 0
+    with postgres.serving(initdb) as server:
+        return run(args.frames, args.minutes, args.seed, args.keep, server)
 
 
 if __name__ == "__main__":

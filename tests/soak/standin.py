@@ -4,8 +4,10 @@ For campaigns that put the daemon through its paces and not the model: `python -
 run …` with it. Every sidecar names it as the model.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,9 +15,10 @@ import numpy as np
 from dustd.cli.main import main
 from dustd.detector import model
 from dustd.spots.calibration import Calibration
+from tests.soak import clock
 
-CELL_PX = 8
-BOX_PX = 24.0
+SMOOTH_PX = 2.0
+BOX_PX = 16.0
 SCORE = 0.9
 
 
@@ -43,12 +46,13 @@ class DarkestPlace:
 
 
 def _darkest(tile: np.ndarray) -> np.ndarray:
-    cells = cv2.resize(tile, None, fx=1 / CELL_PX, fy=1 / CELL_PX, interpolation=cv2.INTER_AREA)
-    row, column = np.unravel_index(np.argmin(cells), cells.shape)
-    x, y = ((place + 0.5) * CELL_PX - 0.5 for place in (column, row))
+    smooth = cv2.GaussianBlur(tile, (0, 0), SMOOTH_PX)
+    y, x = np.unravel_index(np.argmin(smooth), smooth.shape)
     return np.array([[x, y, BOX_PX, BOX_PX, SCORE]], np.float32)
 
 
 if __name__ == "__main__":
+    if "SOAK_CLOCK" in os.environ:
+        clock.follow(Path(os.environ["SOAK_CLOCK"]))
     model.load_detector = lambda *_, **__: DarkestPlace()
     sys.exit(main())
