@@ -1,6 +1,12 @@
-"""Small inputs that dustd once got wrong (shared/cases), from file to sidecar with the shipped model."""
+"""Small inputs that dustd once got wrong, or might (shared/cases), from file to sidecar."""
+
+import numpy as np
+import pytest
 
 from dustd.cli import batch
+from dustd.config import OutputSettings
+from dustd.pipeline.frame_pipeline import Pipeline
+from tests.soak.standin import DarkestPlace
 
 
 def run(pipeline, folder, out):
@@ -21,3 +27,36 @@ def test_cleaned_files_that_come_back_are_left_alone_and_do_not_testify(case, ma
     assert not any((folder / "out2").iterdir())
     (after,) = store.bodies()
     assert after.frames == before.frames == 6 and after.particles == before.particles
+
+
+@pytest.fixture
+def quick(worker, store):
+    """A pipeline that takes no time to look: what is asked here is what becomes of the rest of a file."""
+    pieces = {"detector": DarkestPlace(), "store": store, "worker": worker, "output": OutputSettings()}
+    return Pipeline(sensitivity_of=lambda *_: 50.0, **pieces)
+
+
+def test_odd_but_lawful_files_keep_levels_samples_and_what_is_known_of_them(case, quick, worker, tmp_path):
+    folder = case("17-what-holds")
+    records = {record.source.name: record for record in run(quick, folder / "in", tmp_path / "out")}
+    assert len(records) == 11
+    for name, record in records.items():
+        assert record.status in ("clean", "cleaned"), name
+        (output,) = record.outputs
+        source, cleaned = (read(worker, path) for path in (folder / "in" / name, tmp_path / "out" / output.path))
+        assert (source.kind, source.cfa, source.visible) == (cleaned.kind, cleaned.cfa, cleaned.visible), name
+        assert np.array_equal(source.black, cleaned.black) and source.white == cleaned.white, name
+        y, x = np.nonzero(np.atleast_3d(source.raw != cleaned.raw).any(2))
+        near = [np.hypot(x - spot.x, y - spot.y) < 3 * spot.diameter_px for spot in record.spots]
+        assert not len(x) or np.any(near, 0).all(), name
+    unknown = [records[name].camera for name in ("f00.dng", "f0.dng")]
+    assert [(camera.f_number, camera.focal_length_mm) for camera in unknown] == [(None, 50.0), (None, None)]
+    assert records["latin1.dng"].camera.taken_at is None and records["latin1.dng"].camera.exposure_s is None
+    assert records["latin1.dng"].camera.lens.startswith("Objektiv f")
+    assert "no serial" in records["serial0.dng"].camera.body_id
+
+
+def read(worker, path):
+    frame = worker.decode(path, worker.read_camera(path))
+    worker.clear()
+    return frame
