@@ -158,13 +158,13 @@ for tree in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
         echo $$ >$tree/dustd-test/session/cgroup.procs
     fi
 done
-exec timeout --signal=KILL 40 setpriv --reuid 4242 --regid 4242 --clear-groups env -i HOME=/home/studio \
+exec timeout --signal=KILL 120 setpriv --reuid 4242 --regid 4242 --clear-groups env -i HOME=/home/studio \
     PATH=/usr/bin:/bin XDG_RUNTIME_DIR=/run/user/4242 LC_ALL=C.UTF-8 sh -c "$1"
 """
 STEPS = """
 /usr/lib/systemd/systemd --user >/dev/null 2>&1 &
 manager=$!
-for _ in $(seq 100); do systemctl --user show >/dev/null 2>&1 && break; sleep 0.1; done
+for _ in $(seq 300); do systemctl --user show >/dev/null 2>&1 && break; sleep 0.1; done
 systemctl --user show >/dev/null || { echo no session; exit 0; }
 mkdir -p ~/.config/systemd/user/dustd.service.d "$(dirname "$PROGRAM")"
 printf '[Service]\nNotifyAccess=all\n' >~/.config/systemd/user/dustd.service.d/script.conf  # a script's child speaks
@@ -179,7 +179,11 @@ chmod +x "$PROGRAM"
 printf '%s' "$UNIT" >~/.config/systemd/user/dustd.service
 systemctl --user daemon-reload
 systemctl --user start dustd && systemctl --user reload dustd
-sleep 0.5
+# The reload is done for systemd when the signal is sent; what the script answers comes when it gets its turn.
+for _ in $(seq 300); do
+    grep -q again ~/heard && [ "$(systemctl --user is-active dustd)" = active ] && break
+    sleep 0.1
+done
 systemctl --user is-active dustd
 cat ~/heard
 systemctl --user stop dustd
