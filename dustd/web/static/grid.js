@@ -64,17 +64,23 @@ export class Grid {
       const index = list.rows.findIndex((row) => row.id === this.focused);
       if (index >= 0) wanted.set(this.focused, index);
     }
-    for (const [id, cell] of this.cells) if (!wanted.has(id)) this.drop(id, cell);
-    for (const [id, index] of wanted) this.place(id, index);
+    const free = []; // elements whose frame has left the screen serve those that come
+    for (const [id, cell] of this.cells) {
+      if (wanted.has(id)) continue;
+      this.cells.delete(id);
+      free.push(cell);
+    }
+    for (const [id, index] of wanted) this.place(id, index, free);
+    for (const cell of free) cell.element.remove();
     list.need(Math.min(last, (list.total ?? 0) - 1));
   }
 
-  place(id, index) {
+  place(id, index, free) {
     let cell = this.cells.get(id);
     if (!cell) {
-      cell = makeCell(id);
+      cell = free.pop() ?? makeCell();
       this.cells.set(id, cell);
-      this.element.append(cell.element);
+      if (!cell.element.isConnected) this.element.append(cell.element);
     }
     const x = (index % this.columns) * (this.cellWidth + GAP_PX);
     const y = Math.floor(index / this.columns) * this.rowHeight;
@@ -83,12 +89,6 @@ export class Grid {
     style.width = `${this.cellWidth}px`;
     style.height = `${this.rowHeight - GAP_PX}px`;
     cell.show(this.list.rows[index], index);
-  }
-
-  drop(id, cell) {
-    this.cells.delete(id);
-    cell.image.removeAttribute("src"); // what is not on the screen any more is not to be waited for
-    cell.element.remove();
   }
 
   /** Put the keyboard's focus on a frame, scrolling as far as needed. */
@@ -118,7 +118,7 @@ export class Grid {
   }
 }
 
-function makeCell(id) {
+function makeCell() {
   const image = h("img", { alt: "", decoding: "async", draggable: "false" });
   const plate = h("div.plate", {});
   const mark = h("span.mark", { title: t("needs_look_why") }, icon("look"), h("span.unseen", {}, t("needs_look")));
@@ -127,7 +127,7 @@ function makeCell(id) {
   const took = h("span.took", {});
   const sign = h("span.sign", {});
   const element = h(
-    "a.cell", { href: `/frames/${id}`, dataset: { id } },
+    "a.cell", {},
     h("div.thumb", {}, plate, image, mark),
     h("div.caption", {}, h("div.line", {}, name, took), h("div.line", {}, sign, what)),
   ); // prettier-ignore
@@ -142,13 +142,17 @@ function makeCell(id) {
   function show(row, index) {
     element.setAttribute("aria-posinset", index + 1);
     if (row === shown) return;
+    if (row.id !== shown?.id) {
+      element.href = `/frames/${row.id}`;
+      element.dataset.id = row.id;
+    }
     if (row.thumbnail !== shown?.thumbnail) {
       image.classList.remove("there");
       tries = 0;
       if (row.thumbnail) image.src = row.thumbnail;
       else image.removeAttribute("src");
     }
-    if (row.status !== shown?.status) {
+    if (row.status !== shown?.status || !row.thumbnail !== !shown?.thumbnail) {
       element.dataset.status = row.status;
       sign.replaceChildren(icon(row.status));
       plate.replaceChildren(row.thumbnail ? "" : icon(row.status));
@@ -160,7 +164,7 @@ function makeCell(id) {
     element.title = [row.name, moment(row.at), row.change, row.problem?.problem].filter(Boolean).join("\n");
     shown = row;
   }
-  return { element, image, show };
+  return { element, show };
 }
 
 /** Say what became of a frame, in a few words. */

@@ -36,7 +36,7 @@ function find(event) {
   const writes = target.matches("input:not([type=range]), select, textarea");
   const takesArrows = target.matches("input[type=range]") && /^(Arrow|Home|End|Page)/.test(event.key);
   const presses = target.matches("a, button, summary") && ["Enter", " "].includes(event.key);
-  if (writes || takesArrows || presses || (document.querySelector("dialog[open]") && event.key !== "Escape")) return null;
+  if (writes || takesArrows || presses || document.querySelector("dialog[open]")) return null;
   const name = nameOf(event);
   return [...here, ...everywhere].find((each) => each.key.split(" ").includes(name)) ?? null;
 }
@@ -59,13 +59,16 @@ export function showKeys() {
     "dialog.keys",
     { "aria-label": t("keys"), onclick: (event) => event.target === dialog && dialog.close() },
     h("h2", {}, t("keys")),
-    h("div.columns", {}, section(heading, here), section(t("keys_everywhere"), everywhere)),
+    h("div.columns", {}, section(heading, here), section(t("keys_everywhere"), everywhere.filter(isFree))),
     h("form", { method: "dialog" }, h("button", {}, t("close"))),
   );
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
 }
+
+/** Whether a key that holds everywhere is not used for something else here. */
+const isFree = ({ key }) => !here.some((each) => each.key.split(" ").includes(key));
 
 function section(title, bindings) {
   const rows = bindings.filter((each) => each.words);

@@ -79,8 +79,8 @@ export class Sensitivity {
       const decision = await get(`frames/${this.frame.id}/decision?sensitivity=${this.range.value}`, { signal });
       if (signal.aborted) return;
       const { comes, goes } = decision;
-      const words = comes.length || goes.length ? [t("comes", { n: comes.length }), t("goes", { n: goes.length })] : [t("same")];
-      say(this.said, words.join(", "));
+      const words = [comes.length && t("comes", { n: comes.length }), goes.length && t("goes", { n: goes.length })];
+      say(this.said, words.filter(Boolean).join(", ") || t("same"));
       this.on.preview(decision);
     } catch (refused) {
       if (refused.name !== "AbortError") say(this.said, refused.message);

@@ -86,9 +86,9 @@ class Bar {
       h("select", { "aria-label": t(name), hidden: true, onchange: ({ target }) => this.choose({ [name]: target.value }) });
     this.body = select("body");
     this.folder = select("folder");
-    this.order = h("p.tally", {});
+    this.tally = h("p.tally", {});
     this.element = h("div.bar", { role: "toolbar", "aria-label": t("filters") },
-      this.chips, this.look, h("span.selects", {}, this.body, this.folder), this.order); // prettier-ignore
+      this.chips, this.look, h("span.selects", {}, this.body, this.folder), this.tally); // prettier-ignore
     this.fill();
   }
 
@@ -125,7 +125,8 @@ class Bar {
   }
 
   count(total) {
-    say(this.order, total === null ? "" : `${t("frames_n", { n: total })}, ${t(list.filter.look ? "riskiest" : "newest")}`);
+    const order = list.filter.look ? `, ${t("riskiest")}` : "";
+    say(this.tally, total === null ? "" : t("frames_n", { n: total }) + order);
   }
 }
 

@@ -74,8 +74,9 @@ export class Viewer {
     if (!pictures) return;
     this.after.want("small", pictures.overview_after);
     if (this.after.has("small") || this.shown !== "after") this.before.want("small", pictures.overview_before);
-    const long = Math.max(this.frame.width, this.frame.height) * this.view.scale * devicePixelRatio;
-    if (long < SMALL_PX * 1.25 || Math.max(this.frame.width, this.frame.height) <= SMALL_PX) return;
+    const long = Math.max(this.frame.width, this.frame.height);
+    const shown = this.view.scale * devicePixelRatio; // screen px a picture px
+    if (long <= SMALL_PX || (shown < 0.99 && long * shown < SMALL_PX * 1.25)) return;
     this.after.want("large", pictures.after);
     if (this.after.has("large") || this.shown !== "after") this.before.want("large", pictures.before);
   }

@@ -16,7 +16,7 @@ export default {
   unreachable: "dustd antwortet nicht", unreachable_remedy: "Sehen Sie nach, ob es läuft: dustd status",
   shut: "Diese Seite darf nicht mehr gesehen werden", shut_remedy: "Öffnen Sie sie neu mit: dustd open",
 
-  frames: "Bilder", frames_n: { one: "{n} Bild", other: "{n} Bilder" }, newest: "neueste zuerst",
+  frames: "Bilder", frames_n: { one: "{n} Bild", other: "{n} Bilder" },
   riskiest: "riskanteste Korrekturen zuerst", filters: "Welche Bilder", all: "Alle", all_bodies: "Alle Gehäuse",
   all_folders: "Alle Ordner", body: "Gehäuse", folder: "Ordner",
   status_waiting: "wartet", status_working: "wird gereinigt …", status_cleaned: "gereinigt", status_clean: "unverändert",
@@ -53,8 +53,8 @@ export default {
   retry: "Noch einmal versuchen", retry_all: "Alle {n} noch einmal versuchen", retrying: "Wird versucht …",
   retry_at: "Nächster Versuch: {at}",
 
-  sensitivity: "Empfindlichkeit", sensitivity_low: "nur was die Karte bestätigt", sensitivity_high: "jede Spur",
-  comes: { one: "{n} Fleck mehr", other: "{n} Flecken mehr" }, goes: { one: "{n} weniger", other: "{n} weniger" },
+  sensitivity: "Empfindlichkeit", sensitivity_low: "nur Bestätigtes", sensitivity_high: "jede Spur",
+  comes: { one: "{n} Fleck mehr", other: "{n} Flecken mehr" }, goes: { one: "{n} Fleck weniger", other: "{n} Flecken weniger" },
   same: "In diesem Bild würde sich nichts ändern", apply: "Anwenden auf", scope_frame: "dieses Bild",
   scope_from_here: "ab hier", scope_shoot: "das ganze Shooting", sure_frame: "dieses Bild", sure_from_here: "ab hier",
   sure_shoot: "Sicher? Alle Bilder werden neu entschieden", undo_slider: "Lassen, wie es ist",

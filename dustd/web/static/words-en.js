@@ -15,7 +15,7 @@ export default {
   unreachable: "dustd does not answer", unreachable_remedy: "Look whether it runs: dustd status",
   shut: "This page may not be seen any more", shut_remedy: "Open it again with: dustd open",
 
-  frames: "Frames", frames_n: { one: "{n} frame", other: "{n} frames" }, newest: "newest first",
+  frames: "Frames", frames_n: { one: "{n} frame", other: "{n} frames" },
   riskiest: "riskiest corrections first", filters: "Which frames", all: "All", all_bodies: "All bodies",
   all_folders: "All folders", body: "Body", folder: "Folder",
   status_waiting: "waiting", status_working: "cleaning …", status_cleaned: "cleaned", status_clean: "unchanged",
@@ -50,8 +50,8 @@ export default {
   taking_back: "Taking back …", correcting: "Correcting, between two frames …", deciding: "Deciding anew …",
   retry: "Try again", retry_all: "Try all {n} again", retrying: "Trying again …", retry_at: "Next try: {at}",
 
-  sensitivity: "Sensitivity", sensitivity_low: "only what the map confirmed", sensitivity_high: "every mark",
-  comes: { one: "{n} spot more", other: "{n} spots more" }, goes: { one: "{n} fewer", other: "{n} fewer" },
+  sensitivity: "Sensitivity", sensitivity_low: "confirmed only", sensitivity_high: "every mark",
+  comes: { one: "{n} spot more", other: "{n} spots more" }, goes: { one: "{n} spot fewer", other: "{n} spots fewer" },
   same: "Nothing would change in this frame", apply: "Apply to", scope_frame: "this frame", scope_from_here: "from here on",
   scope_shoot: "the whole shoot", sure_frame: "this frame", sure_from_here: "from here on",
   sure_shoot: "Sure? All frames are decided anew", undo_slider: "Leave as it is",
