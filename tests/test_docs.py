@@ -19,6 +19,7 @@ UNITS = sorted((ROOT / "systemd").glob("*.service"))
 VERBS = [
     "init",
     "run",
+    "open",
     "clean",
     "reject",
     "map",
@@ -49,11 +50,11 @@ def parsers(parser=None, name=""):
 
 def test_the_verbs_are_those_of_the_design():
     assert [words for words, *_ in parsers()] == [
-        *VERBS[:5],
+        *VERBS[:6],
         *(f"map {verb}" for verb in MAP_VERBS),
-        *VERBS[5:10],
+        *VERBS[6:11],
         *(f"service {verb}" for verb in SERVICE_VERBS),
-        *VERBS[10:],
+        *VERBS[11:],
     ]
 
 

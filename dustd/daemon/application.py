@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import datetime
 import os
 import time
-from collections import Counter, deque
 from pathlib import Path
 from typing import Literal
 
@@ -23,21 +21,18 @@ from dustd.daemon.reload import ConfigFile, LoadModel, loaded, needs_restart
 from dustd.daemon.reminders import Reminders
 from dustd.daemon.revisits import Revisits
 from dustd.daemon.session_page import SessionPage
-from dustd.daemon.status import BodyState, FrameState, Progress, Status, Trouble
+from dustd.daemon.status import Progress, Status, Trouble
+from dustd.daemon.tally import Tally, now
 from dustd.daemon.watch import WatchedFolder
 from dustd.daemon.wishes import Wishes
 from dustd.errors import DustdError
 from dustd.output import ledger, sidecar
-from dustd.output.sidecar import Record
 from dustd.output.tree import OutputTree
 from dustd.pipeline.frame_pipeline import Pipeline
-from dustd.pipeline.revisit import Visit
 from dustd.report.review_book import SESSION_NAME, SessionPages
-from dustd.text import spots_changed
 
 logger = structlog.get_logger()
 
-LAST_FRAMES = 10
 FAILED_LISTED = 100
 WRITE_S = 10.0  # the status file is written this often even if nothing changes: it shows that dustd lives
 REST_S, FAST_S = 0.5, 1.0  # where frames take less than FAST_S, it is written at most so often
@@ -96,11 +91,7 @@ class Application:
         self._metrics: metrics.MetricsServer | None = None
         self._started_at = self._loaded_at = now()
         self._config_problem: Trouble | None = None
-        self._counts: Counter[str] = Counter()
-        self._last: deque[FrameState] = deque(maxlen=LAST_FRAMES)
-        self._bodies: dict[str, BodyState] = {}
-        self._failed: dict[Path, Trouble] = {}
-        self._counted_as_failed: set[Path] = set()
+        self._tally = Tally()
         self._reminding = ""
         self._troubles: dict[Literal["metrics", "page"], Trouble] = {}
         self._progress = Progress(doing="starting", folders=())
@@ -117,9 +108,9 @@ class Application:
         done = ledger.is_done(source, path) and not files.is_claimed(path)  # claimed: the map may not know it yet
         failure = ledger.failure(path) if done else None
         if failure:
-            self._failed[source] = Trouble(path=str(source), problem=failure[0], remedy=failure[1])
+            self._tally.failed[source] = Trouble(path=str(source), problem=failure[0], remedy=failure[1])
         else:
-            self._failed.pop(source, None)
+            self._tally.failed.pop(source, None)
         return done
 
     def process(self, source: Path, folder: WatchedFolder) -> None:
@@ -131,13 +122,8 @@ class Application:
             record = self._pipeline.process(source, out_folder(source, folder))
         finally:
             self._page.working(None)
-        body_id = record.camera.body_id
-        self._reminders.seen(body_id)
-        self._failed.pop(source, None)
-        frames = self._bodies[body_id].frames if body_id in self._bodies else 0
-        self._bodies[body_id] = BodyState(body_id=body_id, frames=frames + 1, last_at=now())
-        seconds = time.monotonic() - began
-        self._note(source, record.status, body_id, seconds, len(record.spots), corrected_in(record))
+        self._reminders.seen(record.camera.body_id)
+        self._page.note(source, self._tally.cleaned(source, record, time.monotonic() - began))
         self._revisits.note(source, out_folder(source, folder), record)
 
     def idle(self) -> bool:
@@ -145,57 +131,21 @@ class Application:
         began = time.monotonic()
         improved, more = self._revisits.turn()
         if improved is not None:
-            self._note_visit(improved.source, improved.visit, time.monotonic() - began)
+            self._page.note(
+                improved.source, self._tally.visited(improved.source, improved.visit, time.monotonic() - began)
+            )
         return more
 
     def fail(self, source: Path, folder: WatchedFolder, error: DustdError) -> None:
         """Record a failed frame."""
-        self._failed[source] = Trouble(path=str(source), problem=error.problem, remedy=error.remedy)
-        self._note(source, "failed", count=source not in self._counted_as_failed)
-        self._counted_as_failed.add(source)
+        state = self._tally.failed_by(source, error)
         self._outputs.make(out_folder(source, folder), folder.output)
         self._pipeline.fail(source, out_folder(source, folder), error)
-        self._page.note(source, "failed", now())
+        self._page.note(source, state)
 
     def vanished(self, source: Path) -> None:
         """Note a frame that was gone before it was cleaned."""
-        self._note(source, status.VANISHED)
-
-    def _note_visit(self, source: Path, visit: Visit, seconds: float) -> None:
-        """Note a frame whose decision is another one now."""
-        record = visit.record
-        if record is not None:
-            corrected, change = corrected_in(record), spots_changed(visit.more, visit.fewer)
-            kind = status.KEPT if visit.left_alone else status.IMPROVED
-            self._note(source, kind, record.camera.body_id, seconds, len(record.spots), corrected, change=change)
-
-    def _note(
-        self,
-        source: Path,
-        kind: str,
-        body_id: str = "unknown",
-        seconds: float = 0.0,
-        spots: int = 0,
-        corrected: int = 0,
-        *,
-        count: bool = True,
-        change: str = "",
-    ) -> None:
-        self._counts[kind] += count
-        if kind != "failed":  # its sidecar is still to be written
-            self._page.note(source, kind, now(), seconds, change)
-        self._last.append(
-            FrameState(
-                name=source.name,
-                body_id=body_id,
-                status=kind,
-                at=now(),
-                seconds=round(seconds, 2),
-                spots=spots,
-                corrected=corrected,
-                change=change,
-            )
-        )
+        self._page.note(source, self._tally.vanished(source))
 
     # --- between frames ----------------------------------------------------------------------------------------
 
@@ -244,9 +194,9 @@ class Application:
             assert self._control is not None, "nobody can ask before the loop is there"
             done = self._commands.perform(command, self._control)
             if done.source is not None and done.visit is not None and done.visit.differs:
-                self._note_visit(done.source, done.visit, 0.0)
+                self._page.note(done.source, self._tally.visited(done.source, done.visit, 0.0))
             elif done.source is not None:
-                self._page.note(done.source, done.status, now())
+                self._page.read_again(done.source, done.status)
             if done.sensitivity:  # the other frames are decided on anew
                 self._revisits = self._make_revisits(self._settings)
             self._page.answer(done.result)
@@ -256,12 +206,7 @@ class Application:
         self._progress = progress
         if time.monotonic() - self._pruned_at > PRUNE_S:
             self._pruned_at = time.monotonic()
-            watched = [folder.path for folder in self._settings.folders]
-            self._failed = {
-                path: each
-                for path, each in self._failed.items()
-                if any(path.is_relative_to(folder) for folder in watched) and os.path.lexists(path)
-            }
+            self._tally.prune(folder.path for folder in self._settings.folders)
         self._write()
 
     def close(self) -> None:
@@ -380,12 +325,12 @@ class Application:
             model_id=detector.model_id,
             device=detector.device,
             progress=self._progress,
-            frames=dict(self._counts),
-            last_frames=tuple(self._last),
-            bodies=tuple(self._bodies.values()),
+            frames=dict(self._tally.counts),
+            last_frames=tuple(self._tally.last),
+            bodies=tuple(self._tally.bodies.values()),
             reminders=self._reminding,
-            failed=tuple(self._failed.values())[-FAILED_LISTED:],
-            failed_total=len(self._failed),
+            failed=tuple(self._tally.failed.values())[-FAILED_LISTED:],
+            failed_total=len(self._tally.failed),
             stopped=stopped,
             troubles=self._told_troubles(),
             page=self._page.address,
@@ -400,13 +345,3 @@ class Application:
 
 def _output_tree(settings: Config) -> OutputTree:
     return OutputTree([folder.output for folder in plan_of(settings).folders])
-
-
-def corrected_in(record: Record) -> int:
-    """Count the spots that are corrected in a frame."""
-    return sum(spot.action != "left" for spot in record.spots)
-
-
-def now() -> str:
-    """Give the time, ISO 8601 with offset."""
-    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

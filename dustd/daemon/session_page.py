@@ -16,7 +16,8 @@ from dustd.config import Config
 from dustd.daemon.commands import refused, sidecar_path
 from dustd.daemon.loop import WAKE, Control
 from dustd.daemon.plan import Plan
-from dustd.daemon.status import FolderState, Status, Trouble
+from dustd.daemon.status import FolderState, FrameState, Status, Trouble
+from dustd.daemon.tally import now
 from dustd.daemon.watch import WatchedFolder
 from dustd.errors import ConfigError, DustdError, SurroundingsError
 from dustd.pipeline.frame_pipeline import Pipeline
@@ -135,22 +136,20 @@ class SessionPage:
         self._in_hand = source
         self._tell_snapshot()
 
-    def note(self, source: Path, kind: str, at: str, seconds: float = 0.0, change: str = "") -> None:
+    def note(self, source: Path, state: FrameState | None) -> None:
         """Tell what became of a frame."""
-        if self._client is None:
-            return
+        if state is not None:
+            self.read_again(source, state.status, seconds=state.seconds or None, change=state.change)
+
+    def read_again(self, source: Path, status: str, *, seconds: float | None = None, change: str = "") -> None:
+        """Tell that a frame's sidecar is another one now."""
         folder = self._folder_of(source)
-        if folder is not None:
+        if self._client is not None and folder is not None:
             self._are_bodies_told = False
-            news = FrameNews(
-                source=source,
-                sidecar=sidecar_path(source, folder),
-                status=kind,
-                at=at,
-                seconds=seconds or None,
-                change=change,
+            path = sidecar_path(source, folder)
+            self._client.tell(
+                FrameNews(source=source, sidecar=path, status=status, at=now(), seconds=seconds, change=change)
             )
-            self._client.tell(news)
 
     def look_after_bodies(self) -> None:
         """Tell what is known of the sensors, if that may have changed; not often, as it reads all maps."""
@@ -212,7 +211,8 @@ class SessionPage:
         return [self._commands.get_nowait() for _ in range(self._commands.qsize())]
 
     def answer(self, result: Result) -> None:
-        """Tell what became of a command."""
+        """Tell what became of a command; it may have changed what is known of the bodies."""
+        self._are_bodies_told, self._bodies_at = False, 0.0
         if self._client is not None:
             self._client.tell(result)
 

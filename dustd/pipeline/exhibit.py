@@ -84,11 +84,11 @@ def show(frame: Frame, corrected: np.ndarray, spots: Sequence[Spot], room_bytes:
     *corrected* is like frame.raw.
     """
     after = replace(frame, raw=corrected)
-    whole = preview.develop(after, corrected)
-    gain = _gain(whole)
-    scale = min(1.0, OVERVIEW_PX / max(whole.shape[:2]))
-    size = (max(1, round(whole.shape[1] * scale)), max(1, round(whole.shape[0] * scale)))
-    small = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
+    picture = preview.develop(after, corrected)
+    gain = _gain(picture)
+    scale = min(1.0, OVERVIEW_PX / max(picture.shape[:2]))
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     overview = _jpeg(orient(_brightened(small, gain), frame.camera.orientation), 80)
     if len(overview) > room_bytes // 3:
         tiny = cv2.resize(small, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
@@ -104,9 +104,34 @@ def show(frame: Frame, corrected: np.ndarray, spots: Sequence[Spot], room_bytes:
     return Exhibit(overview=overview, pairs=tuple(pairs))
 
 
-def _pair(before: Frame, after: Frame, spot: Spot, gain: float) -> Pair:
+def gain_for(frame: Frame, corrected: np.ndarray) -> float:
+    """Choose by how much all pictures of a frame are brightened, as `show` does; in linear light, 1 or more."""
+    return _gain(preview.develop(replace(frame, raw=corrected), corrected))
+
+
+def whole(picture: np.ndarray, frame: Frame, gain: float, long_side_px: int | None) -> bytes:
+    """Make a JPEG of a developed *picture* of a frame, (h, w, 3) uint8, unrotated: upright, reduced to *long_side_px*,
+    or as large as the visible area."""
+    height, width = frame.height, frame.width
+    scale = min(1.0, long_side_px / max(height, width)) if long_side_px else 1.0
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if size != (picture.shape[1], picture.shape[0]):
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return _jpeg(orient(_brightened(picture, gain), frame.camera.orientation), 90)
+
+
+def crop(frame: Frame, spot: Spot, gain: float) -> bytes:
+    """Make a JPEG of what is around a spot, as `show` does."""
+    return _jpeg(_crop(frame, _window(frame, spot), gain), CROP_QUALITY)
+
+
+def _window(frame: Frame, spot: Spot) -> Window:
     side = next((side for side in ZOOMS if side >= AROUND * spot.diameter_px), max(ZOOMS))
-    window = Window(left=_start(spot.x, side, before.width), top=_start(spot.y, side, before.height), side_px=side)
+    return Window(left=_start(spot.x, side, frame.width), top=_start(spot.y, side, frame.height), side_px=side)
+
+
+def _pair(before: Frame, after: Frame, spot: Spot, gain: float) -> Pair:
+    window = _window(before, spot)
     pictures = [_crop(frame, window, gain) for frame in (before, after)]
     tones = cv2.GaussianBlur(pictures[0] @ LUMA / 255, (0, 0), 1.5)
     tone = max(float(np.median(tones)), LEAST_TONE)
@@ -116,7 +141,7 @@ def _pair(before: Frame, after: Frame, spot: Spot, gain: float) -> Pair:
         spot_id=spot.id,
         before=_jpeg(pictures[0], CROP_QUALITY),
         after=_jpeg(pictures[1], CROP_QUALITY),
-        zoom_percent=ZOOMS[side],
+        zoom_percent=ZOOMS[window.side_px],
         tone=tone,
         contrast=float(np.clip(DEVIATION / deviation, 1.5, MOST_CONTRAST)),
     )

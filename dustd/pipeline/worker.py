@@ -28,7 +28,7 @@ from dustd.errors import DustdError, FrameError
 from dustd.output import mark, preview
 from dustd.output.developed import cropped, encode_jpeg, encode_tiff, orient
 from dustd.output.dng import compress, encode_dng, left_out
-from dustd.pipeline.exhibit import Exhibit, show
+from dustd.pipeline.exhibit import Exhibit, crop, gain_for, show, whole
 from dustd.pipeline.training_example import cut_out
 from dustd.pipeline.worker_protocol import Failure, receive, send
 from dustd.raw.copied_tags import read_source_metadata
@@ -60,6 +60,7 @@ class HeldFrame:
         self._source: Path
         self._opened: OpenRaw
         self._raw = _NO_SAMPLES  # the corrected ones, from `correct` or `recall` on
+        self._gain = 1.0  # of pictures, from `hold` on
 
     def read_camera(self, source: Path) -> Camera:
         """See `dustd.raw.metadata.read_camera`."""
@@ -118,6 +119,34 @@ class HeldFrame:
     def show(self, spots: Sequence[Spot], room_bytes: int) -> Exhibit:
         """Picture the corrected frame; see `dustd.pipeline.exhibit.show`."""
         return show(self._opened.frame, self._raw, spots, room_bytes)
+
+    def hold(
+        self,
+        source: Path,
+        camera: Camera,
+        cleaned: Path | None,
+        spots: Sequence[Spot],
+        known: Mapping[int, KnownShadow],
+    ) -> None:
+        """Decode a frame and hold it with its corrected samples, as `decode` and `recall` do."""
+        self.decode(source, camera)
+        self.recall(cleaned, spots, known)
+        self._gain = gain_for(self._opened.frame, self._raw)
+
+    def picture(self, before: bool, long_side_px: int | None) -> pickle.PickleBuffer:
+        """Make a JPEG of the whole frame that is held, the original's (*before*) or the corrected samples'."""
+        frame = self._opened.frame
+        raw = frame.raw if before else self._raw
+        if long_side_px is not None and max(frame.height, frame.width) > 2 * long_side_px:
+            developed = preview.develop(frame, raw)
+        else:
+            developed = self._opened.develop(raw, half_size=False)
+        return pickle.PickleBuffer(whole(developed, frame, self._gain, long_side_px))
+
+    def crop(self, spot: Spot, before: bool) -> bytes:
+        """Make a JPEG of a spot of the frame that is held; see `dustd.pipeline.exhibit.crop`."""
+        frame = self._opened.frame
+        return crop(frame if before else replace(frame, raw=self._raw), spot, self._gain)
 
     def identity(self) -> str:
         """Name the corrected samples as if they were an exposure's; see `dustd.raw.frame.frame_identity`."""

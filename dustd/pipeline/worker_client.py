@@ -112,6 +112,26 @@ class WorkerClient:
         """Picture the corrected frame for a person to check (`dustd.pipeline.exhibit.show`)."""
         return self._call("show", tuple(spots), room_bytes)
 
+    def hold(
+        self,
+        source: Path,
+        camera: Camera,
+        cleaned: Path | None,
+        spots: Sequence[Spot],
+        known: Mapping[int, KnownShadow],
+    ) -> None:
+        """Decode a frame for `picture` and `crop`; *cleaned*, *spots* and *known* are as for `recall`."""
+        self._source = source
+        self._call("hold", source, camera, cleaned, tuple(spots), dict(known))
+
+    def picture(self, *, before: bool, long_side_px: int | None) -> bytes:
+        """Make a JPEG of the held frame, upright: the original, or as corrected; None: as large as its visible area."""
+        return bytes(self._call("picture", before, long_side_px))
+
+    def crop(self, spot: Spot, *, before: bool) -> bytes:
+        """Make a JPEG of a spot of the held frame, at the same development (`dustd.pipeline.exhibit.crop`)."""
+        return self._call("crop", spot, before)
+
     def identity(self) -> str:
         """Name the corrected samples as `dustd.raw.frame.frame_identity` names an exposure's."""
         return self._call("identity")
@@ -260,6 +280,9 @@ _WORDS = {
     "revise": "correct it anew",
     "cut_out": "cut an example out of it",
     "show": "picture it",
+    "hold": "decode it",
+    "picture": "picture it",
+    "crop": "picture it",
     "identity": "hash its samples",
     "left_out": "read its metadata",
     "encode": "write it",

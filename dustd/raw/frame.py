@@ -104,6 +104,16 @@ def from_centre(mx: float, my: float, *, width: int, height: int) -> tuple[float
     return mx + (width - 1) / 2, my + (height - 1) / 2
 
 
+def unrotated(x: float, y: float, *, width: int, height: int, orientation: int) -> tuple[float, float]:
+    """Carry a place of the upright picture back to the frame, whose size *width* and *height* are, unrotated."""
+    turned = orientation in (5, 6, 7, 8)
+    if orientation in (3, 4, 7, 8):
+        y = (width if turned else height) - 1 - y
+    if orientation in (2, 3, 6, 7):
+        x = (height if turned else width) - 1 - x
+    return (y, x) if turned else (x, y)
+
+
 def upright(x: float, y: float, *, width: int, height: int, orientation: int) -> tuple[float, float]:
     """Carry a place of the unrotated frame to the upright picture, as `output.developed.orient` carries pixels."""
     if orientation in (5, 6, 7, 8):

@@ -1,6 +1,8 @@
 """The page's addresses: its five pages, pictures, the API's JSON and events. What each says is `dustd.web.site`'s."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,33 +10,31 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from dustd import codec
+from dustd.errors import DustdError, without_folders
 from dustd.report.templates import render
 from dustd.web import reader
+from dustd.web.answers import Answer, Json, not_yet, problem
+from dustd.web.asked import Asked
+from dustd.web.bodies import sensor_png
 from dustd.web.doors import Doors
-from dustd.web.guard import Guard, problem
+from dustd.web.guard import Guard
 from dustd.web.index import Wanted
-from dustd.web.pictures import BusyError
+from dustd.web.pictures import BusyError, Size
 from dustd.web.rows import Row, frame_json, row_json
 from dustd.web.site import Site
 
 log = structlog.get_logger()
 
 MOST_LISTED, USUALLY_LISTED = 500, 60
+_DESCRIPTION = Path(__file__).with_name("openapi.yaml")
 _STATIC = Path(__file__).with_name("static")
 _FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # the address has a version
+_SIZES: Mapping[str, Size] = {"fit": "fit", "full": "full"}
 _STATUSES = ("waiting", "working", "cleaned", "clean", "failed", "improved", "vanished", "kept")
-
-
-class _Json(JSONResponse):
-    """JSON as dustd writes it everywhere: whatever a file may be called."""
-
-    def render(self, content: Any) -> bytes:
-        return codec.to_bytes(content)
 
 
 class _Static(StaticFiles):
@@ -61,7 +61,7 @@ class Pages:
 
     async def state(self, _request: Request) -> Response:
         """GET state."""
-        return _Json(self._site.state()) if self._site.now else _not_yet()
+        return Json(self._site.state()) if self._site.now else not_yet()
 
     async def frames(self, request: Request) -> Response:
         """GET frames."""
@@ -82,7 +82,7 @@ class Pages:
             rows, cursor, total = self._site.index.page(wanted, int(limit), asked.get("before"))
         except ValueError:
             return problem(400, "before is no cursor", "Give the next of the answer before, or leave it out")
-        return _Json({"frames": [row_json(row) for row in rows], "next": cursor, "total": total})
+        return Json({"frames": [row_json(row) for row in rows], "next": cursor, "total": total})
 
     async def frame(self, request: Request) -> Response:
         """GET frames/{id}."""
@@ -92,26 +92,73 @@ class Pages:
         if record is None:
             bare = {**row_json(row), "about": "", "sensitivity": None, "spots": [], "candidates_kept": False}
             nothing = dict.fromkeys(("before", "after", "overview_before", "overview_after"))
-            return _Json({**bare, "pictures": nothing, "previous": before, "next": after})
-        return _Json({**frame_json(row, record), "previous": before, "next": after})
+            return Json({**bare, "pictures": nothing, "previous": before, "next": after})
+        return Json({**frame_json(row, record), "previous": before, "next": after})
 
     async def thumbnail(self, request: Request) -> Response:
         """GET frames/{id}/thumbnail.jpg."""
         row = self._row(request)
         return await picture(lambda: self._site.pictures.thumbnail(row))
 
+    async def whole(self, request: Request) -> Response:
+        """GET frames/{id}/picture/{before|after}.jpg."""
+        row, which = self._row(request), request.path_params["which"]
+        size: Size | None = _SIZES.get(request.query_params.get("size", "fit"))
+        if which not in ("before", "after"):
+            raise HTTPException(404)
+        if size is None:
+            return problem(400, "there is no such size", "Choose fit or full")
+        return await picture(lambda: self._site.pictures.whole(row, which, size))
+
+    async def crop(self, request: Request) -> Response:
+        """GET frames/{id}/spots/{spot}/{before|after}.jpg."""
+        row, which = self._row(request), request.path_params["which"]
+        if which not in ("before", "after"):
+            raise HTTPException(404)
+        return await picture(lambda: self._site.pictures.crop(row, request.path_params["spot"], which))
+
+    async def decision(self, request: Request) -> Response:
+        """GET frames/{id}/decision."""
+        row = self._row(request)
+        try:
+            sensitivity = float(request.query_params.get("sensitivity", ""))
+        except ValueError:
+            sensitivity = math.nan
+        if not 0 <= sensitivity <= 100:
+            return problem(400, "the sensitivity is no number from 0 to 100", "Give one, as in ?sensitivity=60")
+        decided = await self._site.decision(row, sensitivity)
+        if decided is None:
+            remedy = "Have it cleaned anew: delete its sidecar, or retry it"
+            return problem(409, "its sidecar does not keep what was seen", remedy)
+        return Json(decided)
+
+    async def bodies(self, _request: Request) -> Response:
+        """GET bodies."""
+        return Json(self._site.body_reports)
+
+    async def sensor(self, request: Request) -> Response:
+        """GET bodies/{id}/sensor.png."""
+        body = self._site.body(request.path_params["body"])
+        if body is None:
+            raise HTTPException(404)
+        return Response(await asyncio.to_thread(sensor_png, body), media_type="image/png")
+
+    async def description(self, _request: Request) -> Response:
+        """GET openapi.yaml."""
+        return FileResponse(_DESCRIPTION, media_type="application/yaml")
+
     async def trouble(self, _request: Request) -> Response:
         """GET trouble."""
-        return _Json(await self._site.trouble()) if self._site.now else _not_yet()
+        return Json(await self._site.trouble()) if self._site.now else not_yet()
 
     async def settings(self, _request: Request) -> Response:
         """GET settings."""
-        return _Json(await self._site.settings())
+        return Json(await self._site.settings())
 
     async def events(self, _request: Request) -> Response:
         """GET events."""
         if self._site.now is None:
-            return _not_yet()
+            return not_yet()
         if self._site.hub.is_full:
             return problem(503, "too many pages are open", "Close some", {"Retry-After": "10"})
         return StreamingResponse(
@@ -123,7 +170,7 @@ class Pages:
     async def command(self, request: Request) -> Response:
         """GET commands/{id}."""
         result = self._site.result(request.path_params["command"])
-        return _Json(result) if result else problem(404, "there is no such command", "It may have been long ago")
+        return Json(result) if result else problem(404, "there is no such command", "It may have been long ago")
 
     def _row(self, request: Request) -> Row:
         row = self._site.index.get(request.path_params["frame"])
@@ -136,6 +183,10 @@ async def picture(make: Callable[[], Awaitable[bytes | None]]) -> Response:
     """Answer with a JPEG that *make* gives, or say why there is none."""
     try:
         data = await make()
+    except DustdError as error:
+        return problem(409, without_folders(error.problem), without_folders(error.remedy))
+    except RuntimeError as exc:  # of the worker, which has logged it
+        return problem(409, f"the picture cannot be made ({exc})", "Look at the original in your RAW developer")
     except BusyError:
         return problem(503, "the picture is still being made", "Ask again in a moment", {"Retry-After": "1"})
     if data is None:
@@ -146,20 +197,27 @@ async def picture(make: Callable[[], Awaitable[bytes | None]]) -> Response:
 def application(site: Site) -> Guard:
     """Put the page together, with its guard before it."""
     pages, doors = Pages(site), Doors(lambda: site.setup.access)
-    api = {
+    api: dict[str, Answer] = {
         "state": pages.state,
         "frames": pages.frames,
         "frames/{frame}": pages.frame,
         "frames/{frame}/thumbnail.jpg": pages.thumbnail,
+        "frames/{frame}/picture/{which}.jpg": pages.whole,
+        "frames/{frame}/spots/{spot:int}/{which}.jpg": pages.crop,
+        "frames/{frame}/decision": pages.decision,
+        "bodies": pages.bodies,
+        "bodies/{body}/sensor.png": pages.sensor,
         "trouble": pages.trouble,
         "settings": pages.settings,
         "events": pages.events,
         "commands/{command}": pages.command,
+        "openapi.yaml": pages.description,
     }
     shells = ("/", "/frames/{frame}", "/bodies", "/trouble", "/settings")
     routes = [
         *(Route(path, pages.page) for path in shells),
         *(Route(f"/api/v1/{path}", answer) for path, answer in api.items()),
+        *(Route(f"/api/v1/{path}", answer, methods=["POST"]) for path, answer in Asked(site).routes().items()),
         Route("/open", doors.open),
         Route("/login", doors.login, methods=["POST"]),
         Route("/favicon.ico", _favicon),
@@ -172,10 +230,6 @@ def application(site: Site) -> Guard:
 async def _favicon(_request: Request) -> Response:
     path = _STATIC / "icon.svg"
     return FileResponse(path) if path.exists() else Response(status_code=404)
-
-
-def _not_yet() -> Response:
-    return problem(503, "dustd is still starting", "Ask again in a moment", {"Retry-After": "1"})
 
 
 async def _refused(request: Request, exc: HTTPException) -> Response:

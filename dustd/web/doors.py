@@ -13,7 +13,8 @@ from starlette.responses import HTMLResponse, Response
 
 from dustd.report.templates import render
 from dustd.web import access
-from dustd.web.guard import COOKIE, problem
+from dustd.web.answers import problem
+from dustd.web.guard import COOKIE
 from dustd.web.messages import Access
 
 # Our choice: so many wrong passwords from one place and from all places, in so many seconds.

@@ -10,10 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from dustd.report.templates import render
 from dustd.web import access
+from dustd.web.answers import problem
 from dustd.web.messages import Access
 
 Scope = MutableMapping[str, Any]
@@ -98,11 +99,6 @@ def is_known_host(host: str, who: Access) -> bool:
     return at.is_loopback or not access.is_loopback(who.listen)
 
 
-def problem(status: int, what: str, remedy: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Refuse in words."""
-    return JSONResponse({"problem": what, "remedy": remedy}, status_code=status, headers=headers)
-
-
 def _parted(host: str) -> tuple[str, int | None]:
     try:
         parts = urlsplit(f"//{host}")
@@ -112,7 +108,7 @@ def _parted(host: str) -> tuple[str, int | None]:
     return name, port
 
 
-def _too_large() -> JSONResponse:
+def _too_large() -> Response:
     return problem(413, f"a request may hold {MOST_BODY_BYTES >> 10} KiB", "Send less at a time")
 
 

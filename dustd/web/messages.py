@@ -18,6 +18,7 @@ Kind = Literal[
     "pause", "resume", "order", "reject", "undo", "correct", "retry", "sensitivity", "cleaned", "cleaned_undo"
 ]
 Scope = Literal["frame", "from_here", "shoot"]
+Order = Literal["oldest", "newest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ class Snapshot:
 
     doing: str
     paused: bool
-    order: Literal["oldest", "newest"]
+    order: Order
     waiting: int
     in_hand: str | None
     next_up: tuple[str, ...]
@@ -167,4 +168,4 @@ class Command:
     y: float = 0.0
     value: float = 0.0
     scope: Scope = "frame"
-    order: Literal["oldest", "newest"] = "oldest"
+    order: Order = "oldest"

@@ -9,7 +9,7 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,13 @@ import structlog
 
 from dustd import config_lines
 from dustd.codec import Json
+from dustd.dustmap.match import State
 from dustd.web import reader
-from dustd.web.bodies import body_lines
+from dustd.web.bodies import reports
+from dustd.web.decision import decision_json
 from dustd.web.events import Hub
 from dustd.web.index import VANISHED, Index, sidecar_of
-from dustd.web.messages import Bodies, Command, FrameNews, News, Result, Setup, Snapshot
+from dustd.web.messages import Bodies, BodyNow, Command, FrameNews, News, Result, Setup, Snapshot
 from dustd.web.pictures import Pictures
 from dustd.web.rows import Row, key_of, row_json, unix
 from dustd.web.state import settings_json, state_json, trouble_json
@@ -46,8 +48,8 @@ class Site:
         self.hub = Hub()
         self.pictures = Pictures(setup.pictures)
         self.now: Snapshot | None = None
-        self.bodies: Bodies | None = None
-        self.body_lines: list[Json] = []  # of the state: ids, names, advice
+        self.body_reports: list[dict[str, Json]] = []
+        self._bodies: Bodies | None = None
         self._send = send
         self._results: collections.OrderedDict[str, dict[str, Json]] = collections.OrderedDict()
         self._is_state_due = asyncio.Event()
@@ -104,8 +106,7 @@ class Site:
                 self.hub.tell("frame", row_json(shown))
 
     async def _judge(self, news: Bodies) -> None:
-        self.bodies = news
-        self.body_lines = await asyncio.to_thread(body_lines, news)
+        self._bodies, self.body_reports = news, await asyncio.to_thread(reports, news)
         self.hub.tell("bodies")
         self._is_state_due.set()
 
@@ -114,7 +115,8 @@ class Site:
     def state(self) -> dict[str, Json]:
         """Give `GET state`; there is a snapshot."""
         assert self.now is not None
-        return state_json(self.setup, self.now, self.index, self.body_lines)
+        bodies = [{key: each[key] for key in ("id", "name", "advice")} for each in self.body_reports]
+        return state_json(self.setup, self.now, self.index, bodies)
 
     async def trouble(self) -> dict[str, Json]:
         """Give `GET trouble`; there is a snapshot."""
@@ -134,6 +136,20 @@ class Site:
                 place = each.output if each.output.exists() else each.path
                 disks.append({"folder": each.path.name, "free_bytes": shutil.disk_usage(place).free})
         return disks
+
+    def body(self, body_id: str) -> BodyNow | None:
+        """Give what is known of the body of an id."""
+        known = self._bodies.bodies if self._bodies is not None else ()
+        return next((each for each in known if key_of(each.dust.body_id) == body_id), None)
+
+    async def decision(self, row: Row, sensitivity: float) -> dict[str, Json] | None:
+        """Give what another sensitivity would correct in a frame; None if its sidecar does not keep what was seen."""
+        record, scale = await reader.in_thread(row), self.setup.scale
+        body = self.body(key_of(row.body))
+        if record is None or scale is None:
+            return None
+        state, verdicts = (body.state, body.verdicts) if body is not None else (State(), ())
+        return await asyncio.to_thread(decision_json, record, state, verdicts, scale, sensitivity)
 
     async def _tell_state(self) -> None:
         """Tell pages how the daemon does, not more often than they can show."""
@@ -203,7 +219,7 @@ class Site:
         found = await asyncio.to_thread(lambda: list(find()))
         for at in range(0, len(found), READ_AT_ONCE):
             some = found[at : at + READ_AT_ONCE]
-            rows = await asyncio.to_thread(lambda some=some: [reader.read_row(*each) for each in some])
+            rows = await asyncio.to_thread(_read_rows, some)
             news = [row for row in rows if row is not None and self.index.put(row)]
             if self._searched:
                 self._tell_frames(news)
@@ -213,6 +229,10 @@ class Site:
         task = asyncio.get_running_loop().create_task(work)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+
+
+def _read_rows(some: Sequence[tuple[str, str, str]]) -> list[Row | None]:
+    return [reader.read_row(*each) for each in some]
 
 
 def _troubles(now: Snapshot) -> tuple[object, ...]:

@@ -419,7 +419,9 @@ def test_a_configuration_that_is_deleted_changes_nothing_but_is_told(running):
 
 def test_another_store_needs_a_restart_and_the_rest_takes_effect(running):
     def steps():
-        running.yaml.write_text("folders: [{path: shoot}]\nmap: {store: elsewhere/maps.sqlite}\nsensitivity: 60\n")
+        running.yaml.write_text(
+            "folders: [{path: shoot}]\nmap: {store: elsewhere/maps.sqlite}\nsensitivity: 60\nweb: {port: 0}\n"
+        )
         state = running.wait(lambda state: state.config_problem is not None)
         assert "map.store" in state.config_problem.problem and "Restart" in state.config_problem.remedy
         running.shoot("a.nef")
