@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import structlog
+from hypothesis import settings
 
 from dustd import log
+
+settings.register_profile("untimed", deadline=None)  # a busy computer is no reason to fail
+settings.load_profile("untimed")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SHARED_CASES = SHARED_DATA.with_name("cases")

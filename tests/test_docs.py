@@ -15,13 +15,14 @@ README = ROOT / "README.md"
 MAN_PAGE = ROOT / "docs" / "dustd.1"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
-# design §9; init, reject, status, service, retry, export and import are ours
+# design §9; init, reject, correct, status, service, retry, export and import are ours
 VERBS = [
     "init",
     "run",
     "open",
     "clean",
     "reject",
+    "correct",
     "map",
     "report",
     "check",

@@ -5,6 +5,7 @@ A verb's module is imported when the verb is said, so that no verb pays for a li
 
 import argparse
 import importlib
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(opened)
     _add_clean(commands)
     _add_reject(commands)
+    _add_correct(commands)
     _add_map(commands)
     _add_report(commands)
     text = "look at configuration, folders, model, device, limits; say what to fix"
@@ -92,6 +94,16 @@ def _add_reject(commands: Any) -> None:
     reject.add_argument("--source", metavar="PATH", type=Path, help="the original or its folder, if it was moved")
     _add_store(reject)
     _add_config(reject)
+
+
+def _add_correct(commands: Any) -> None:
+    correct = _verb(commands, "correct", _in("correct"), "have dust corrected that was left, where you point at it")
+    correct.add_argument("frame", metavar="FRAME", type=Path, help="cleaned file, its sidecar, or the original")
+    correct.add_argument("place", metavar="X,Y", type=_place, help="pixels of the unrotated frame, as in the sidecar")
+    correct.add_argument("--undo", action="store_true", help="take back what you asked for there")
+    correct.add_argument("--source", metavar="PATH", type=Path, help="the original or its folder, if it was moved")
+    _add_store(correct)
+    _add_config(correct)
 
 
 def _add_map(commands: Any) -> None:
@@ -264,6 +276,17 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", metavar="PATH", help="dust maps to use, file or URL; :memory: keeps none. Default: as configured"
     )
+
+
+def _place(text: str) -> tuple[float, float]:
+    x, comma, y = text.partition(",")
+    try:
+        place = float(x), float(y)
+    except ValueError:
+        place = math.nan, math.nan
+    if not comma or not all(map(math.isfinite, place)):
+        raise argparse.ArgumentTypeError(f"{text} is not a place; say it like 1204,877")
+    return place
 
 
 def _sensitivity(text: str) -> float:

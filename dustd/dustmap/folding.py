@@ -181,7 +181,16 @@ def begin_again(db: sa.Connection, body_id: str) -> None:
     write_state(db, body_id, Step(place=BEGINNING, epoch=BEGINNING, n=0, state=State()))
 
 
-def judge_frame(db: sa.Connection, record: Record, *, take_back: bool) -> str | None:
+def take_in_words(db: sa.Connection, record: Record, *, take_back: bool) -> list[str]:
+    """Take in what a person said of a frame: the rejected spots and those asked for; with *take_back* no others.
+
+    Returns the places from which to fold anew, none if nothing has changed or the frame is not on the line.
+    """
+    changed = (each(db, record, take_back=take_back) for each in (_judge_frame, _count_asked))
+    return [place for place in changed if place is not None]
+
+
+def _judge_frame(db: sa.Connection, record: Record, *, take_back: bool) -> str | None:
     """Write a frame's verdicts down, with *take_back* instead of those written before.
 
     Returns the place from which to fold anew, None if nothing has changed or the frame is not on the line.
@@ -216,6 +225,29 @@ def judge_frame(db: sa.Connection, record: Record, *, take_back: bool) -> str | 
         for some in some_at_a_time(gone):
             db.execute(rejections.delete().where(*here, rejections.c.number.in_(some)))
     return max(min(changed), horizon + " ") if changed else None
+
+
+def _count_asked(db: sa.Connection, record: Record, *, take_back: bool) -> str | None:
+    """Count a frame as its record says now, where a person has asked for other corrections in it since it was counted.
+
+    Only with *take_back* also where there are fewer. Returns the place from which to fold anew, None if nothing has
+    changed or the frame is not on the line or too old to be folded anew.
+    """
+    counted = history.counted(record)
+    if counted is None:
+        return None
+    here = (frames.c.body_id == record.camera.body_id, frames.c.frame_id == counted.view.frame_id)
+    row = db.execute(sa.select(frames.c.place, frames.c.input).where(*here)).one_or_none()
+    if row is None or row.input is None:
+        return None
+    new = {(spot.x, spot.y) for spot in counted.spots if spot.asked and not spot.rejected}
+    with whole():
+        old = {(spot["x"], spot["y"]) for spot in row.input["spots"] if spot.get("asked") and not spot["rejected"]}
+    if new == old or not (take_back or new - old):
+        return None
+    lock_body(db, record.camera.body_id)
+    db.execute(frames.update().where(*here).values(input=history.to_dict(counted)))
+    return str(row.place)
 
 
 def too_late(db: sa.Connection, body: Any, frame: Counted) -> Counted:

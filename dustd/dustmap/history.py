@@ -16,7 +16,7 @@ from dustd.dustmap.evidence import Evidence
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import View, view_of
 from dustd.dustmap.places import place_of
-from dustd.dustmap.rejection import Rejection, against, refuted
+from dustd.dustmap.rejection import A_PERSON_IS_RIGHT, Rejection, against, refuted
 from dustd.dustmap.update import after_cleaning, observe
 from dustd.output.sidecar import Record
 from dustd.spots.spot import Spot
@@ -66,7 +66,12 @@ def counted(record: Record) -> Counted | None:
         evidence=seen,
         score=data.get("evidence_score"),
     )
-    return Counted(place=place_of(record), view=view, spots=tuple(record.spots))
+    return Counted(place=place_of(record), view=view, spots=tuple(_vouched(spot) for spot in record.spots))
+
+
+def _vouched(spot: Spot) -> Spot:
+    """Give a spot that a person asked for the score that a person's word is worth."""
+    return dataclasses.replace(spot, score=max(spot.score, A_PERSON_IS_RIGHT)) if spot.asked else spot
 
 
 def to_dict(frame: Counted) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from dustd.spots.spot import Spot
 # Our choice, in log-odds: a person is wrong about this once in 400 times. From the most that the map ever believes it
 # leads to where a particle is confirmed no more, and can be again by independent frames.
 WEIGHT = 6.0
+A_PERSON_IS_RIGHT = 1 / (1 + math.exp(-WEIGHT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from dustd.dustmap import places
 from dustd.dustmap.epochs import declare, note, noted_cuts, repeat, take_back
 from dustd.dustmap.exchange import checked, laid_out, take_in
-from dustd.dustmap.folding import begin_again, enter, fold_again, fold_into_old_epoch, judge_frame, note_cleaned
+from dustd.dustmap.folding import begin_again, enter, fold_again, fold_into_old_epoch, note_cleaned, take_in_words
 from dustd.dustmap.lost import Lost
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import DustMap
@@ -197,9 +197,8 @@ class Store:
                 record = _on_its_map(db, given)
                 name = record.camera.body_id
                 frame = enter(db, record, place)
-                judged_from = judge_frame(db, record, take_back=False)
-                if judged_from is not None:
-                    changed.setdefault(name, []).append(judged_from)
+                if told := take_in_words(db, record, take_back=False):
+                    changed.setdefault(name, []).extend(told)
                 if frame is None:
                     continue
                 counted += 1
@@ -220,10 +219,10 @@ class Store:
             return map_for(db, camera.body_id, Pixels(width=width, height=height, pitch_um=camera.pixel_pitch_um))
 
     def judge(self, record: Record) -> bool:
-        """Take in a person's verdicts about a frame: the rejected spots of *record*, and of this frame no others.
+        """Take in what a person said of a frame: the rejected spots of *record* and those asked for, and no others.
 
         Returns False, and changes nothing, if the frame was not counted. The verdict about one that is too old to be
-        folded anew counts from now on.
+        folded anew counts from now on; what was asked for in it counts when the map is rebuilt.
         """
         with self._changing() as db:
             record = _on_its_map(db, record)
@@ -231,9 +230,8 @@ class Store:
             if not exists(db, frames, record.camera.body_id, frames.c.frame_id == frame_id):
                 return False
             note_cleaned(db, record)
-            judged_from = judge_frame(db, record, take_back=True)
-            if judged_from is not None:
-                fold_again(db, self._latest, lock_body(db, record.camera.body_id), judged_from)
+            if changed := take_in_words(db, record, take_back=True):
+                fold_again(db, self._latest, lock_body(db, record.camera.body_id), min(changed))
             return True
 
     def is_cleaned(self, body_id: str, frame_id: str) -> bool:
@@ -301,7 +299,7 @@ class Store:
                 record = _on_its_map(db, given)
                 touched.add(record.camera.body_id)
                 counted += enter(db, record, place) is not None
-                judge_frame(db, record, take_back=False)
+                take_in_words(db, record, take_back=False)
             for name in sorted(touched):
                 repeat(db, self.path, name)
                 body = lock_body(db, name)

@@ -187,7 +187,8 @@ def _missed(particle: Particle, at: Prediction, view: View) -> Particle:
 
 def _credible(spot: Spot, view: View, body: BodyOptics) -> bool:
     """Ask whether a spot may begin a particle: sure enough, visible where it lies, as wide as dust must be."""
-    if not speaks(spot, view) or visibility(spot.attenuation, view, spot.x, spot.y) < UNBELIEVABLE:
+    seen = spot.asked or visibility(spot.attenuation, view, spot.x, spot.y) >= UNBELIEVABLE
+    if not (speaks(spot, view) and seen):
         return False
     narrowest = optics.STACK_RANGE[0] * optics.blur_constant_px(view.pixel_pitch_um)
     if body.blur_constant:

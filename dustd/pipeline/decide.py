@@ -19,6 +19,7 @@ from dustd.output.sidecar import DetectorInfo, Evidence
 from dustd.pipeline.look import Look
 from dustd.raw.frame import Frame
 from dustd.spots import company
+from dustd.spots.asked import insisted
 from dustd.spots.calibration import Calibration
 from dustd.spots.measure import KnownShadow, as_spot
 from dustd.spots.outline import outline_in
@@ -114,12 +115,14 @@ def decide(
     scale: Scale,
     sensitivity: float,
     verdicts: Sequence[Rejection] = (),
+    asked: Sequence[Spot] = (),
     frame: Frame | None = None,
     stack: Stack | None = None,
 ) -> Decision:
     """Decide what to correct in a frame that was looked at, and say why.
 
-    *state* is what the map of the body knows, *verdicts* what a person rejected. With *frame*, the light of it is
+    *state* is what the map of the body knows, *verdicts* what a person rejected, *asked* what one asked to have
+    corrected in this frame. With *frame*, the light of it is
     looked at again where dust is known; with *stack*, the body's average with this frame in it, what only that shows
     is listed too.
     """
@@ -139,8 +142,7 @@ def decide(
         decided += look_again(frame, decided, state, view, limits.lone, expected)
     if stack is not None:
         decided += reveal(stack, decided, state, view, state.optics)
-    if verdicts:
-        decided = settled(decided, view, verdicts)
+    decided = insisted(settled(decided, view, verdicts), asked)
     if frame is not None:
         told = {particle.id for particle in state.particles if is_told(particle, view)}
         decided = tuple(
@@ -151,7 +153,7 @@ def decide(
         )
     return Decision(
         spots=decided,
-        known=shadows(decided, state, view, expected),
+        known=shadows([spot for spot in decided if spot.wanted or not spot.asked], state, view, expected),
         sensitivity=sensitivity,
         threshold=limits.lone,
         evidence_score=view.evidence_score,

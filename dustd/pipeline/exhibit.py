@@ -64,7 +64,7 @@ def in_order(spots: Sequence[Spot], seen: Evidence) -> tuple[Spot, ...]:
     def key(spot: Spot) -> tuple[float, ...]:
         if spot.action != "left":
             return (0, -risk(spot, seen), spot.id)
-        return (1 if spot.wanted else 2, -spot.score * spot.attenuation, spot.id)
+        return (1 if spot.due else 2, -spot.score * spot.attenuation, spot.id)
 
     return tuple(sorted(spots, key=key))
 
@@ -73,7 +73,7 @@ def risk(spot: Spot, seen: Evidence) -> float:
     """Say how much harm the correction of a spot does if it is wrong; no unit, 0 if it was left."""
     if spot.action == "left":
         return 0.0
-    doubt = 1 - max(spot.score, spot.confidence or 0.0) + LEAST_DOUBT
+    doubt = LEAST_DOUBT if spot.asked else 1 - max(spot.score, spot.confidence or 0.0) + LEAST_DOUBT
     change = (1.0 if spot.action == "inpainted" else spot.attenuation) * spot.diameter_px
     return doubt * change * min(visible_from(seen, spot.x, spot.y), 1.0)
 

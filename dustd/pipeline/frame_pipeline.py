@@ -294,6 +294,7 @@ class Pipeline:
             scale=scale,
             sensitivity=sensitivity,
             verdicts=(*self.store.rejections(body_id), *standing.rejected_before(earlier, view)),
+            asked=standing.asked_before(earlier, seen.frame_id),
             frame=frame,
             stack=stack,
         )

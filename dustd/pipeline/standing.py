@@ -1,5 +1,5 @@
 """What an earlier run left of a frame: whether it is as the settings ask for, and whether it can be decided on anew,
-and what a person has rejected in it.
+and what a person has said of it.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from dustd.output.life import PICTURES
 from dustd.output.sidecar import Record
 from dustd.pipeline.deliver import appearance
 from dustd.pipeline.look import look_of
+from dustd.spots.spot import Spot
 
 NOT_CLEANED = "it has not been cleaned yet, or was changed since"
 OTHER_OUTPUT = "its cleaned file is gone, or was written with other settings"
@@ -54,6 +55,13 @@ def rejected_before(earlier: Record | None, view: View) -> tuple[Rejection, ...]
     if earlier is None or (earlier.evidence or {}).get("frame_id") != view.frame_id:
         return ()
     return rejections_of(earlier.spots, view, earlier.source.name)
+
+
+def asked_before(earlier: Record | None, frame_id: str) -> tuple[Spot, ...]:
+    """Give the spots of this frame that a person asked to have corrected, from an earlier sidecar."""
+    if earlier is None or (earlier.evidence or {}).get("frame_id") != frame_id:
+        return ()
+    return tuple(spot for spot in earlier.spots if spot.asked and not spot.rejected)
 
 
 def _is_as_asked(record: Record, path: Path, output: OutputSettings) -> bool:

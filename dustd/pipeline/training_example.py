@@ -64,7 +64,7 @@ def keep(
     image = {"id": 1, "file_name": f"{name}.png", "width": width, "height": height}
     labels = {
         "info": {
-            "description": "rejected by a person",
+            "description": "rejected by a person" if spot.rejected else "asked for by a person",
             "frame": record.source.name,
             "spot": spot.id,
             "score": spot.score,

@@ -128,12 +128,7 @@ def retold(each: Section, record: Record, cleaned: str) -> Section:
     spots = {spot.id: spot for spot in record.spots}
     whole = each.whole
     if whole is not None:
-        rings = tuple(
-            replace(ring, kind=_kind(spots[ring.spot_id]), action=_ACTIONS[spots[ring.spot_id].action])
-            for ring in whole.rings
-            if ring.spot_id in spots
-        )
-        whole = replace(whole, rings=rings)
+        whole = replace(whole, rings=_rings(record, record.spots, {card.spot_id for card in each.cards}))
     cards = tuple(
         replace(
             card,
@@ -146,7 +141,10 @@ def retold(each: Section, record: Record, cleaned: str) -> Section:
         for card in each.cards
         if (spot := spots.get(card.spot_id)) is not None
     )
-    rest = tuple(_rest(spots[row.spot_id], cleaned) for row in each.rest if row.spot_id in spots)
+    shown = {card.spot_id for card in cards}
+    order = {row.spot_id: place for place, row in enumerate(each.rest)}
+    unshown = sorted((spot for spot in record.spots if spot.id not in shown), key=lambda spot: order.get(spot.id, -1))
+    rest = tuple(_rest(spot, cleaned) for spot in unshown) if whole is not None else ()
     corrected = sum(spot.action != "left" for spot in record.spots)
     return replace(each, about=about(record), corrected=corrected, whole=whole, cards=cards, rest=rest)
 
@@ -167,9 +165,17 @@ def is_page(data: bytes) -> bool:
 
 
 def _whole(record: Record, ordered: Sequence[Spot], exhibit: Exhibit, shown: set[int]) -> Whole:
-    """Show the frame, its spots ringed: a full ring where something was corrected, a broken one where not."""
-    orientation = record.camera.orientation
+    """Show the frame, its spots ringed."""
     width, height = record.width, record.height
+    if record.camera.orientation in (5, 6, 7, 8):
+        width, height = height, width
+    picture = data_uri("jpeg", exhibit.overview)
+    return Whole(width=width, height=height, picture=picture, rings=_rings(record, ordered, shown))
+
+
+def _rings(record: Record, ordered: Sequence[Spot], shown: set[int]) -> tuple[Ring, ...]:
+    """Ring the spots of a frame: a full ring where something was corrected, a broken one where not."""
+    orientation, width, height = record.camera.orientation, record.width, record.height
     rings = []
     for spot in ordered:
         x, y = upright(spot.x, spot.y, width=width, height=height, orientation=orientation)
@@ -184,9 +190,7 @@ def _whole(record: Record, ordered: Sequence[Spot], exhibit: Exhibit, shown: set
             shown=spot.id in shown,
         )
         rings.append(ring)
-    if orientation in (5, 6, 7, 8):
-        width, height = height, width
-    return Whole(width=width, height=height, picture=data_uri("jpeg", exhibit.overview), rings=tuple(rings))
+    return tuple(rings)
 
 
 def _kind(spot: Spot) -> str:
@@ -246,7 +250,7 @@ def about(record: Record) -> str:
         taken or None,
     )
     corrected = sum(spot.action != "left" for spot in record.spots)
-    wanted = sum(spot.action == "left" and spot.wanted for spot in record.spots)
+    wanted = sum(spot.action == "left" and spot.due for spot in record.spots)
     counts = f"{corrected} corrected, {len(record.spots) - corrected} left alone"
     counts += f" ({wanted} because it could not be done well)" if wanted else ""
     return " · ".join(filter(None, (*facts, counts if record.spots else None)))

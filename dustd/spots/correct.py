@@ -1,8 +1,8 @@
 """Giving the light back: divide by what the dust let through, or paint over what it hid, or leave it and say why.
 
-Only spots that the evidence wants corrected are touched, and of them only those whose light loss can be told from the
-scene. Where the dust map knows a shadow, the fit weighs what it expects against the light of this frame, each by how
-sure it is: in a sky the light decides, on foliage the map. Samples outside the spots stay bit-identical.
+Only spots that the evidence or a person wants corrected are touched, and of them only those whose light loss can be
+told from the scene. Where the dust map knows a shadow, the fit weighs what it expects against the light of this frame,
+each by how sure it is: in a sky the light decides, on foliage the map. Samples outside the spots stay bit-identical.
 
 This module decides; `dustd.spots.divide` and `dustd.spots.paint` do it. It knows arrays and values, not files or the
 dust map.
@@ -61,7 +61,7 @@ class Corrected:
 
 
 def correct(frame: Frame, spots: Sequence[Spot], known: Mapping[int, KnownShadow] = MappingProxyType({})) -> Corrected:
-    """Correct the wanted *spots* of a frame, deepest first; the frame itself is never modified.
+    """Correct the *spots* that are due of a frame, deepest first; the frame itself is never modified.
 
     *known* is what the dust map knows of their shadows, by spot id.
 
@@ -70,9 +70,9 @@ def correct(frame: Frame, spots: Sequence[Spot], known: Mapping[int, KnownShadow
     """
     work = replace(frame, raw=frame.raw.copy())
     done = {spot.id: spot for spot in spots}
-    order = sorted((spot for spot in spots if spot.wanted), key=lambda spot: -spot.attenuation)
+    order = sorted((spot for spot in spots if spot.due), key=lambda spot: -spot.attenuation)
     for k, spot in enumerate(order):
-        others = [*order[k + 1 :], *(s for s in spots if not s.wanted)]
+        others = [*order[k + 1 :], *(s for s in spots if not s.due)]
         action, words = _treat(work, spot, known.get(spot.id), others)
         reason = f"{spot.reason}; {words}" if spot.reason else words
         done[spot.id] = replace(spot, action=action, reason=reason)

@@ -80,12 +80,13 @@ class KnownShadow:
     depth_error: float
 
 
-def candidate_in(frame: Frame, detection: Detection) -> Candidate:
+def candidate_in(frame: Frame, detection: Detection, avoid: np.ndarray | None = None) -> Candidate:
     """Measure the light inside a detector's box: centre, width at half depth, 10-90 % edge, attenuation, gain.
 
-    Numbers have six digits, more than network or light know, so that a sidecar keeps them as they are.
+    *avoid* (n, 3) are x, y, radius of other spots. Numbers have six digits, more than network or light know, so that a
+    sidecar keeps them as they are.
     """
-    shadow = shadow_in(frame, detection)
+    shadow = shadow_in(frame, detection, avoid)
     numbers = {
         "x": detection.x,
         "y": detection.y,
@@ -120,14 +121,14 @@ def measure(frame: Frame, detection: Detection, spot_id: int, calibration: Calib
     return as_spot(candidate_in(frame, detection), spot_id, calibration)
 
 
-def shadow_in(frame: Frame, detection: Detection) -> Shadow:
-    """Fit a shadow to the light inside a detector's box.
+def shadow_in(frame: Frame, detection: Detection, avoid: np.ndarray | None = None) -> Shadow:
+    """Fit a shadow to the light inside a detector's box; what lies in the circles *avoid* (n, 3) is not looked at.
 
     Where none can be fitted (clipped, too dark, no room around it) the box gives position and size, the mean light
     inside over the mean around it the attenuation, and the gain is zero.
     """
     half = max(detection.width_px, detection.height_px) / 2
-    patch = cut(frame, detection.x, detection.y, max(2.5 * half, half + MARGIN_PX))
+    patch = cut(frame, detection.x, detection.y, max(2.5 * half, half + MARGIN_PX), avoid=avoid)
     size = float(np.clip((detection.width_px + detection.height_px) / 2, *DIAMETER_LIMITS_PX))
     start = Shadow(x=detection.x, y=detection.y, diameter_px=0.75 * size, ramp_px=0.4 * size, attenuation=0.05)
     shadow = None

@@ -2,7 +2,7 @@
 
 The frame is corrected anew with the verdicts in, and from that only the places of those spots are taken; all other
 samples stay as they were written. A place is what their correction touches, with what touches it in turn: where two
-corrected spots overlap, the one that stays is corrected afresh, alone. Pure; files are `dustd.pipeline.reject`'s.
+corrected spots overlap, the one that stays is corrected afresh, alone. Pure; files are `dustd.pipeline.rewrite`'s.
 """
 
 import math
@@ -29,7 +29,7 @@ def revise(
     known: Mapping[int, KnownShadow],
     asked: Collection[int],
 ) -> Corrected:
-    """Correct the spots *asked* for (ids) as their `wanted` now says.
+    """Correct the spots *asked* for (ids) as they are due now.
 
     *cleaned* is like frame.raw; *spots* carry the actions that made it. The spots come back with the new actions, their
     reasons added to only where something changed.
@@ -110,6 +110,6 @@ def _places(touched: np.ndarray, spots: Sequence[Spot]) -> tuple[np.ndarray, dic
 
 def _revised(before: Spot, after: Spot) -> Spot:
     """Give a spot its new action; say why where that is another one, or the spot was corrected afresh."""
-    if not before.wanted or after.action == before.action or before.reason.endswith(after.reason):
+    if not before.due or after.action == before.action or before.reason.endswith(after.reason):
         return replace(before, action=after.action)
     return replace(before, action=after.action, reason=f"{before.reason}; {after.reason}")

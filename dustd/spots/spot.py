@@ -66,10 +66,10 @@ class Spot:
     *diameter_px* is the width at half depth. *edge_px* is the width of the soft edge (10 to 90 %),
     0 where a sidecar did not keep it.
     *particle_id*, *confidence* (a probability) and *frames_seen* come from the dust map, None when it knows nothing.
-    *wanted* says whether the evidence asks for a correction; *action* what correction did; *reason* which rule
-    decided, in words for a person. *score* is the probability that it is dust, judged with the frame's other marks;
-    *score_alone* what it was by itself, None where the company changed nothing, and *company* why it did, in words.
-    *outline* says what the light tells of the grain's shape, None where it was not
+    *wanted* says whether the evidence asks for a correction, *asked* whether a person does (`spots.asked`); *action*
+    what correction did; *reason* which rule decided, in words for a person. *score* is the probability that it is dust,
+    judged with the frame's other marks; *score_alone* what it was by itself, None where the company changed nothing,
+    and *company* why it did, in words. *outline* says what the light tells of the grain's shape, None where it was not
     asked or tells nothing. *rejected* says that a person took the correction back (`dustd.pipeline.reject`).
     """
 
@@ -90,3 +90,9 @@ class Spot:
     reason: str = ""
     outline: Outline | None = None
     rejected: bool = False
+    asked: bool = False
+
+    @property
+    def due(self) -> bool:
+        """Tell whether it is to be corrected."""
+        return self.wanted or (self.asked and not self.rejected)

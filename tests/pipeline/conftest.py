@@ -1,11 +1,15 @@
 """What tests of one frame's way need: a pipeline with the shipped model, and a frame on disk."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from dustd.config import OutputSettings
 from dustd.dustmap.store import Store
 from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.report.review_book import Book
+from tests.shoots import Shoot
 
 
 @pytest.fixture
@@ -52,6 +56,27 @@ class Blind:
         return [np.zeros((0, 5), np.float32)] * len(tiles)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def blind(detector):
     return Blind(detector)
+
+
+@pytest.fixture(scope="session")
+def cleaned_once(tmp_path_factory, detector, worker, dusty_shot):
+    home = tmp_path_factory.mktemp("shoot")
+    shoot = Shoot(home, worker)
+    shoot.source.parent.mkdir()
+    shoot.out.mkdir()
+    shoot.source.write_bytes(dusty_shot[1])
+    with shoot.store() as store:
+        book = Book(shoot.out, 1)
+        shoot.clean(detector, store, book)
+    (home / "first.html").write_text(book.text())
+    assert len(shoot.corrected()) >= 3
+    return home
+
+
+@pytest.fixture
+def shoot(cleaned_once, worker, tmp_path):
+    shutil.copytree(cleaned_once, tmp_path / "home")
+    return Shoot(tmp_path / "home", worker)

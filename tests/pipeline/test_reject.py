@@ -15,97 +15,13 @@ import pytest
 
 from dustd import files
 from dustd.cli.main import main
-from dustd.config import Config, OutputSettings
+from dustd.config import OutputSettings
 from dustd.dustmap.store import Store
 from dustd.errors import FrameError, SurroundingsError, UsageError
 from dustd.output import sidecar
-from dustd.pipeline import reject
-from dustd.pipeline.frame_pipeline import Pipeline
-from dustd.raw.libraw import open_raw
-from dustd.raw.metadata import read_camera
-from dustd.report.review_book import Book
+from tests.shoots import Shoot, around, samples
 
 SCHEMA = json.loads(Path(sidecar.__file__).with_name("sidecar.schema.json").read_text())
-
-
-class Shoot:
-    """A cleaned frame on disk: shoot/SHOT.DNG, out/, maps.sqlite and the folder for examples."""
-
-    def __init__(self, home, worker):
-        self.home, self.worker = home, worker
-        self.source, self.out, self.labelled = home / "shoot" / "SHOT.DNG", home / "out", home / "labelled"
-        self.sidecar = self.out / "SHOT.DNG.dustd.json"
-
-    @property
-    def record(self):
-        return sidecar.decode(self.sidecar.read_bytes())
-
-    @property
-    def cleaned(self):
-        return self.out / self.record.outputs[0].path
-
-    def corrected(self):
-        return [spot.id for spot in self.record.spots if spot.action != "left"]
-
-    def spot(self, number):
-        return next(spot for spot in self.record.spots if spot.id == number)
-
-    def store(self):
-        return Store.open(self.home / "maps.sqlite")
-
-    def reject(self, *numbers, path=None, **options):
-        with self.store() as store:
-            return reject.reject(
-                path or self.cleaned,
-                set(numbers),
-                worker=self.worker,
-                store=store,
-                settings=Config(output=options.pop("output", OutputSettings())),
-                labelled=self.labelled,
-                **options,
-            )
-
-    def clean(self, detector, store, reviewer=None, **output):
-        pipeline = Pipeline(
-            detector=detector,
-            store=store,
-            worker=self.worker,
-            reviewer=reviewer,
-            output=OutputSettings(**output),
-            sensitivity_of=lambda *_: 100.0,
-        )
-        return pipeline.process(self.source, self.out)
-
-
-def samples(path):
-    with open_raw(path, read_camera(path)) as opened:
-        return opened.frame.mosaic.copy()
-
-
-def around(spot, shape):
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return np.hypot(columns - spot.x, rows - spot.y) <= 2 * spot.diameter_px + 8
-
-
-@pytest.fixture(scope="module")
-def cleaned_once(tmp_path_factory, detector, worker, dusty_shot):
-    home = tmp_path_factory.mktemp("shoot")
-    shoot = Shoot(home, worker)
-    shoot.source.parent.mkdir()
-    shoot.out.mkdir()
-    shoot.source.write_bytes(dusty_shot[1])
-    with shoot.store() as store:
-        book = Book(shoot.out, 1)
-        shoot.clean(detector, store, book)
-    (home / "first.html").write_text(book.text())
-    assert len(shoot.corrected()) >= 3
-    return home
-
-
-@pytest.fixture
-def shoot(cleaned_once, worker, tmp_path):
-    shutil.copytree(cleaned_once, tmp_path / "home")
-    return Shoot(tmp_path / "home", worker)
 
 
 @pytest.fixture
