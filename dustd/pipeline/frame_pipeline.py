@@ -33,7 +33,7 @@ from dustd.pipeline.decide import Decision, Scale, decide, view_in
 from dustd.pipeline.deliver import Results, deliver
 from dustd.pipeline.exhibit import Exhibit, in_order
 from dustd.pipeline.look import OVERVIEW_STEP_PX, Look, look, look_of
-from dustd.pipeline.revisit import CHANGED, DECIDED_WITH, Visit, difference, marked, what_matters
+from dustd.pipeline.revisit import CHANGED, DECIDED_WITH, Visit, at_sensitivity, difference, marked, what_matters
 from dustd.pipeline.stamp import settled, stamp_or_name, time_of
 from dustd.pipeline.stamp import stamp as stamp_of
 from dustd.pipeline.timer import Timer
@@ -150,10 +150,11 @@ class Pipeline:
                 log.info("frame_improved", **told)
             elif visit.left_alone:
                 log.info("changed_output_left_alone", problem=visit.left_alone, **told)
+            kept = before if visit.left_alone else at_sensitivity(before, sensitivity, self.scale)
             if record is None and write:  # so that it is not read for this again
                 with contextlib.suppress(FrameError):  # a verdict came meanwhile, and is in it
-                    files.publish(path, sidecar.encode(marked(before, matters)), ours=ours)
-            return replace(visit, record=record or before)
+                    files.publish(path, sidecar.encode(marked(kept, matters)), ours=ours)
+            return replace(visit, record=record or kept)
 
     def fail(self, source: Path, out_folder: Path, error: DustdError) -> Record:
         """Write the sidecar that says why a frame failed.

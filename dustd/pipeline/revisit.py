@@ -15,6 +15,7 @@ from dustd.dustmap.match import State
 from dustd.dustmap.particle import View, predict
 from dustd.dustmap.rejection import Rejection
 from dustd.output.sidecar import Record
+from dustd.pipeline.decide import Scale, limits_for
 from dustd.spots import optics
 from dustd.spots.spot import Spot
 
@@ -64,6 +65,14 @@ def what_matters(state: State, view: View, verdicts: Iterable[Rejection], sensit
 def marked(record: Record, matters: str) -> Record:
     """Note in a record what it was decided with."""
     return replace(record, evidence={**(record.evidence or {}), DECIDED_WITH: matters})
+
+
+def at_sensitivity(record: Record, sensitivity: float, scale: Scale) -> Record:
+    """Note in a record that its decision holds at another sensitivity, too."""
+    if record.detector is None:
+        return record
+    limit = limits_for(sensitivity, scale.false_positive_scores).lone
+    return replace(record, detector=replace(record.detector, sensitivity=sensitivity, threshold=limit))
 
 
 def _among(spot: Spot, others: Iterable[Spot]) -> bool:

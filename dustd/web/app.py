@@ -21,7 +21,7 @@ from dustd.web.answers import Answer, Json, not_yet, problem
 from dustd.web.asked import Asked
 from dustd.web.bodies import sensor_png
 from dustd.web.doors import Doors
-from dustd.web.guard import Guard
+from dustd.web.guard import Guard, too_large
 from dustd.web.index import Wanted
 from dustd.web.pictures import BusyError, Size
 from dustd.web.rows import Row, frame_json, row_json
@@ -228,12 +228,13 @@ def application(site: Site) -> Guard:
 
 
 async def _favicon(_request: Request) -> Response:
-    path = _STATIC / "icon.svg"
-    return FileResponse(path) if path.exists() else Response(status_code=404)
+    return FileResponse(_STATIC / "icon-idle.svg")
 
 
 async def _refused(request: Request, exc: HTTPException) -> Response:
     """Say in the API's words what Starlette refuses."""
+    if exc.status_code == 413:
+        return too_large()
     known = {404: ("there is nothing at this address", "Go back to the page"), 405: ("not like this", "See the API")}
     what, remedy = known.get(exc.status_code, (exc.detail, "See the API's description"))
     if exc.status_code == 404 and not request.url.path.startswith(("/api/", "/static/")):

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, Response
 
@@ -43,7 +44,7 @@ class Guard:
     """Stands before the application *app*; *of* gives who may look."""
 
     def __init__(self, app: App, of: Callable[[], Access]) -> None:
-        self._app, self._of = app, of
+        self.app, self._of = app, of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse it."""
@@ -54,11 +55,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, said)
             return
-        try:
-            await self._app(scope, _limited(receive), said)
-        except _TooLargeError:
-            if not said.begun:
-                await _too_large()(scope, receive, said)
+        await self.app(scope, _limited(receive), said)
 
     def _refusal(self, request: HTTPConnection) -> Response | None:
         who, path, method = self._of(), request.url.path, request.scope["method"]
@@ -71,7 +68,7 @@ class Guard:
                 return problem(403, "another page asked for this", "Ask for it on dustd's own page")
             length = request.headers.get("content-length", "0")
             if not (length.isascii() and length.isdecimal()) or int(length[:20]) > MOST_BODY_BYTES:
-                return _too_large()
+                return too_large()
         if any(path == each or (each.endswith("/") and path.startswith(each)) for each in _OPEN_TO_ALL):
             return None
         if access.is_valid(who.secret, "stay", request.cookies.get(COOKIE, "")):
@@ -108,12 +105,9 @@ def _parted(host: str) -> tuple[str, int | None]:
     return name, port
 
 
-def _too_large() -> Response:
+def too_large() -> Response:
+    """Refuse a body that is too large."""
     return problem(413, f"a request may hold {MOST_BODY_BYTES >> 10} KiB", "Send less at a time")
-
-
-class _TooLargeError(Exception):
-    pass
 
 
 def _limited(receive: Receive) -> Receive:
@@ -125,7 +119,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            raise _TooLargeError
+            raise HTTPException(413)
         return message
 
     return receive_some
@@ -136,11 +130,9 @@ class _Answer:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.begun = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.begun = True
             given = {name for name, _ in message["headers"]}
             stored = () if b"cache-control" in given else ((b"cache-control", b"no-store"),)
             message = {**message, "headers": [*message["headers"], *_HEADERS, *stored]}
