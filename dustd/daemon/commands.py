@@ -19,6 +19,7 @@ from dustd.daemon.wishes import Wish, Wishes
 from dustd.errors import DustdError, SurroundingsError, UsageError, without_folders
 from dustd.output import sidecar
 from dustd.output.sidecar import Record
+from dustd.pipeline.correct_place import correct_place
 from dustd.pipeline.frame_pipeline import Pipeline
 from dustd.pipeline.reject import reject
 from dustd.pipeline.revisit import Visit
@@ -58,6 +59,7 @@ class Commands:
             "order": self._order,
             "reject": self._reject,
             "undo": self._reject,
+            "correct": self._correct,
             "retry": self._retry,
             "sensitivity": self._sensitivity,
             "cleaned": self._cleaned,
@@ -106,6 +108,21 @@ class Commands:
         )
         how = "corrected after all" if command.kind == "undo" else "as the camera saw it again"
         return self._told(command, source, told.record, f"{counted(len(told.changed), 'spot')} {how}")
+
+    def _correct(self, command: Command, _control: Control) -> Done:
+        source, folder = self._frame(command)
+        told = correct_place(
+            sidecar_path(source, folder),
+            command.x,
+            command.y,
+            worker=self._pipeline.worker,
+            store=self._pipeline.store,
+            settings=self._settings,
+            labelled=self._labelled(),
+            source=source if source.exists() else None,
+        )
+        numbers = ", ".join(map(str, told.spots))
+        return self._told(command, source, told.record, f"spot {numbers} is corrected")
 
     def _retry(self, command: Command, control: Control) -> Done:
         source, folder = self._frame(command)

@@ -154,7 +154,14 @@ class SessionPage:
     def look_after_bodies(self) -> None:
         """Tell what is known of the sensors, if that may have changed; not often, as it reads all maps."""
         store, now = self._pipeline.store, time.monotonic()
-        if self._client is None or self._are_bodies_told or now < self._bodies_at or store.damaged or store.lost:
+        if (
+            self._client is None
+            or self._are_bodies_told
+            or now < self._bodies_at
+            or store.damaged
+            or store.lost
+            or store.away
+        ):
             return
         assert self._setup is not None
         try:

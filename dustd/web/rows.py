@@ -175,7 +175,7 @@ def _spot_json(spot: Spot, seen: Evidence | None, row: Row, record: Record) -> d
         "corrected": spot.action != "left",
         "wanted": spot.wanted,
         "rejected": spot.rejected,
-        "by_person": spot.rejected or spot.reason.startswith("a person"),
+        "by_person": spot.rejected or spot.asked,
         "reason": spot.reason,
         "figures": figures(spot),
         "risk": share(risk(spot, seen)) if seen is not None else 0.0,
