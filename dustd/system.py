@@ -46,6 +46,14 @@ def set_rights(fd: int, mode: int) -> None:
     os.fchmod(fd, mode)
 
 
+def is_read_by_others(path: Path) -> bool:
+    """Tell whether other users may read a file; False where files know no users."""
+    try:
+        return HAS_POSIX and bool(path.stat().st_mode & 0o077)
+    except OSError:
+        return False
+
+
 def rename_exclusive(source: Path, target: Path) -> None:
     """Rename a file in one step that fails if the name is taken. Raises FileExistsError, OSError if it cannot."""
     if sys.platform == "win32":  # there a rename is so

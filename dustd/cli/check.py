@@ -28,6 +28,9 @@ from dustd.daemon import lock, metrics, scan, status
 from dustd.dustmap.pixels import body_of
 from dustd.errors import ConfigError, DustdError
 from dustd.text import counted
+from dustd.web import access
+from dustd.web.access import read_password
+from dustd.web.client import cannot_be_served
 
 LOW_SPACE_BYTES = 10 << 30  # 100 to 200 cleaned frames of 45 megapixels
 NAME_BYTES = system.NAME_LIMIT_BYTES  # encrypted home folders (eCryptfs) allow 143
@@ -61,7 +64,7 @@ def check(path: Path) -> tuple[Finding, ...]:
         *_model(settings),
         *reminder_findings(settings.reminders),
     ]
-    findings += [*_metrics(settings), *user_findings(), versions()]
+    findings += [*_metrics(settings), *page_findings(settings), *user_findings(), versions()]
     return tuple(findings)
 
 
@@ -232,25 +235,56 @@ def _metrics(settings: Config) -> Iterator[Finding]:
     if not port:
         return
     try:
-        with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
-            trial.bind((metrics.HOST, port))
+        _try_port(metrics.HOST, port)
     except OSError as exc:
-        if exc.errno != errno.EADDRINUSE or not _is_served(settings):
+        if exc.errno != errno.EADDRINUSE or not _is_served(settings, "metrics"):
             yield _failure("metrics", metrics.cannot_be_served(port, exc))
             return
     yield Finding(level="ok", about="metrics", detail=f"http://{metrics.HOST}:{port}/metrics")
 
 
-def _is_served(settings: Config) -> bool:
-    """Ask whether a daemon runs that says nothing against its metrics."""
+def page_findings(settings: Config) -> Iterator[Finding]:
+    """See whether the session page can be served, and who could listen in on the way."""
+    about, web = "session page", settings.web
+    if not web.port:
+        return
+    try:
+        _try_port(web.listen, web.port)
+        read_password(web.password_file)
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE or not _is_served(settings, about):
+            yield _failure(about, cannot_be_served(web.listen, web.port, exc))
+            return
+    except ConfigError as error:
+        yield _failure(about, error)
+        return
+    yield Finding(level="ok", about=about, detail=f"{access.address(web.listen, web.port)}: dustd open")
+    if not access.is_loopback(web.listen):
+        detail = f"{web.listen} lets other machines in without TLS: who listens in on the LAN reads the password"
+        remedy = "Leave web.listen at 127.0.0.1 and put a proxy with TLS in front: see docs/session-page.md"
+        yield Finding(level="warn", about=about, detail=detail, remedy=remedy)
+    if web.password_file is not None and system.is_read_by_others(web.password_file):
+        remedy = f"chmod 600 {web.password_file}"
+        detail = f"{web.password_file}, web.password_file, can be read by other users"
+        yield Finding(level="warn", about=about, detail=detail, remedy=remedy)
+
+
+def _try_port(address: str, port: int) -> None:
+    """Listen where a server would. Raises OSError."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
+        trial.bind((address, port))
+
+
+def _is_served(settings: Config, what: str) -> bool:
+    """Ask whether a daemon runs that says nothing against its metrics, or its page."""
     if lock.holder(settings.map.state_folder) is None:
         return False
     try:
         state = status.decode((settings.map.state_folder / status.FILE_NAME).read_bytes())
     except (OSError, ValueError):
         return False
-    return not any(each.path == "metrics" for each in state.troubles)
+    return not any(each.path == what for each in state.troubles)
 
 
 def inotify_findings(folders: Iterable[Path], limits: Path = _INOTIFY) -> Iterator[Finding]:

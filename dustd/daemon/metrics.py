@@ -53,7 +53,7 @@ def cannot_be_served(port: int, exc: OSError) -> SurroundingsError:
     """Say why no figures come from a port."""
     return SurroundingsError(
         f"metrics cannot be served on port {port} ({exc.strerror})",
-        remedy="Choose another metrics.port, or allow AF_INET in the unit as systemd/dustd.service says",
+        remedy="Choose another metrics.port, or see RestrictAddressFamilies in systemd/dustd.service",
     )
 
 

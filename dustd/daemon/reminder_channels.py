@@ -89,8 +89,8 @@ def post(url: str, facts: Facts, *, limit_s: float = WEBHOOK_LIMIT_S) -> None:
     except (OSError, http.client.HTTPException, ValueError) as exc:
         reason = exc.reason if isinstance(exc, urllib.error.URLError) else exc
         hint = ""
-        if isinstance(reason, OSError) and reason.errno == errno.EAFNOSUPPORT:
-            hint = "; the service unit forbids it: see RestrictAddressFamilies in dustd.service"
+        if isinstance(reason, OSError) and reason.errno in (errno.EAFNOSUPPORT, errno.EPERM):
+            hint = "; the service unit forbids it: see IPAddressAllow in dustd.service"
         raise UndeliveredError(f"{host} cannot be reached ({reason}{hint})") from None
 
 

@@ -19,7 +19,7 @@ from dustd.daemon.plan import Plan
 from dustd.daemon.status import FolderState, FrameState, Status, Trouble
 from dustd.daemon.tally import now
 from dustd.daemon.watch import WatchedFolder
-from dustd.errors import ConfigError, DustdError, SurroundingsError
+from dustd.errors import DustdError, SurroundingsError
 from dustd.pipeline.frame_pipeline import Pipeline
 from dustd.web import access
 from dustd.web.client import PageClient, listen_at
@@ -92,7 +92,7 @@ class SessionPage:
                     secret=bytes.fromhex(door.secret),
                     listen=web.listen,
                     port=int(self.address.rpartition(":")[2]),
-                    password=_password(web.password_file),
+                    password=access.read_password(web.password_file),
                 ),
                 watched=tuple(Watched(path=each.path, output=each.output) for each in watched),
                 config=settings,
@@ -232,19 +232,6 @@ class SessionPage:
             self.answer(refused(command, error).result)
         if self._control is not None:
             self._control.post(WAKE)
-
-
-def _password(path: Path | None) -> str | None:
-    """Read the password. Raises ConfigError if there is none in its file."""
-    if path is None:
-        return None
-    try:
-        first = path.read_text(encoding="utf-8").partition("\n")[0].strip()
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"{path}, web.password_file, cannot be read", remedy="Correct web.password_file") from exc
-    if not first:
-        raise ConfigError(f"{path}, web.password_file, begins with no password", remedy="Write one in its first line")
-    return first
 
 
 def _matter(each: Trouble) -> Matter:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from dustd import codec
+from dustd.errors import ConfigError
 
 FILE_NAME = "web.json"
 OPEN_S, STAY_S = 600, 30 * 86400  # how long a ticket of `dustd open` holds, and a browser's cookie
@@ -58,6 +59,20 @@ def keep(state_folder: Path, address: str | None) -> Door:
         file.write(codec.to_bytes(said))
     temp.replace(path)
     return door
+
+
+def read_password(path: Path | None) -> str | None:
+    """Read the password for a LAN, None if none is asked for. Raises ConfigError if there is none in its file."""
+    if path is None:
+        return None
+    try:
+        first = path.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, ValueError) as exc:
+        raise ConfigError("web.password_file cannot be read", remedy="Correct it, or its rights", path=path) from exc
+    if not first:
+        remedy = "Write one in its first line"
+        raise ConfigError("web.password_file begins with no password", remedy=remedy, path=path)
+    return first
 
 
 def ticket(secret: bytes, purpose: Purpose, *, now: float | None = None) -> str:

@@ -45,11 +45,16 @@ def listen_at(address: str, port: int) -> socket.socket:
     except OSError as exc:
         if sock is not None:
             sock.close()
-        raise SurroundingsError(
-            f"the session page cannot be served at {address}, port {port} ({exc.strerror or exc})",
-            remedy="Choose another web.port, or 0 for none; under systemd see systemd/dustd.service",
-        ) from exc
+        raise cannot_be_served(address, port, exc) from exc
     return sock
+
+
+def cannot_be_served(address: str, port: int, exc: OSError) -> SurroundingsError:
+    """Say why no page comes from an address."""
+    return SurroundingsError(
+        f"the session page cannot be served at {address}, port {port} ({exc.strerror or exc})",
+        remedy="Choose another web.port (0: none) or web.listen",
+    )
 
 
 class PageClient:

@@ -17,7 +17,7 @@ import numpy as np
 from dustd.errors import FrameError
 from dustd.output.developed import orient
 from dustd.output.sidecar import Record
-from dustd.pipeline.reject import find_source
+from dustd.pipeline.rewrite import find_source
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.raw.tiff import Source, numbers, read_tree
 from dustd.spots.revise import known_from_dict

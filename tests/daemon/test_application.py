@@ -38,6 +38,8 @@ QUICK = "watch: {quiet_s: 0.1, give_up_s: 1, rescan_s: 1}\nmap: {store: state/ma
 class Pipeline:
     """Writes true sidecars; how a frame fares is told by its content."""
 
+    scale = None
+
     def __init__(self, store, settings):
         self.store, self.output, self.sensitivity_of = store, settings.output, settings.sensitivity_of
         self.detector = types.SimpleNamespace(model_id="small", device="cpu")
