@@ -18,7 +18,7 @@ from dustd.raw.metadata import read_camera
 from dustd.web import access
 
 TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
-STUDIO = [scene for scene in SESSION if scene.__name__ == "bottle_on_seamless"][0]
+STUDIO = next(scene for scene in SESSION if scene.__name__ == "bottle_on_seamless")
 CONFIG = """\
 folders:
   - path: Capture
@@ -74,18 +74,18 @@ class Shoot:
         temp.rename(path)
         return path
 
-    def sidecar(self, name: str) -> Path:
+    def beside(self, name: str) -> Path:
         """Where dustd says what it did with the file *name*."""
         return self.capture / "Cleaned" / sidecar.sidecar_name(name)
 
     def record(self, name: str) -> sidecar.Record:
         """What the sidecar says now."""
-        return sidecar.decode(self.sidecar(name).read_bytes())
+        return sidecar.decode(self.beside(name).read_bytes())
 
     def wait_for(self, name: str, status: str, limit_s: float = 120) -> sidecar.Record:
         """Wait until a sidecar has *status*."""
         until = time.monotonic() + limit_s
-        while not self.sidecar(name).exists() or self.record(name).status != status:
+        while not self.beside(name).exists() or self.record(name).status != status:
             assert time.monotonic() < until, f"{name} did not become {status}: {self.daemon.log.read_text()[-2000:]}"
             time.sleep(0.1)
         return self.record(name)

@@ -18,9 +18,9 @@ export function show(main) {
 function card(body, read) {
   const id = `body-${body.id}`;
   return h(
-    "section.body", { "aria-labelledby": id, dataset: { advice: body.advice } },
+    "section.body", { "aria-labelledby": id, dataset: { advice: body.advice_words } },
     h("h2", { id }, body.name),
-    h("p.advice", {}, body.advice_words),
+    h("p.advice", {}, t(`advice_${body.advice_words.replaceAll(" ", "_")}`)),
     body.why ? h("p.why", {}, body.why) : null,
     h("div.sensor", {},
       h("figure", {}, h("img", { src: body.picture, alt: t("sensor_map", { name: body.name }) }),
@@ -35,9 +35,7 @@ function card(body, read) {
 const shown = (value) => (typeof value === "number" ? (Number.isInteger(value) ? number(value) : percent(value)) : String(value ?? ""));
 
 function facts(body) {
-  const rows = body.facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, shown(value))]);
-  const cleaned = body.last_cleaned ? [h("dt", {}, t("last_cleaned")), h("dd", {}, date(body.last_cleaned))] : [];
-  return h("dl", {}, rows, cleaned);
+  return h("dl", {}, body.facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, shown(value))]));
 }
 
 function hands(body, read) {

@@ -106,7 +106,8 @@ class FrameView {
 
   head(row) {
     say(this.name, row.name);
-    const facts = [outcome(row), row.seconds === null ? "" : duration(row.seconds), moment(row.at), row.about ?? ""];
+    const took = row.seconds === null ? "" : duration(row.seconds);
+    const facts = row.about ? [row.about, took] : [outcome(row), took, moment(row.at)];
     say(this.about, facts.filter(Boolean).join(" · "));
     if (row.change) this.about.title = row.change;
     this.neighbours();

@@ -58,20 +58,23 @@ export class Grid {
     const top = this.scroller.scrollTop - this.element.offsetTop;
     const first = Math.max(0, Math.floor(top / rowHeight) - AROUND) * columns;
     const last = (Math.ceil((top + this.scroller.clientHeight) / rowHeight) + AROUND) * columns;
-    const wanted = new Map();
+    const wanted = new Map(); // in the order of the list, which is that of the Tab key
     for (let index = first; index < Math.min(last, list.rows.length); index += 1) wanted.set(list.rows[index].id, index);
-    if (this.focused && !wanted.has(this.focused)) {
-      const index = list.rows.findIndex((row) => row.id === this.focused);
-      if (index >= 0) wanted.set(this.focused, index);
-    }
+    const kept = this.focused && !wanted.has(this.focused) ? list.rows.findIndex((row) => row.id === this.focused) : -1;
+    const order = kept < 0 ? [...wanted] : [[this.focused, kept], ...wanted].sort(([, a], [, b]) => a - b);
     const free = []; // elements whose frame has left the screen serve those that come
     for (const [id, cell] of this.cells) {
-      if (wanted.has(id)) continue;
+      if (wanted.has(id) || (kept >= 0 && id === this.focused)) continue;
       this.cells.delete(id);
+      cell.element.remove();
       free.push(cell);
     }
-    for (const [id, index] of wanted) this.place(id, index, free);
-    for (const cell of free) cell.element.remove();
+    let next = this.element.firstChild;
+    for (const [id, index] of order) {
+      const { element } = this.place(id, index, free);
+      if (element === next) next = next.nextSibling;
+      else this.element.insertBefore(element, next);
+    }
     list.need(Math.min(last, (list.total ?? 0) - 1));
   }
 
@@ -80,7 +83,6 @@ export class Grid {
     if (!cell) {
       cell = free.pop() ?? makeCell();
       this.cells.set(id, cell);
-      if (!cell.element.isConnected) this.element.append(cell.element);
     }
     const x = (index % this.columns) * (this.cellWidth + GAP_PX);
     const y = Math.floor(index / this.columns) * this.rowHeight;
@@ -89,6 +91,7 @@ export class Grid {
     style.width = `${this.cellWidth}px`;
     style.height = `${this.rowHeight - GAP_PX}px`;
     cell.show(this.list.rows[index], index);
+    return cell;
   }
 
   /** Put the keyboard's focus on a frame, scrolling as far as needed. */

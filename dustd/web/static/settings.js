@@ -28,7 +28,7 @@ function group(title, entries) {
 }
 
 function shown(value) {
-  if (value === null || value === "" || (Array.isArray(value) && !value.length)) return t("none");
+  if (value === null || value === "" || (typeof value === "object" && !Object.keys(value).length)) return t("none");
   if (typeof value === "boolean") return t(value ? "yes" : "no");
   return Array.isArray(value) ? value.join(", ") : String(value);
 }

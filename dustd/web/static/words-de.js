@@ -60,7 +60,9 @@ export default {
   sure_shoot: "Sicher? Alle Bilder werden neu entschieden", undo_slider: "Lassen, wie es ist",
 
   no_bodies: "Noch kein Gehäuse: sie erscheinen mit ihrem ersten Bild.", sensor_map: "Staubkarte von {name}",
-  sensor_map_why: "Der Sensor, wie man mit dem Swab in die Kamera blickt.", last_cleaned: "Zuletzt gereinigt",
+  sensor_map_why: "Der Sensor, wie man mit dem Swab in die Kamera blickt.",
+  advice_clean_now: "Diesen Sensor jetzt reinigen", advice_clean_soon: "Diesen Sensor bald reinigen",
+  advice_not_needed: "Keine Reinigung nötig", advice_not_known_yet: "Noch nicht bekannt",
   cleaned_it: "Ich habe ihn gereinigt", cleaned_sure: "Sicher? Die Karte beginnt neu", cleaned_undo: "Doch nicht gereinigt",
   apertures: "Was bei welcher Blende zu sehen ist", aperture: "Blende", visible: "Flecken", worst: "Stärkster",
   lenses: "Objektive", lens: "Objektiv", shown_there: "Gezeigt", growth: "Körner im Lauf der Zeit",

@@ -57,7 +57,9 @@ export default {
   sure_shoot: "Sure? All frames are decided anew", undo_slider: "Leave as it is",
 
   no_bodies: "No body yet: they appear with their first frame.", sensor_map: "Dust map of {name}",
-  sensor_map_why: "The sensor as you look into the camera with the swab.", last_cleaned: "Last cleaned",
+  sensor_map_why: "The sensor as you look into the camera with the swab.",
+  advice_clean_now: "Clean this sensor now", advice_clean_soon: "Clean this sensor soon", advice_not_needed: "No cleaning needed",
+  advice_not_known_yet: "Not known yet",
   cleaned_it: "I cleaned it", cleaned_sure: "Sure? The map begins anew", cleaned_undo: "I did not clean it",
   apertures: "What shows at which aperture", aperture: "Aperture", visible: "Spots", worst: "Worst",
   lenses: "Lenses", lens: "Lens", shown_there: "Shown", growth: "Grains over time",
