@@ -86,6 +86,17 @@ def look_at(page, name):
     expect(page.locator(".pane.after img.small")).to_be_attached()
 
 
+def decide_anew(page, shoot, sensitivity):
+    """Apply a *sensitivity* of tens to the first frame, which is looked at, and to it alone."""
+    now = int(page.locator(".sensitivity output").inner_text())
+    for _ in range(abs(sensitivity - now) // 5):
+        page.keyboard.press("+" if sensitivity > now else "-")
+    expect(page.locator(".sensitivity .said")).not_to_be_empty()
+    page.get_by_role("button", name="this frame").click()
+    expect(page.locator(".sensitivity .hands")).to_be_hidden()
+    assert shoot.record(FIRST).detector.sensitivity == sensitivity
+
+
 def spot_row(page, number):
     return page.locator(f".spot[data-spot='{number}']")
 
@@ -133,16 +144,44 @@ def test_a_correction_taken_back_by_a_key_brings_the_originals_samples_back_and_
     assert (samples(cleaned)[around(spot)] != samples(original)[around(spot)]).any()
 
 
+def on_screen(page, x, y):
+    """Where a place of the picture, px, is on the screen."""
+    box = page.locator(".stage").bounding_box()
+    left, top = map(float, re.findall(r"-?[\d.]+", page.locator(".rings > g").get_attribute("transform")))
+    shown = page.locator(".pane.after img.small").bounding_box()["width"]
+    scale = shown / float(page.locator(".pane.after img.small").evaluate("each => each.style.width.replace('px', '')"))
+    return box["x"] + left + x * scale, box["y"] + top + y * scale
+
+
+def test_a_place_that_is_pointed_at_is_corrected_and_one_without_dust_is_refused_in_words(visit, shoot):
+    page = visit()
+    look_at(page, FIRST)
+    decide_anew(page, shoot, 0)
+    spots = shoot.record(FIRST).spots
+    left = max((spot for spot in spots if spot.action == "left"), key=lambda spot: spot.score)
+    places = ((x, y) for x in range(100, 800, 50) for y in range(100, 500, 50))
+    bare = next(at for at in places if all(np.hypot(spot.x - at[0], spot.y - at[1]) > 60 for spot in spots))
+
+    page.get_by_role("button", name="Correct a place").click()
+    expect(page.locator(".tools .hint")).not_to_be_empty()
+    page.mouse.click(*on_screen(page, *bare))
+    expect(page.locator("#said .bad")).to_be_visible()
+
+    page.keyboard.press("c")
+    page.mouse.click(*on_screen(page, left.x, left.y))
+    expect(spot_row(page, left.id)).to_have_attribute("data-kind", "corrected")
+    now = next(spot for spot in shoot.record(FIRST).spots if spot.id == left.id)
+    assert now.asked
+    assert now.action != "left"
+    decide_anew(page, shoot, 50)
+
+
 def test_a_ring_that_is_clicked_chooses_its_spot(visit, shoot):
     page = visit()
     look_at(page, FIRST)
     spot = next(spot for spot in shoot.record(FIRST).spots if spot.action != "left")
     expect(page.locator(".ring").first).to_be_attached()
-    box = page.locator(".stage").bounding_box()
-    group = page.locator(".rings > g").get_attribute("transform")
-    ring = page.locator(f".ring:has(text:text-is('{spot.id}'))").get_attribute("transform")
-    (left, top), (x, y) = (map(float, re.findall(r"-?[\d.]+", each)) for each in (group, ring))
-    page.mouse.click(box["x"] + left + x, box["y"] + top + y)
+    page.mouse.click(*on_screen(page, spot.x, spot.y))
     expect(spot_row(page, spot.id)).to_have_attribute("aria-current", "true")
 
 
@@ -196,13 +235,9 @@ def test_the_sensitivity_says_what_would_come_and_go_and_is_applied_when_told_to
     expect(page.locator(".sensitivity output")).to_have_text("50")
     assert shoot.record(FIRST) == before
 
-    for value, press in ((0, "-"), (50, "+")):
-        for _ in range(10):
-            page.keyboard.press(press)
-        expect(page.locator(".sensitivity .said")).not_to_be_empty()
-        page.get_by_role("button", name="this frame").click()
-        expect(page.locator(".sensitivity .hands")).to_be_hidden()
-        assert shoot.record(FIRST).detector.sensitivity == value
+    decide_anew(page, shoot, 0)
+    assert corrected(shoot.record(FIRST)) < corrected(before)
+    decide_anew(page, shoot, 50)
     assert corrected(shoot.record(FIRST)) == corrected(before)
 
 
