@@ -54,7 +54,7 @@ class Codec:
         """Read a value of *kind*. What is one already stays as it is. Raise ValueError on anything else."""
         try:
             return self._converter.structure(data, kind)
-        except (KeyError, TypeError, AttributeError) as exc:
+        except (KeyError, TypeError, AttributeError, OverflowError) as exc:
             raise ValueError(f"{getattr(kind, '__name__', kind)} lacks or garbles a field: {exc}") from exc
 
     def _overrides(self, kind: type) -> dict[str, Any]:

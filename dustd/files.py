@@ -77,7 +77,17 @@ def claim(path: Path, *data: bytes) -> Iterator[frozenset[str]]:
 
 def is_claimed(path: Path) -> bool:
     """Tell whether an earlier `claim` of *path* never ended, because the process was killed or the block failed."""
-    return _note(path).exists()
+    return is_there(_note(path))
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether something is at *path*. A share that broke off has nothing there, where `Path.exists` raises."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether *path* is a folder. A share that broke off has none, where `Path.is_dir` raises."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def release(path: Path) -> None:

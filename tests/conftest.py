@@ -1,5 +1,6 @@
 """What many tests need: the shared data, where there are any."""
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -199,6 +200,31 @@ def server():
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         yield listening
         listening.shutdown()
+
+
+@pytest.fixture
+def break_off():
+    """Let folders be on shares whose server has gone (ENOTCONN): gives a function for that, and one that mends it."""
+    libc, broken = ctypes.CDLL(None, use_errno=True), []
+
+    def begin(folder):
+        device = os.open("/dev/fuse", os.O_RDWR)
+        options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
+        mounted = libc.mount(b"gone", os.fsencode(folder), b"fuse.sshfs", 0, options) == 0
+        os.close(device)  # nobody answers any more
+        if not mounted:
+            pytest.skip("needs the right to mount")
+        broken.append(folder)
+
+    def end(folder):
+        subprocess.run(["umount", "--lazy", folder], check=True)
+        broken.remove(folder)
+
+    if sys.platform != "linux" or os.geteuid() != 0 or not Path("/dev/fuse").exists():
+        pytest.skip("needs Linux, root and FUSE")
+    yield begin, end
+    for folder in list(broken):
+        end(folder)
 
 
 @pytest.fixture

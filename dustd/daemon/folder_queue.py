@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from dustd import files
 from dustd.daemon.scan import look_at, scan
 from dustd.daemon.settle import Look, Settle
 from dustd.daemon.status import FolderState, Trouble
@@ -107,7 +108,7 @@ class FolderQueue:
         if look is None:
             return
         if not look.regular:
-            if path.is_dir() and not path.is_symlink():  # what was put in before it was watched made no events
+            if files.is_folder(path) and not path.is_symlink():  # what was put in before it was watched made no events
                 self._scans.append(self._walk(path, outputs))
         elif len(self.settle) < MAX_WAITING or path in self.settle:
             self.settle.touch(path, at, look)

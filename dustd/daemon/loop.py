@@ -297,7 +297,7 @@ class _Loop:
 
     def _note_vanished(self, folder_queue: FolderQueue, path: Path) -> None:
         """Tell that a frame was moved away or deleted before it was cleaned; not if the whole folder is away."""
-        if folder_queue.folder.path.is_dir():
+        if files.is_folder(folder_queue.folder.path):
             log.info("frame_vanished", path=str(path))
             self.vanished(path)
 

@@ -116,7 +116,7 @@ def from_dict(data: dict[str, Any]) -> Evidence:
             limits=limits,
             exposures=tuple(float(each) for each in data.get("exposures", ())),
         )
-    except (KeyError, TypeError, zlib.error) as exc:
+    except (KeyError, TypeError, OverflowError, zlib.error) as exc:
         raise ValueError(f"not evidence of a frame: {exc}") from exc
 
 

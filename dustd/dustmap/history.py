@@ -6,6 +6,7 @@ depends on their places alone. A cleaning lies before the first frame that it ch
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ from dustd.output.sidecar import Record
 from dustd.spots.spot import Spot
 
 Verdicts = Sequence[tuple[str, Rejection]]  # by the place from which each counts
+# No camera and no dustd wrote more: px of a picture's side, and any number that counts here.
+WIDEST_PX, LARGEST = 10**6, 1e9
+Score = float | int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,23 +54,40 @@ class Step:
 
 
 def counted(record: Record) -> Counted | None:
-    """Take from a record what the map needs; None if it failed or has not got it."""
-    data = record.evidence or {}
-    if record.status == "failed" or not data.get("frame_id") or not record.width or not record.height:
+    """Take from a record what the map needs; None if it failed, has not got it, or is garbled: that costs itself."""
+    data, camera = record.evidence or {}, record.camera
+    frame_id, score = data.get("frame_id"), data.get("evidence_score")
+    if record.status == "failed" or not (frame_id and isinstance(frame_id, str) and isinstance(score, Score)):
         return None
     try:
         seen = evidence.from_dict(data)
     except ValueError:
         return None
-    view = view_of(
-        record.camera,
-        frame_id=data["frame_id"],
-        width=record.width,
-        height=record.height,
-        evidence=seen,
-        score=data.get("evidence_score"),
-    )
-    return Counted(place=place_of(record), view=view, spots=tuple(_vouched(spot) for spot in record.spots))
+    view = view_of(camera, frame_id=frame_id, width=record.width, height=record.height, evidence=seen, score=score)
+    texts = (frame_id, camera.body_id, camera.make, camera.model, camera.lens, camera.taken_at, *_samples_of(record))
+    sizes = (view.width, view.height, seen.width, seen.height)
+    if not (all(map(_is_plain, texts)) and all(0 < size <= WIDEST_PX for size in sizes)):
+        return None
+    frame = Counted(place=place_of(record), view=view, spots=tuple(map(_vouched, record.spots)))
+    return frame if all(-LARGEST < number < LARGEST for number in _numbers(frame) if number is not None) else None
+
+
+def _samples_of(record: Record) -> Iterator[str | None]:
+    return (output.samples for output in record.outputs)
+
+
+def _is_plain(text: str | None) -> bool:
+    """Tell whether a database can keep a text: Unicode, and without a null."""
+    return text is None or ("\0" not in text and text.encode(errors="ignore").decode() == text)
+
+
+def _numbers(frame: Counted) -> Iterator[float | None]:
+    view = frame.view
+    yield from (view.evidence_score, *view.evidence.exposures)
+    for none_below_0 in (view.f_number, view.focal_length_mm, view.pixel_pitch_um):
+        yield none_below_0 if none_below_0 is None or none_below_0 >= 0 else -math.inf
+    for spot in frame.spots:
+        yield from (spot.x, spot.y, spot.diameter_px, spot.edge_px, spot.attenuation, spot.score, spot.score_alone)
 
 
 def _vouched(spot: Spot) -> Spot:

@@ -7,6 +7,8 @@ been read. maps.sqlite has maps.sqlite.lacks-frames.
 import contextlib
 from pathlib import Path
 
+from dustd import files
+
 
 class Lost:
     """The mark of the database *store*, None for one that is in memory or on a server and never put aside."""
@@ -16,7 +18,7 @@ class Lost:
 
     def __bool__(self) -> bool:
         """Tell whether frames are missing."""
-        return self._path is not None and self._path.exists()
+        return self._path is not None and files.is_there(self._path)
 
     def begin(self) -> None:
         """Note that all frames are missing. Raise OSError if the disk is in the way."""

@@ -5,13 +5,16 @@ whatever cuts that short, the next try goes on where it stood. What a person sai
 sidecar knows; the store has noted that (`dustd.dustmap.declared_cleanings`).
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from dustd import files
 from dustd.dustmap import places
+from dustd.dustmap.history import counted
 from dustd.dustmap.places import Reading
 from dustd.dustmap.store import Store
 from dustd.errors import DamagedError, DustdError, SurroundingsError
@@ -59,23 +62,43 @@ class Found:
 def find_sidecars(
     folders: Sequence[Path], heartbeat: Heartbeat = lambda: None, left_out: LeftOut = _log_left_out
 ) -> Found:
-    """Look through all sidecars below *folders*; *heartbeat* is called for each, *left_out* for what cannot be read."""
+    """Look through all sidecars below *folders*; *heartbeat* is called for each, *left_out* for what cannot be read.
+
+    Raises SurroundingsError if a disk or share does not answer.
+    """
     found: dict[str, list[Sidecar]] = {}
     read = failed = 0
-    for path in (path for folder in folders for path in sorted(folder.rglob("*" + sidecar.SUFFIX))):
+
+    def unread(folder: Path, path: Path, exc: OSError | ValueError) -> None:
+        nonlocal failed
+        if isinstance(exc, OSError) and not files.is_folder(folder):
+            raise _away(folder) from exc
+        failed += 1
+        left_out(path, exc)
+
+    for path in (path for folder in folders for path in _sidecars(folder, unread)):
         heartbeat()
         try:
             record = sidecar.decode(path.read_bytes())
         except (OSError, ValueError) as exc:
-            failed += 1
-            left_out(path, exc)
+            unread(path.parent, path, exc)
             continue
         read += 1
-        if record.camera.body_id != NO_BODY:
+        if record.camera.body_id != NO_BODY and counted(record) is not None:
             entry = Sidecar(path, places.reading_of(record), record.source.sha256)
             found.setdefault(record.camera.body_id, []).append(entry)
     bodies = {body_id: tuple(found[body_id]) for body_id in sorted(found)}
     return Found(bodies=bodies, read=read, left_out=failed)
+
+
+def _sidecars(folder: Path, unread: Callable[[Path, Path, OSError], None]) -> Iterator[Path]:
+    def unlisted(exc: OSError) -> None:
+        if not isinstance(exc, FileNotFoundError):  # nothing was written there yet, or it is gone by now
+            unread(path := Path(os.fsdecode(exc.filename)), path, exc)
+
+    for parent, folders, names in os.walk(folder, onerror=unlisted):
+        folders.sort()
+        yield from (Path(parent, name) for name in sorted(names) if name.endswith(sidecar.SUFFIX))
 
 
 def learn(store: Store, found: Found, heartbeat: Heartbeat = lambda: None, *, replace: bool = False) -> int:
@@ -138,7 +161,7 @@ def relearn(store: Store, outputs: Sequence[Path], heartbeat: Heartbeat = lambda
     if not store.lost:
         return
     # An output folder is made by the daemon, the folder that it is in never is: that one is away.
-    away = [output for output in outputs if not output.parent.is_dir()]
+    away = [output for output in outputs if not files.is_folder(output.parent)]
     read = store.lost.read()
     for output in outputs:
         if output in away or str(output) in read:
@@ -147,9 +170,10 @@ def relearn(store: Store, outputs: Sequence[Path], heartbeat: Heartbeat = lambda
         log.warning("maps_learnt_again", frames=learn(store, found, heartbeat), sidecars=found.read, path=str(output))
         store.lost.note_read(output)
     if away:
-        raise SurroundingsError(
-            "the dust maps lack the frames in this folder, which is away",
-            remedy="Connect its disk or share again; its sidecars are read then",
-            path=away[0],
-        )
+        raise _away(away[0])
     store.lost.end()
+
+
+def _away(folder: Path) -> SurroundingsError:
+    problem = "the dust maps lack the frames in this folder, which is away"
+    return SurroundingsError(problem, remedy="Connect its disk or share again; its sidecars are read then", path=folder)

@@ -66,7 +66,7 @@ def asked_before(earlier: Record | None, frame_id: str) -> tuple[Spot, ...]:
 
 def _is_as_asked(record: Record, path: Path, output: OutputSettings) -> bool:
     """Tell whether the outputs are there, and as the settings ask for."""
-    whole = all((path.parent / each.path).exists() for each in record.outputs)
+    whole = all(files.is_there(path.parent / each.path) for each in record.outputs)
     if whole and files.is_claimed(path):  # `dustd reject` may have been killed between cleaned file and sidecar
         whole = all(files.sha256_file(path.parent / each.path) == each.sha256 for each in record.outputs)
     pictures = [(each.kind, each.profile, each.quality) for each in record.outputs if each.kind in PICTURES]

@@ -708,6 +708,24 @@ def test_a_disk_that_is_unmounted_is_waited_for_and_its_frames_go_on_when_it_is_
     assert not list((running.home / "shoot").iterdir())
 
 
+def test_a_share_that_breaks_off_ends_nothing_and_its_frames_go_on_when_it_is_back(running, break_off):
+    begin, end = break_off
+    (running.home / "nas").mkdir()
+    running.configure("folders: [{path: shoot}, {path: nas}]\n")
+
+    def steps():
+        running.shoot("a.nef", folder="nas")
+        running.wait(lambda state: state.progress.waiting)
+        begin(running.home / "nas")
+        running.wait(lambda state: not all(folder.present for folder in state.progress.folders))
+        running.shoot("b.nef")
+        running.wait(cleaned(running, "b.nef"))
+        end(running.home / "nas")
+        running.wait(cleaned(running, "a.nef", "nas/Cleaned"))
+
+    running.run(steps)
+
+
 def test_nothing_is_written_under_the_mount_point_of_an_output_disk_that_is_away(running, disk):
     (running.home / "nas").mkdir()
     for output in ("nas/Cleaned", "nas"):

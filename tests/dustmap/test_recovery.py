@@ -1,5 +1,8 @@
 """Damaged maps are put aside and learnt again from the sidecars: at the start, after a crash, and while dustd runs."""
 
+import json
+import math
+
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
@@ -242,3 +245,53 @@ def test_maps_that_are_away_at_the_start_open_themselves_when_they_can_be_reache
         path.with_name("elsewhere").rename(path)
         assert [body.frames for body in store.bodies()] == [2]
         assert not store.away
+
+
+GARBLED = [
+    (("spots", 0, "x"), math.nan),
+    (("spots", 0, "diameter"), 10**400),
+    (("spots", 0, "score"), 1e308),
+    (("camera", "f_number"), -16.0),
+    (("camera", "f_number"), 10**400),
+    (("camera", "make"), "\0"),
+    (("camera", "body_id"), "\ud800"),
+    (("camera", "taken_at"), "\ud800"),
+    (("frame", "width"), 10**30),
+    (("frame", "height"), -1),
+    (("evidence", "frame_id"), "\ud800"),
+    (("evidence", "frame_id"), {}),
+    (("evidence", "evidence_score"), math.nan),
+    (("evidence", "evidence_score"), "x"),
+    (("evidence", "width"), 1e999),
+    (("evidence", "scene"), "x"),
+    (("outputs",), [{"kind": "dng", "path": "a.dng", "sha256": "0", "samples": "\ud800"}]),
+]
+
+
+@pytest.mark.parametrize(("where", "value"), GARBLED)
+def test_a_sidecar_that_holds_what_cannot_be_costs_itself_only(tmp_path, where, value):
+    write_sidecars(tmp_path / "out", range(2))
+    garbled = tmp_path / "out" / "10.NEF.dustd.json"
+    data = json.loads(garbled.read_bytes())
+    part = data
+    for key in where[:-1]:
+        part = part[key]
+    part[where[-1]] = value
+    garbled.write_text(json.dumps(data))
+    with open_store(put_aside(tmp_path), [tmp_path / "out"]) as store:
+        assert [body.frames for body in store.bodies()] == [1]
+        assert not store.damaged and not store.lost
+
+
+def test_frames_on_a_share_that_broke_off_stay_missing_until_it_answers_again(tmp_path, break_off):
+    begin, end = break_off
+    write_sidecars(tmp_path / "out", range(2))
+    (tmp_path / "nas").mkdir()
+    begin(tmp_path / "nas")
+    outputs = [tmp_path / "out", tmp_path / "nas", tmp_path / "nas" / "Cleaned"]
+    with open_store(put_aside(tmp_path), outputs) as store:
+        assert store.body("Nikon Z 8 #1").frames == 2 and store.lost
+        end(tmp_path / "nas")
+        write_sidecars(tmp_path / "nas", range(2, 4))
+        relearn(store, outputs)
+        assert store.body("Nikon Z 8 #1").frames == 4 and not store.lost
