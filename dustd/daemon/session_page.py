@@ -40,7 +40,8 @@ from dustd.web.messages import (
 log = structlog.get_logger()
 
 MOST_COMMANDS = 200  # that wait; a person clicks no faster
-NEXT_UP, NEXT_UP_S = 200, 0.5  # so many waiting frames are told by name, so often
+NEXT_UP, NEXT_UP_S = 200, 0.5  # so many waiting frames are told by name, so often at least
+MANY_WAIT = 1000  # from here on, not more often either: all are looked through
 BODIES_S, BODIES_SHARE = 10.0, 0.01  # between readings of all maps, and the share of the time that these may take
 
 
@@ -59,6 +60,7 @@ class SessionPage:
         self._plan: Plan | None = None
         self._next_up: tuple[str, ...] = ()
         self._next_up_at = self._bodies_at = 0.0
+        self._waiting = -1
         self._are_bodies_told = False
         self.address = ""
 
@@ -186,21 +188,23 @@ class SessionPage:
         if self._client is None or status is None or plan is None or self._control is None:
             return
         now, progress = time.monotonic(), status.progress
-        if now - self._next_up_at > NEXT_UP_S:
-            self._next_up_at = now
+        due_s = NEXT_UP_S if progress.waiting > MANY_WAIT or progress.waiting == self._waiting else 0.0
+        if now - self._next_up_at >= due_s:
+            self._next_up_at, self._waiting = now, progress.waiting
             self._next_up = tuple(map(str, self._control.next_up(NEXT_UP)))
+        in_hand = self._folder_of(self._in_hand) if self._in_hand is not None else None
         self._client.tell(
             Snapshot(
                 doing=progress.doing if self._in_hand is None else f"cleaning {self._in_hand.name}",
                 paused=plan.paused,
                 order="newest" if plan.timing.newest_first else "oldest",
-                waiting=progress.waiting,
+                waiting=progress.waiting - (in_hand is not None),
                 in_hand=str(self._in_hand) if self._in_hand else None,
                 next_up=self._next_up,
                 seconds_per_frame=progress.seconds_per_frame,
                 backlog_s=progress.backlog_s,
                 counts=status.frames,
-                folders=tuple(map(_folder_now, progress.folders)),
+                folders=tuple(_folder_now(each, in_hand) for each in progress.folders),
                 failed=tuple(map(_matter, status.failed)),
                 config_problem=_matter(status.config_problem) if status.config_problem else None,
                 troubles=tuple(map(_matter, status.troubles)),
@@ -238,12 +242,14 @@ def _matter(each: Trouble) -> Matter:
     return Matter(path=each.path, problem=each.problem, remedy=each.remedy, retry_at=each.retry_at)
 
 
-def _folder_now(each: FolderState) -> FolderNow:
+def _folder_now(each: FolderState, in_hand: WatchedFolder | None) -> FolderNow:
+    """Say how a folder does; the frame *in_hand* waits no more."""
+    taken = in_hand is not None and each.path == str(in_hand.path)
     return FolderNow(
         path=each.path,
         output=each.output,
         present=each.present,
-        waiting=each.waiting,
+        waiting=each.waiting - taken,
         paused=_matter(each.paused) if each.paused else None,
         put_off=tuple(map(_matter, each.put_off)),
         held=tuple(map(_matter, each.held)),

@@ -48,7 +48,7 @@ def _report(summary: Summary, body: BodyNow) -> dict[str, Json]:
         "facts": [
             ["Particles", f"{len(summary.confirmed)} confirmed, {len(summary.suspected)} suspected"],
             ["Show at f/11", summary.figures.visible_at_f11],
-            ["Last cleaned", cleaning_text(summary)],
+            ["Last cleaned", cleaning_text(summary) if summary.cleaning else "not known"],
             ["Frames", f"{dust.frames}, {dust.frames_stopped_down} of them at f/8 or narrower"],
             ["Taken", period_text(dust)],
         ],

@@ -18,6 +18,7 @@ from dustd.pipeline.exhibit import in_order, risk
 from dustd.raw.frame import upright
 from dustd.report.review_page import about, figures
 from dustd.spots.spot import Spot
+from dustd.text import counted
 
 # Our choice: from this risk on a frame is among those that need a look.
 NEEDS_LOOK = 0.3
@@ -176,12 +177,31 @@ def _spot_json(spot: Spot, seen: Evidence | None, row: Row, record: Record) -> d
         "wanted": spot.wanted,
         "rejected": spot.rejected,
         "by_person": spot.rejected or spot.asked,
-        "reason": spot.reason,
+        "reason": why(spot),
+        "details": spot.reason,
         "figures": figures(spot),
         "risk": share(risk(spot, seen)) if seen is not None else 0.0,
         "crop_before": f"{crop}/before.jpg?v={row.version}",
         "crop_after": f"{crop}/after.jpg?v={row.version}",
     }
+
+
+def why(spot: Spot) -> str:
+    """Say in plain words what decided about a spot; the figures are in its own reason."""
+    known = f"dust that is known here, seen in {counted(spot.frames_seen, 'frame')}" if spot.frames_seen else ""
+    if spot.rejected:
+        return "You took the correction back"
+    if spot.action != "left":
+        found = "You asked for it" if spot.asked else known or f"By its looks alone, {spot.score:.0%} sure to be dust"
+        done = "the light it took was given back" if spot.action == "divided" else "filled in from around it"
+        return f"{found[:1].upper()}{found[1:]}: {done}"
+    if spot.wanted or spot.asked:
+        return "Dust, but it could not be corrected well, so it was left alone"
+    if spot.reason.startswith("a person rejected the same"):
+        return "You took the correction of the same thing back in another frame"
+    if known:
+        return f"Where there may be {known}, but not sure enough here: left alone"
+    return f"Not sure enough to be dust by its looks alone ({spot.score:.0%}): left alone"
 
 
 def share(harm: float) -> float:
