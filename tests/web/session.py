@@ -3,6 +3,7 @@
 import socket
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from dustd.raw.copied_tags import SourceMetadata
 from dustd.raw.libraw import open_raw
 from dustd.raw.metadata import read_camera
 from dustd.web import access
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
 STUDIO = next(scene for scene in SESSION if scene.__name__ == "bottle_on_seamless")
@@ -139,3 +143,11 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
+
+
+def until(page: "Page", condition: str, limit_s: float = 120) -> None:
+    """Wait until a *condition* in JavaScript holds; Playwright's own way of waiting breaks the page's policy."""
+    end = time.monotonic() + limit_s
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(50)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.programs import CHROMIUM, absent, installed
-from tests.web.session import Shoot, free_port, samples, studio_body, take
+from tests.web.session import Shoot, free_port, samples, studio_body, take, until
 
 try:
     from playwright.sync_api import expect, sync_playwright
@@ -205,7 +205,7 @@ def test_at_100_percent_a_pixel_of_the_picture_is_one_of_the_screen_on_any_scree
     look_at(page, FIRST)
     page.keyboard.press("1")
     expect(page.get_by_role("button", name="100 %")).to_have_attribute("aria-pressed", "true")
-    page.wait_for_function("document.querySelector('.pane.after img.small').getBoundingClientRect().width === 450")
+    until(page, "document.querySelector('.pane.after img.small').getBoundingClientRect().width === 450")
 
 
 def test_visualise_makes_even_ground_grey(visit):
@@ -220,7 +220,7 @@ def test_visualise_makes_even_ground_grey(visit):
       for (let at = 0; at < data.length; at += 4) if (data[at + 3]) counts[data[at]] += 1;
       return counts;
     }"""
-    page.wait_for_function(f"({levels})().some((count) => count > 0)")
+    until(page, f"({levels})().some((count) => count > 0)")
     counts = np.array(page.evaluate(levels))
     assert counts[112:144].sum() > counts.sum() / 2
 
@@ -284,7 +284,7 @@ def test_a_keyboard_is_enough_and_a_key_shows_all_keys(visit):
     page.keyboard.press("Escape")
     expect(page.locator("dialog.keys")).to_have_count(0)
     page.keyboard.press("Escape")
-    page.wait_for_function("id => document.activeElement.dataset.id === id", arg=chosen)
+    until(page, f"document.activeElement.dataset.id === '{chosen}'")
     for _ in range(3):
         page.keyboard.press("Shift+Tab")
     outline = "getComputedStyle(document.activeElement).outlineStyle"

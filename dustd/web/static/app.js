@@ -29,8 +29,8 @@ function show() {
   document.body.dataset.view = name;
   main.scrollTop = 0;
   main.replaceChildren();
-  end = view.show(main, { open, id: location.pathname.match(pattern)?.[1] }) ?? (() => {});
   top.mark(name);
+  end = view.show(main, { open, id: location.pathname.match(pattern)?.[1], name: (place) => top.name(place) });
 }
 
 /** Go to an address of this page. */

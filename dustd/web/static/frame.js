@@ -16,20 +16,22 @@ import { duration, moment, t } from "./words.js";
 
 const PAN_PX = 120;
 const AIM_PX = 12;
+const IDLE_MS = 1200; // looked at for so long, the next frame is likely to be wanted
 let mode = "after"; // stays from frame to frame
 let zoom = "fit";
 let ringed = true;
 
 /** Show the frame *id* in *main*; returns what ends that. */
-export function show(main, { id, open }) {
-  const view = new FrameView(main, id, open);
+export function show(main, { id, open, name }) {
+  const view = new FrameView(main, id, open, name);
   return () => view.close();
 }
 
 class FrameView {
-  constructor(main, id, open) {
+  constructor(main, id, open, tellName) {
     this.id = id;
     this.open = open;
+    this.tellName = tellName;
     this.frame = null;
     this.selected = null;
     this.preview = null;
@@ -76,6 +78,7 @@ class FrameView {
     ({ mode } = this.viewer);
     zoom = this.viewer.zoom === "free" ? 1 : this.viewer.zoom;
     this.run?.abort();
+    clearTimeout(this.timer);
     this.viewer.close();
     this.ends.forEach((end) => end());
   }
@@ -92,10 +95,21 @@ class FrameView {
       if (first && this.viewer.zoom !== "fit") this.enlarge();
       this.sensitivity.show(frame);
       this.refresh();
+      if (first) this.fetchNext();
     } catch (refused) {
       if (refused.name === "AbortError") return;
       this.say(refused.message, refused.remedy);
     }
+  }
+
+  /** Have the next frame's picture made while dustd has nothing else to do. */
+  fetchNext() {
+    this.timer = setTimeout(async () => {
+      const next = this.next.getAttribute("href");
+      if (!next || !news.state || news.state.waiting || news.state.in_hand) return;
+      const frame = await get(next.slice(1), { signal: this.run.signal }).catch(() => null);
+      if (frame?.pictures.overview_after) new Image().src = frame.pictures.overview_after;
+    }, IDLE_MS);
   }
 
   enlarge() {
@@ -106,6 +120,7 @@ class FrameView {
 
   head(row) {
     say(this.name, row.name);
+    this.tellName(row.name);
     const took = row.seconds === null ? "" : duration(row.seconds);
     const facts = row.about ? [row.about, took] : [outcome(row), took, moment(row.at)];
     say(this.about, facts.filter(Boolean).join(" · "));

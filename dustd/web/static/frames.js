@@ -14,7 +14,7 @@ export class FrameList {
     this.news = []; // rows that have come and are not shown yet, as the list is held still
     this.held = false;
     this.problem = null;
-    this.changed = () => {}; // called when the list is another one: (id of the one row that changed, or null)
+    this.changed = () => {}; // called when the list is another one
     this.byId = new Map();
     this.next = null;
     this.run = null; // an AbortController for the list being read
@@ -28,7 +28,7 @@ export class FrameList {
     this.filter = { ...this.filter, ...filter };
     this.rows = [];
     this.total = null;
-    this.changed(null);
+    this.changed();
     return this.read();
   }
 
@@ -50,7 +50,7 @@ export class FrameList {
       if (error.name === "AbortError") return;
       this.problem = error;
     }
-    this.changed(null);
+    this.changed();
   }
 
   /** See to it that the rows up to *index* are there, as far as the list goes. */
@@ -63,10 +63,10 @@ export class FrameList {
         const page = await get(`frames?${this.query(PAGE)}&before=${encodeURIComponent(this.next)}`, { signal });
         if (signal.aborted) return;
         this.take(page);
-        this.changed(null);
+        this.changed();
       }
     } catch (error) {
-      if (error.name !== "AbortError") setTimeout(() => this.changed(null), 2000); // asks again
+      if (error.name !== "AbortError") setTimeout(() => this.changed(), 2000); // asks again
     } finally {
       if (this.reading === signal) this.reading = null;
     }
@@ -79,7 +79,7 @@ export class FrameList {
     const news = this.news;
     this.news = [];
     for (const row of news) this.insert(row);
-    this.changed(null);
+    this.changed();
   }
 
   /** The ids before and after a frame in this list; null where it is not in it. */
@@ -116,9 +116,16 @@ export class FrameList {
   hear(row) {
     const known = this.byId.get(row.id);
     if (known) {
-      this.byId.set(row.id, row);
-      this.rows[this.rows.indexOf(known)] = row;
-      this.changed(row.id);
+      const at = this.rows.indexOf(known);
+      if (this.filter.status === "waiting" && !this.holds(row)) {
+        this.rows.splice(at, 1);
+        this.byId.delete(row.id);
+        this.total -= 1;
+      } else {
+        this.rows[at] = row; // though it may not belong here any more: who works through a list wants it to stay
+        this.byId.set(row.id, row);
+      }
+      this.changed();
       return;
     }
     if (this.total === null || !this.holds(row)) return;
@@ -126,10 +133,10 @@ export class FrameList {
     if (waiting >= 0) this.news[waiting] = row;
     else if (this.held) {
       this.news.push(row);
-      this.changed(null);
+      this.changed();
     } else {
       this.insert(row);
-      this.changed(null);
+      this.changed();
     }
   }
 

@@ -19,7 +19,7 @@ export class Grid {
     this.scroller = scroller;
     this.cells = new Map(); // id of the frame → its element
     this.focused = null; // the frame that has the keyboard's focus, kept as an element wherever it is
-    this.element = h("div.grid", { role: "list", "aria-label": t("frames") });
+    this.element = h("div.grid", { role: "group", "aria-label": t("frames") });
     this.draw = perFrame(() => this.paint());
     this.onscroll = () => {
       this.list.held = this.scroller.scrollTop > this.element.offsetTop + 40;
@@ -90,7 +90,7 @@ export class Grid {
     style.transform = `translate(${x}px, ${y}px)`;
     style.width = `${this.cellWidth}px`;
     style.height = `${this.rowHeight - GAP_PX}px`;
-    cell.show(this.list.rows[index], index);
+    cell.show(this.list.rows[index]);
     return cell;
   }
 
@@ -142,8 +142,7 @@ function makeCell() {
     setTimeout(() => shown?.thumbnail && element.isConnected && (image.src = shown.thumbnail), RETRY_MS);
   });
 
-  function show(row, index) {
-    element.setAttribute("aria-posinset", index + 1);
+  function show(row) {
     if (row === shown) return;
     if (row.id !== shown?.id) {
       element.href = `/frames/${row.id}`;

@@ -38,7 +38,7 @@ export function show(main, { open }) {
   if (!begun) {
     begun = true;
     list.choose(fromAddress());
-  } else list.changed(null);
+  } else list.changed();
   bar.mark();
   grid.paint();
   main.scrollTop = scrolledTo;
@@ -87,7 +87,7 @@ class Bar {
     this.body = select("body");
     this.folder = select("folder");
     this.tally = h("p.tally", {});
-    this.element = h("div.bar", { role: "toolbar", "aria-label": t("filters") },
+    this.element = h("div.bar", { role: "group", "aria-label": t("filters") },
       this.chips, this.look, h("span.selects", {}, this.body, this.folder), this.tally); // prettier-ignore
     this.fill();
   }

@@ -49,6 +49,12 @@ export class Top {
     this.title();
   }
 
+  /** Name what is shown, for the tab. */
+  name(place) {
+    this.place = place;
+    this.title();
+  }
+
   connection(is) {
     clearTimeout(this.timer);
     if (is) {

@@ -186,6 +186,7 @@ export class Viewer {
   draw() {
     const { element, view, shown } = this;
     element.dataset.shown = shown;
+    element.dataset.zoom = this.zoom;
     element.classList.toggle("enlarged", view.scale * devicePixelRatio >= 1.9 && this.after.has("large"));
     this.before.move(view);
     this.after.move(view);
