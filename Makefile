@@ -55,7 +55,7 @@ man: .venv/test-ready
 	touch $@
 
 .venv/test-ready: .venv/demo-ready
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[train]' --group test
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[train,cluster]' --group test
 	touch $@
 
 .venv/dev-ready: .venv/test-ready

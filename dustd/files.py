@@ -20,6 +20,7 @@ from dustd import system
 from dustd.errors import FrameError, SurroundingsError, cannot_be_read
 
 PREFIX = ".dustd-"
+_CLAIM = "claim"
 _CHUNK_BYTES = 1 << 20
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _counter = itertools.count()
@@ -59,7 +60,7 @@ def claim(path: Path, *data: bytes) -> Iterator[frozenset[str]]:
     the block ends well. Raises FrameError and SurroundingsError as `publish`.
     """
     refuse_long_name(path)
-    note = _note(path)
+    note = hidden(path, _CLAIM)
     with _surroundings(note):
         with note.open("a+b") as file:
             file.seek(0)
@@ -77,7 +78,7 @@ def claim(path: Path, *data: bytes) -> Iterator[frozenset[str]]:
 
 def is_claimed(path: Path) -> bool:
     """Tell whether an earlier `claim` of *path* never ended, because the process was killed or the block failed."""
-    return is_there(_note(path))
+    return is_there(hidden(path, _CLAIM))
 
 
 def is_there(path: Path) -> bool:
@@ -93,13 +94,25 @@ def is_folder(path: Path) -> bool:
 def release(path: Path) -> None:
     """End a claim whose work turned out to be done."""
     with contextlib.suppress(OSError):  # a note that stays costs one more look at the frame, no more
-        _note(path).unlink()
+        hidden(path, _CLAIM).unlink()
 
 
-def _note(path: Path) -> Path:
-    """Name the note about *path*: hidden, beside it, whatever characters and length the name has."""
+def keep(path: Path, kind: str, data: bytes) -> None:
+    """Keep *data* about *path* for later, durably, in place of what was kept. Raises as `publish`."""
+    note = hidden(path, kind)
+    publish(note, data, ours={sha256_file(note)} if is_there(note) else ())
+
+
+def drop(path: Path, kind: str) -> None:
+    """Let go of what was kept about *path*."""
+    with contextlib.suppress(OSError):  # what stays is told by its content to be of no use any more
+        hidden(path, kind).unlink()
+
+
+def hidden(path: Path, kind: str) -> Path:
+    """Name a note about *path*: hidden, beside it, whatever characters and length the name has."""
     key = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:32]
-    return path.parent / f"{PREFIX}{key}.claim"
+    return path.parent / f"{PREFIX}{key}.{kind}"
 
 
 def overwrite(path: Path, data: bytes) -> None:

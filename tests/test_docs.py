@@ -28,6 +28,7 @@ VERBS = [
     "check",
     "demo",
     "status",
+    "orphans",
     "service",
     "retry",
     "completion",
@@ -53,9 +54,9 @@ def test_the_verbs_are_those_of_the_design():
     assert [words for words, *_ in parsers()] == [
         *VERBS[:6],
         *(f"map {verb}" for verb in MAP_VERBS),
-        *VERBS[6:11],
+        *VERBS[6:13],
         *(f"service {verb}" for verb in SERVICE_VERBS),
-        *VERBS[11:],
+        *VERBS[13:],
     ]
 
 

@@ -20,6 +20,8 @@ from dustd.output.dng import encode_dng
 from dustd.pipeline.frame_pipeline import Pipeline
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.raw.copied_tags import SourceMetadata
+from tests.dips import DOUBTFUL, SURE, Dips
+from tests.dips import shot as dips_shot
 
 FRAMES, KILLS = 12, 10
 TELE = Lens(name="Virtual 70mm F2.8", focal_length_mm=70, exit_pupil_mm=78)
@@ -137,3 +139,83 @@ def check_everything(capture: Path, store: Path, hashes: dict[str, str]) -> None
         counted = [row[0] for row in database.execute("SELECT frame_id FROM frames ORDER BY frame_id")]
     database.close()
     assert counted == sorted(record.evidence["frame_id"] for record in records)
+
+
+REVISITED, REVISIT_KILLS = 6, int(os.environ.get("DUSTD_KILLS", "3"))
+
+
+@pytest.mark.timeout(550)
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_kills_while_frames_are_decided_on_anew_lose_nothing_and_count_nothing_twice(tmp_path):
+    made = {}
+    for name in ("undisturbed", "killed"):
+        settings = tmp_path / name / "config.yaml"
+        capture = tmp_path / name / "capture"
+        capture.mkdir(parents=True)
+        settings.write_text(
+            "folders: [{path: capture}]\nmap: {store: state/maps.sqlite}\n"
+            "watch: {quiet_s: 0.2, rescan_s: 1}\nlog: {level: warning}\n"
+        )
+        first_pass(capture, config.load(settings))
+        rng, kills = random.Random(20261128), REVISIT_KILLS if name == "killed" else 0
+        for _ in range(kills):
+            daemon = start(settings, Dips(SURE))
+            time.sleep(rng.uniform(0.2, 3.0))
+            os.kill(daemon, signal.SIGKILL)
+            os.waitpid(daemon, 0)
+        daemon = start(settings, Dips(SURE))
+        wait_until_all_are_decided_on(capture)
+        os.kill(daemon, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(daemon, 0)[1]) == 0
+        made[name] = told_in(capture), map_of(tmp_path / name / "state" / "maps.sqlite")
+    assert made["killed"] == made["undisturbed"]
+    assert all(len(corrected) >= 5 for corrected, _ in made["killed"][0].values())
+
+
+def first_pass(capture: Path, settings: config.Config) -> None:
+    """Clean frames as they come; the network doubts what it sees in the first half of them."""
+    out = capture / "Cleaned"
+    out.mkdir()
+    with Store.open(settings.map.store) as store, WorkerClient() as worker:
+        pipeline = Pipeline(
+            detector=Dips(), store=store, worker=worker, output=settings.output, sensitivity_of=settings.sensitivity_of
+        )
+        for number in range(REVISITED):
+            pipeline.detector.score = DOUBTFUL if number < REVISITED // 2 else SURE
+            source = capture / f"R{number}.DNG"
+            source.write_bytes(dips_shot(number))
+            pipeline.process(source, out)
+
+
+def told_in(capture: Path):
+    """Per frame: where it is corrected, px, and the hash of its cleaned file, which is the only one."""
+    out = capture / "Cleaned"
+    assert {p.name for p in out.iterdir()} == {
+        f"R{n}.{end}" for n in range(REVISITED) for end in ("dng", "DNG.dustd.json")
+    }
+    found = {}
+    for path in sorted(out.glob("*.json")):
+        record = sidecar.decode(path.read_bytes())
+        sha256 = hashlib.sha256((out / record.outputs[0].path).read_bytes()).hexdigest()
+        assert [each.sha256 for each in record.outputs] == [sha256]
+        corrected = sorted((round(spot.x), round(spot.y)) for spot in record.spots if spot.action != "left")
+        found[record.source.name] = corrected, sha256
+    return found
+
+
+def map_of(store: Path):
+    with Store.open(store) as opened:
+        return opened.bodies(), [opened.epochs(body_id) for body_id in opened.body_ids()]
+
+
+def wait_until_all_are_decided_on(capture: Path) -> None:
+    out = capture / "Cleaned"
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        records = [sidecar.decode(path.read_bytes()) for path in out.glob("*.json")]
+        corrected = [sum(spot.action != "left" for spot in record.spots) for record in records]
+        if len(records) == REVISITED and min(corrected) >= 5 and not list(out.glob(".dustd-*")):
+            return
+        time.sleep(0.3)
+    raise AssertionError(f"only {corrected} spots are corrected")

@@ -12,7 +12,7 @@ import pytest
 
 from dustd.demo.child import Daemon
 
-EXTRAS = ("torch", "torchvision", "rfdetr", "transformers", "matplotlib", "scipy")
+EXTRAS = ("torch", "torchvision", "rfdetr", "transformers", "matplotlib", "scipy", "dask", "distributed", "bokeh")
 # Run by every interpreter that is started with its folder in PYTHONPATH, the daemon's worker process, too.
 HIDING = f"""
 import importlib.machinery
@@ -72,6 +72,8 @@ def test_what_needs_an_extra_names_it(light, tmp_path):
         done = light(*words)
         assert done.returncode == 2
         assert "torch" in done.stderr and "pip install 'dustd[train]'" in done.stderr
+    done = light("clean", "shots", "-o", "cleaned", "--cluster", "local")
+    assert done.returncode == 2 and "pip install 'dustd[cluster]'" in done.stderr
     for model in ("{engine: torch}", "{device: cuda}"):
         (tmp_path / "config.yaml").write_text(f"model: {model}\n")
         done = light("clean", "shots", "-o", "cleaned", "--store", ":memory:", "-c", "config.yaml")

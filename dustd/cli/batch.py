@@ -5,36 +5,26 @@ It decides nothing about a frame and prints nothing; see `dustd.pipeline.frame_p
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
-
-import structlog
 
 from dustd import files
 from dustd.daemon import scan
 from dustd.dustmap.places import utc
-from dustd.errors import DustdError, FrameError, OwnOutputError, SurroundingsError, UnreadableError, UsageError
-from dustd.output.sidecar import Problem, Record, Source
+from dustd.errors import FrameError, UsageError
+from dustd.output.sidecar import Record
+from dustd.pipeline.crew import Fails, attempt, visit
 from dustd.pipeline.revisit import Visit
+from dustd.pipeline.shoot import Job
 from dustd.raw.frame import Camera
 from dustd.raw.integrity import holds_samples, no_raw_file
 from dustd.raw.metadata import read_camera
 
-log = structlog.get_logger()
-
 _TIFF_SUFFIXES = {".tif", ".tiff"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A frame to clean and the folder that its outputs go into; both absolute."""
-
-    source: Path
-    out_folder: Path
-
-
-class Pipeline(Protocol):
+class Pipeline(Fails, Protocol):
     """What cleans a frame."""
 
     def process(self, source: Path, out_folder: Path) -> Record:
@@ -42,9 +32,6 @@ class Pipeline(Protocol):
 
     def revisit(self, source: Path, out_folder: Path, *, write: bool = True, always: bool = True) -> Visit:
         """Decide anew on a frame that is done, and deliver it anew if that changes it; raises as `process` does."""
-
-    def fail(self, source: Path, out_folder: Path, error: DustdError) -> Record:
-        """Write the sidecar that says why a frame failed."""
 
 
 LeftOut = Callable[[Path, str], object]
@@ -86,9 +73,11 @@ def collect(paths: Iterable[Path], output: Path, left_out: LeftOut = lambda _pat
 def in_capture_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
     """Sort by the time in the metadata, then by name, so that the dust map learns in the order of life.
 
-    Frames without a readable time come last.
+    Frames without a readable time come last. Each names its body from then on.
     """
-    return tuple(sorted(jobs, key=lambda job: (_taken_at(job.source) or "~", job.source.name, job.source)))
+    read = [(job, _camera(job.source)) for job in jobs]
+    read.sort(key=lambda each: (_time(each[1]) or "~", each[0].source.name, each[0].source))
+    return tuple(replace(job, body_id=camera.body_id if camera else "") for job, camera in read)
 
 
 def make_parents(output: Path) -> None:
@@ -109,66 +98,22 @@ def clean_all(jobs: Iterable[Job], pipeline: Pipeline, output: Path) -> Iterator
     output = absolute(output)
     for job in jobs:
         files.make_output_folder(job.out_folder, output)
-        try:
-            record = _process(pipeline, job)
-        except OwnOutputError as error:
-            log.info("own_output_left_alone", path=str(job.source), problem=error.problem)
-            record = None
-        except SurroundingsError:
-            raise
-        except DustdError as error:
-            record = _fail(pipeline, job, error)
-        except Exception as exc:  # the frame boundary: nothing that goes wrong with one frame ends the run
-            log.exception("frame_crashed", frame=job.source.name)
-            problem = f"dustd met an error it does not know ({type(exc).__name__}: {exc})"
-            remedy = "Please report it with the log; the original is untouched"
-            record = _fail(pipeline, job, FrameError(problem, remedy=remedy, path=job.source))
-        yield record
+
+        def act(job: Job = job) -> Visit:
+            return Visit(record=pipeline.process(job.source, job.out_folder))
+
+        outcome = attempt(act, pipeline, job)
+        yield outcome.visit.record if outcome.visit else outcome.failed
 
 
-def decide_again(
-    jobs: Iterable[Job], pipeline: Pipeline, *, write: bool = True, always: bool = True
-) -> Iterator[tuple[Job, Visit]]:
-    """Decide anew on frame after frame with what the map knows by now, and say what came of each.
-
-    With *write* False nothing is written; with *always* False only frames are read for which something has changed.
-    What breaks a frame leaves it as it is. Raises SurroundingsError if disk or folder is in the way.
-    """
+def what_would_change(jobs: Iterable[Job], pipeline: Pipeline) -> Iterator[tuple[Job, Visit]]:
+    """Say frame by frame what deciding anew would change, and write nothing. Raises SurroundingsError."""
     for job in jobs:
-        try:
-            visit = pipeline.revisit(job.source, job.out_folder, write=write, always=always)
-        except SurroundingsError:
-            raise
-        except DustdError as error:
-            log.warning("frame_left_as_it_is", frame=job.source.name, problem=error.problem, remedy=error.remedy)
-            visit = Visit(record=None, left_alone=error.problem)
-        except Exception as exc:  # the frame boundary
-            log.exception("frame_crashed", frame=job.source.name)
-            problem = f"dustd met an error it does not know ({type(exc).__name__}: {exc})"
-            visit = Visit(record=None, left_alone=problem)
-        yield job, visit
 
+        def act(job: Job = job) -> Visit:
+            return pipeline.revisit(job.source, job.out_folder, write=False)
 
-def _process(pipeline: Pipeline, job: Job) -> Record:
-    """Clean a frame, at the second try where it could not be read at the first."""
-    try:
-        return pipeline.process(job.source, job.out_folder)
-    except UnreadableError as error:
-        log.info("frame_tried_again", frame=job.source.name, problem=error.problem)
-        return pipeline.process(job.source, job.out_folder)
-
-
-def _fail(pipeline: Pipeline, job: Job, error: DustdError) -> Record:
-    """Record a failure; where even that fails (file gone, a stranger's sidecar), tell it at least."""
-    log.warning("frame_failed", frame=job.source.name, problem=error.problem, remedy=error.remedy)
-    try:
-        if job.source.exists():
-            return pipeline.fail(job.source, job.out_folder, error)
-    except (FrameError, OSError) as exc:
-        log.warning("failure_not_recorded", frame=job.source.name, problem=str(exc))
-    source = Source(name=job.source.name, size=0, sha256="", mtime_ns=0)
-    problem = Problem(problem=error.problem, remedy=error.remedy)
-    return Record(source=source, camera=Camera(), status="failed", error=problem)
+        yield job, visit(act, job)
 
 
 def absolute(path: Path) -> Path:
@@ -221,9 +166,12 @@ def _refuse_collisions(jobs: Iterable[Job]) -> None:
             )
 
 
-def _taken_at(source: Path) -> str | None:
+def _camera(source: Path) -> Camera | None:
     try:
-        taken_at = read_camera(source).taken_at
+        return read_camera(source)
     except FrameError:
         return None
-    return utc(taken_at) if taken_at else None
+
+
+def _time(camera: Camera | None) -> str | None:
+    return utc(camera.taken_at) if camera and camera.taken_at else None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dustd.config import Config, ModelSettings
     from dustd.detector.model import RfDetrDetector
     from dustd.dustmap.store import Store
-    from dustd.pipeline.frame_pipeline import Pipeline
+    from dustd.pipeline.shoot import Shoot
     from dustd.pipeline.worker_client import WorkerClient
 
 
@@ -74,13 +74,13 @@ def make_pipeline(
     worker: "WorkerClient",
     sensitivity_of: Callable[[str, Path], float],
     heartbeat: Callable[[], None] = lambda: None,
-) -> "Pipeline":
+) -> "Shoot":
     """Load and warm the model, and join it with the maps."""
-    from dustd.pipeline.frame_pipeline import Pipeline
+    from dustd.pipeline.shoot import Shoot
 
     detector = detector_of(settings.model)
     stacks = store.path.parent / "stacks" if store.path else None
-    return Pipeline(
+    return Shoot(
         detector=detector,
         store=store,
         worker=worker,
@@ -104,15 +104,9 @@ def detector_of(model: "ModelSettings") -> "RfDetrDetector":
     import structlog
 
     from dustd import log
-    from dustd.detector.model import load_detector
+    from dustd.detector.model import load_as_set
 
-    detector = load_detector(
-        model.id,
-        engine=model.engine,
-        device=model.device,
-        batch_tiles=model.batch_tiles,
-        threads=model.threads,
-    )
+    detector = load_as_set(model)
     log.take_over_libraries()  # again: those just imported have brought handlers of their own
     structlog.get_logger().info(
         "model_ready", model=detector.model_id, device=detector.device, preview=detector.preview

@@ -48,7 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
     how = status.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print JSON for programs")
     how.add_argument("--watch", action="store_true", help="say it again every second, until Ctrl-C")
+    how.add_argument("--orphans", action="store_true", help="list the cleaned files whose RAW is gone")
     _add_config(status)
+    orphans = _verb(commands, "orphans", _in("orphans"), "list the cleaned files whose RAW is gone, or remove them")
+    orphans.add_argument("--remove", action="store_true", help="remove those that no other program changed or uses")
+    _add_config(orphans)
     _add_service(commands)
     retry = _verb(commands, "retry", _in("retry"), "have failed frames tried again, once their cause is put right")
     retry.add_argument(
@@ -79,6 +83,19 @@ def _add_clean(commands: Any) -> None:
     how.add_argument("--again", action="store_true", help="decide anew on every frame with what the maps know by now")
     how.add_argument("--one-pass", action="store_true", help="leave the first frames as the maps knew them then")
     clean.add_argument("--dry-run", action="store_true", help="with --again: only say what would change")
+    clean.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="spread the work over a Dask cluster, tcp://scheduler:8786, or over this machine's cores: local "
+        "(needs dustd[cluster])",
+    )
+    clean.add_argument(
+        "--map-path",
+        metavar="LOCAL=REMOTE",
+        action="append",
+        default=[],
+        help="with --cluster: what is LOCAL here is REMOTE on the workers; may be given again",
+    )
     clean.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="what the model runs on")
     clean.add_argument("--model", metavar="ID", help="shipped model, or path of a model folder")
     _add_store(clean)
@@ -182,7 +199,7 @@ def _add_service(commands: Any) -> None:
         if name != "uninstall":
             _add_config(sub)
         if name == "status":
-            sub.set_defaults(json=False, watch=False)
+            sub.set_defaults(json=False, watch=False, orphans=False)
 
 
 def _add_train(commands: Any) -> None:

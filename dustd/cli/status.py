@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from dustd import codec, config
+from dustd.cli import orphans
 from dustd.cli.common import FINE, SOME_FAILED
 from dustd.daemon import lock, status
 from dustd.errors import ConfigError, UsageError
@@ -19,6 +20,8 @@ _CLEAR = "\x1b[H\x1b[J"  # ECMA-48: to the top left corner, erase from there on
 
 def run(args: argparse.Namespace) -> int:
     """Say how the daemon does, once or until Ctrl-C."""
+    if args.orphans:
+        return orphans.tell(config.load(args.config or config.default_path()))
     if not args.watch:
         return _say(args)
     if not sys.stdout.isatty():

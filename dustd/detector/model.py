@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from dustd.config import ModelSettings
 from dustd.detector.encoding import CONTEXT_PX, ENCODING, encode
 from dustd.detector.engines import choose_engine
 from dustd.errors import DustdError, ModelError, SurroundingsError
@@ -109,6 +110,13 @@ def verify(card: ModelCard) -> None:
             raise ModelError(
                 "the weights are not the ones model.yaml describes", remedy="Install dustd again", path=path
             )
+
+
+def load_as_set(model: ModelSettings) -> "RfDetrDetector":
+    """Load and warm the model that the settings name. Raises ModelError if it cannot be used."""
+    return load_detector(
+        model.id, engine=model.engine, device=model.device, batch_tiles=model.batch_tiles, threads=model.threads
+    )
 
 
 def load_detector(

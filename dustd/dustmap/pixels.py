@@ -7,6 +7,7 @@ own, under the body's name and their size, so that no grain is on a map twice or
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 SAME_PITCH = (
@@ -36,6 +37,18 @@ def fit_together(a: Pixels, b: Pixels) -> bool:
     if _alike(a.width, b.width, SAME_SIZE) and _alike(a.height, b.height, SAME_SIZE):
         return True
     return not _alike(a.width / a.height, b.width / b.height, SAME_SIZE)
+
+
+def map_for(body_id: str, known: Mapping[str, Pixels | None], size: Pixels) -> str:
+    """Name the map of a body on which pictures of this size belong; it need not be there yet.
+
+    *known* are its maps with the pictures on each, None if there are none; the body's own name first.
+    """
+    for name, there in known.items():
+        if there is None or fit_together(there, size):
+            return name
+    body = body_of(body_id)
+    return own_name(body, size) if body in known else body
 
 
 def own_name(body_id: str, pixels: Pixels) -> str:

@@ -80,15 +80,9 @@ def maps_of(db: sa.Connection, body_id: str) -> list[str]:
     return [name for name in known if pixels.body_of(name) == pixels.body_of(body_id)]
 
 
-def map_for(db: sa.Connection, body_id: str, size: Pixels) -> str:
-    """Name the map of a body on which pictures of this size belong; it need not be there yet."""
-    known = maps_of(db, body_id)
-    for name in known:
-        there = _pixels_of(db, name)
-        if there is None or pixels.fit_together(there, size):
-            return name
-    body = pixels.body_of(body_id)
-    return pixels.own_name(body, size) if body in known else body
+def sizes_of(db: sa.Connection, body_id: str) -> dict[str, Pixels | None]:
+    """Give the maps of a body with the pictures on each, None if there are none; the body's own name first."""
+    return {name: _pixels_of(db, name) for name in maps_of(db, body_id)}
 
 
 def _pixels_of(db: sa.Connection, body_id: str) -> Pixels | None:

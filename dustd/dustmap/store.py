@@ -23,7 +23,7 @@ from dustd.dustmap.folding import begin_again, enter, fold_again, fold_into_old_
 from dustd.dustmap.lost import Lost
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import DustMap
-from dustd.dustmap.pixels import Pixels, body_of
+from dustd.dustmap.pixels import Pixels, body_of, map_for
 from dustd.dustmap.places import BEGINNING, Cut, Reading
 from dustd.dustmap.queries import (
     Latest,
@@ -33,10 +33,10 @@ from dustd.dustmap.queries import (
     exists,
     last_state,
     lock_body,
-    map_for,
     maps_of,
     settled_place,
     shown_before,
+    sizes_of,
     spans_of,
     state_at,
     verdicts_of,
@@ -215,8 +215,13 @@ class Store:
 
     def map_for(self, camera: Camera, width: int, height: int) -> str:
         """Name the map on which a body's pictures of this size belong (`dustd.dustmap.pixels`)."""
+        size = Pixels(width=width, height=height, pitch_um=camera.pixel_pitch_um)
+        return map_for(camera.body_id, self.sizes(camera.body_id), size)
+
+    def sizes(self, body_id: str) -> dict[str, Pixels | None]:
+        """Give the maps of a body with the pictures on each (`dustd.dustmap.pixels.map_for`)."""
         with self._database.reading() as db:
-            return map_for(db, camera.body_id, Pixels(width=width, height=height, pitch_um=camera.pixel_pitch_um))
+            return sizes_of(db, body_id)
 
     def judge(self, record: Record) -> bool:
         """Take in what a person said of a frame: the rejected spots of *record* and those asked for, and no others.
@@ -386,7 +391,7 @@ def _on_its_map(db: sa.Connection, record: Record) -> Record:
     if not (record.width and record.height):
         return record
     size = Pixels(width=record.width, height=record.height, pitch_um=record.camera.pixel_pitch_um)
-    name = map_for(db, record.camera.body_id, size)
+    name = map_for(record.camera.body_id, sizes_of(db, record.camera.body_id), size)
     return record if name == record.camera.body_id else replace(record, camera=replace(record.camera, body_id=name))
 
 

@@ -109,6 +109,21 @@ def left_behind(
             yield each
 
 
+def lost_source(path: Path, folder: Path) -> Path | None:
+    """Say where the source of the sidecar *path* lay, if it is no more in *folder*, where it should be; else None.
+
+    A sidecar that was set aside has lost it when another exposure has its name. None, too, for what is no sidecar of
+    dustd's. Never raises.
+    """
+    entry = _read(path)
+    if entry is None:
+        return None
+    source = folder / entry.name
+    if path.name == entry.name + SUFFIX:
+        return None if os.path.lexists(source) else source
+    return None if is_done(source, path) else source
+
+
 def _renamed(source: Path, path: Path) -> list[Path]:
     """Find the sidecars beside *path* whose source is not beside *source* under its name."""
     try:

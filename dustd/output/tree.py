@@ -18,14 +18,16 @@ class OutputTree:
         self._folders: dict[Path, tuple[tuple[Path, ...], float]] = {}  # until when
 
     def others(self, out_folder: Path) -> tuple[Path, ...]:
-        """Give the folders of the tree in which *out_folder* lies, without itself."""
-        root = next((root for root in self._roots if out_folder.is_relative_to(root)), None)
-        if root is None:
+        """Give the folders of all trees without *out_folder* itself; none if that lies in no tree."""
+        if not any(out_folder.is_relative_to(root) for root in self._roots):
             return ()
+        return tuple(folder for root in self._roots for folder in self._below(root) if folder != out_folder)
+
+    def _below(self, root: Path) -> tuple[Path, ...]:
         began = self._clock()
         folders, good_until = self._folders.get(root, ((), began))
         if began >= good_until:
             folders = tuple(Path(parent) for parent, _, _ in os.walk(root))
             now = self._clock()
             self._folders[root] = (folders, now + max(REST_S, REST_SHARE * (now - began)))
-        return tuple(folder for folder in folders if folder != out_folder)
+        return folders

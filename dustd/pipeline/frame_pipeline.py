@@ -9,7 +9,6 @@ again.
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +23,7 @@ from dustd.dustmap.particle import View
 from dustd.dustmap.places import Reading
 from dustd.dustmap.stack import Stack, add
 from dustd.dustmap.store import Store
-from dustd.errors import DustdError, FrameError, OwnOutputError, without_folders
+from dustd.errors import DustdError, FrameError, without_folders
 from dustd.output import ledger, life, sidecar
 from dustd.output.sidecar import Problem, Record, Source
 from dustd.output.tree import OutputTree
@@ -32,6 +31,7 @@ from dustd.pipeline import standing
 from dustd.pipeline.decide import Decision, Scale, decide, view_in
 from dustd.pipeline.deliver import Results, deliver
 from dustd.pipeline.exhibit import Exhibit, in_order
+from dustd.pipeline.frame_record import are_corrected, log_done, now, own_output, record_of
 from dustd.pipeline.look import OVERVIEW_STEP_PX, Look, look, look_of
 from dustd.pipeline.revisit import CHANGED, DECIDED_WITH, Visit, at_sensitivity, difference, marked, what_matters
 from dustd.pipeline.stamp import settled, stamp_or_name, time_of
@@ -95,7 +95,7 @@ class Pipeline:
         with structlog.contextvars.bound_contextvars(frame=source.name):
             files.refuse_long_name(path, source)  # before all the work
             if self.worker.is_own_output(source):
-                raise _own_output(source)
+                raise own_output(source)
             camera = self.worker.read_camera(source)
             with structlog.contextvars.bound_contextvars(body=camera.body_id):
                 sensitivity = self.sensitivity_of(camera.body_id, source)
@@ -106,12 +106,7 @@ class Pipeline:
                     return self._tell_again(before, source, path)
                 record = self._clean(source, path, camera, sensitivity)
                 assert record is not None, "a frame that was not visited again is delivered"
-                log.info(
-                    "frame_" + record.status,
-                    spots=len(record.spots),
-                    corrected=sum(spot.action != "left" for spot in record.spots),
-                    total_ms=round(record.timings_ms["total"]),
-                )
+                log_done(record)
                 return record
 
     def revisit(self, source: Path, out_folder: Path, *, write: bool = True, always: bool = True) -> Visit:
@@ -193,12 +188,12 @@ class Pipeline:
             camera = frame.camera
         others = self.tree.others(path.parent)
         earlier = life.find(source, path, sha256=stamp.sha256, frame_id=frame_id, elsewhere=others)
-        before = earlier.record if earlier else None
+        before = self._known_before(source, path, earlier)
         try:
             seen = self._look(frame, frame_id, before, stamp, timer)
             with timer("reconcile"):
                 # Known by its samples, it may be in another file now; when it came is when that one was read.
-                stamp = replace(stamp, read_at=before.source.read_at if before else _now())
+                stamp = replace(stamp, read_at=before.source.read_at if before else now())
                 matters = self._what_matters(seen, stamp, sensitivity)  # before the decision: a verdict may come now
                 decision, stack = self.decide(seen, sensitivity, frame, before, stamp, stacking=worth is None)
             with timer("correct"):
@@ -211,7 +206,7 @@ class Pipeline:
         finally:
             self.worker.clear()
         stamp = settled(stamp, source, path)
-        record = marked(_record(stamp, camera, seen, decision, spots), matters)
+        record = marked(record_of(stamp, camera, seen, decision, spots), matters)
         with timer("write"):
             took = timer.timings_ms
             record, _ = deliver(
@@ -234,7 +229,7 @@ class Pipeline:
         frame_id = frame_identity(frame)
         if self.store.is_cleaned(camera.body_id, frame_id):
             self.worker.clear()
-            raise _own_output(source)
+            raise own_output(source)
         return stamp, replace(frame, camera=camera), frame_id
 
     def _look(self, frame: Frame, frame_id: str, earlier: Record | None, stamp: Source, timer: Timer) -> Look:
@@ -256,7 +251,7 @@ class Pipeline:
 
     def _results(self, spots: Sequence[Spot], frame_id: str) -> Results:
         """Make what is to be written of the frame that the worker has corrected."""
-        changed = _are_corrected(spots)
+        changed = are_corrected(spots)
         wanted = changed or self.output.when_clean == "write"
         is_dng = wanted and self.output.format == "dng"
         samples = self.worker.identity() if is_dng and changed else frame_id
@@ -316,6 +311,10 @@ class Pipeline:
         self.heartbeat()
         self.progress(share)
 
+    def _known_before(self, _source: Path, _path: Path, earlier: life.Earlier | None) -> Record | None:
+        """Give what is known of a frame already: when it came, what was seen, what a person said."""
+        return earlier.record if earlier else None
+
     def _seen_before(self, earlier: Record | None, stamp: Source) -> Look | None:
         """Give the look that an earlier run kept, if it was of this very file and by these very weights."""
         if earlier is None or earlier.source.sha256 != stamp.sha256:
@@ -369,31 +368,3 @@ class Pipeline:
             return self.worker.read_camera(source)
         except (FrameError, RuntimeError):
             return Camera()
-
-
-def _own_output(source: Path) -> OwnOutputError:
-    return OwnOutputError("it is a cleaned file that dustd made", remedy="Nothing to do; it is left alone", path=source)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _are_corrected(spots: Sequence[Spot]) -> bool:
-    return any(spot.action != "left" for spot in spots)
-
-
-def _record(stamp: Source, camera: Camera, seen: Look, decision: Decision, spots: tuple[Spot, ...]) -> Record:
-    """Gather what the acts found, for the sidecar."""
-    return Record(
-        source=stamp,
-        camera=camera,
-        width=seen.width,
-        height=seen.height,
-        detector=decision.detector_info(seen),
-        spots=spots,
-        candidates=seen.candidates,
-        refused=seen.refused,
-        status="cleaned" if _are_corrected(spots) else "clean",
-        evidence=decision.evidence(seen),
-    )

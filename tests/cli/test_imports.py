@@ -19,6 +19,8 @@ HEAVY = {
     "numpy",
     "cv2",
     "sqlite3",
+    "dask",
+    "distributed",
 }
 
 
@@ -34,3 +36,8 @@ def imported_by(statement):
 def test_the_command_line_imports_nothing_heavy_before_a_verb_runs():
     heavy = imported_by("import dustd.cli.main; dustd.cli.main.build_parser().format_help()") & HEAVY
     assert heavy == set()
+
+
+def test_cleaning_without_a_cluster_imports_no_dask():
+    imported = imported_by("import dustd.cli.clean, dustd.pipeline.crew, dustd.pipeline.shoot")
+    assert not imported & {"dask", "distributed"}

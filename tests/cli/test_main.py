@@ -18,6 +18,7 @@ import structlog
 
 from dustd import files
 from dustd.cli import check, clean, main
+from dustd.cli.tally import Tally
 from dustd.dustmap import evidence
 from dustd.dustmap.store import Store
 from dustd.errors import FrameError, ModelError, SurroundingsError, UnreadableError
@@ -60,8 +61,30 @@ class FakePipeline:
         self.output = output
         self.seen = []
         self.visited = []
+        self.waiting = set()
 
     def process(self, source, out_folder):
+        self._meet(source, out_folder)
+        return self._write(source, out_folder, status="clean", error=None)
+
+    def see(self, source, out_folder):
+        self._meet(source, out_folder)
+        if not (out_folder / sidecar.sidecar_name(source.name)).exists():
+            self.waiting.add(source)
+
+    def fold(self, source, out_folder):
+        assert self.is_seen(source, out_folder) or (out_folder / sidecar.sidecar_name(source.name)).exists()
+
+    def is_seen(self, source, out_folder):
+        return source in self.waiting
+
+    def finish(self, source, out_folder, *, always=False):
+        if not self.is_seen(source, out_folder):
+            return self.revisit(source, out_folder, always=always)
+        self.waiting.remove(source)
+        return Visit(record=self._write(source, out_folder, status="clean", error=None))
+
+    def _meet(self, source, out_folder):
         assert out_folder.is_dir()
         self.seen.append((source, out_folder, self.sensitivity_of("Canon 1", source)))
         if "takes" in source.name:
@@ -76,7 +99,6 @@ class FakePipeline:
             raise ZeroDivisionError("division by zero")
         if "stop" in source.name:
             raise KeyboardInterrupt
-        return self._write(source, out_folder, status="clean", error=None)
 
     def revisit(self, source, out_folder, *, write=True, always=True):
         self.visited.append((source.name, write, always))
@@ -159,6 +181,8 @@ def test_the_bar_counts_within_a_frame(pipelines, shoot, tmp_path, monkeypatch):
         ("clean", "a.dng", "-o", "out", "--sensitivity", "nan"),
         ("clean", "a.dng", "-o", "out", "--format", "gif"),
         ("clean", "a.dng", "-o", "out", "--again", "--one-pass"),
+        ("clean", "a.dng", "-o", "out", "--cluster", "local", "--review", "page.html"),
+        ("clean", "a.dng", "-o", "out", "--map-path", "/a=/b"),
         ("map",),
         ("map", "show"),
         ("run", "extra"),
@@ -256,10 +280,14 @@ def test_clean_mirrors_a_folder_and_ends_with_0(shoot, pipelines, tmp_path, caps
     assert "2 unchanged, 0 failed" in capsys.readouterr().out
 
 
-def test_several_frames_are_decided_on_again_when_all_are_looked_at(shoot, pipelines, tmp_path, capsys):
+def test_several_frames_are_delivered_when_all_are_looked_at_and_those_done_decided_on_again(
+    shoot, pipelines, tmp_path, capsys
+):
     folder = shoot("broken.CR3", "early.CR3", "edited.CR3", "late.CR3", "unread.CR3")
     assert dustd("clean", folder, "-o", tmp_path / "out") == 1
-    assert pipelines[0].visited == [
+    assert pipelines[0].visited == [] and "4 unchanged, 1 failed" in capsys.readouterr().out
+    assert dustd("clean", folder, "-o", tmp_path / "out") == 1
+    assert pipelines[1].visited == [
         (name, True, False) for name in ("early.CR3", "edited.CR3", "late.CR3", "unread.CR3")
     ]
     said = capsys.readouterr().out
@@ -277,7 +305,8 @@ def test_one_frame_or_one_pass_is_decided_on_once(shoot, pipelines, tmp_path):
 def test_again_decides_on_every_frame_and_cleans_the_others(shoot, pipelines, tmp_path):
     assert dustd("clean", shoot("early.CR3"), "-o", tmp_path / "out", "--again") == 0
     assert [source.name for source, *_ in pipelines[0].seen] == ["early.CR3"]
-    assert pipelines[0].visited == [("early.CR3", True, True)]
+    assert dustd("clean", tmp_path / "in", "-o", tmp_path / "out", "--again") == 0
+    assert [each.visited for each in pipelines] == [[], [("early.CR3", True, True)]]
 
 
 def test_a_dry_run_says_frame_by_frame_what_would_change_and_writes_nothing(shoot, pipelines, tmp_path, capsys):
@@ -320,7 +349,7 @@ def test_a_broken_frame_does_not_hold_up_the_others_and_ends_with_1(shoot, pipel
     folder = shoot("a.CR3", "broken.CR3", "odd.CR3", "z.CR3", "gone-broken.CR3")
     assert dustd("clean", folder, "-o", tmp_path / "out") == 1
     captured = capsys.readouterr()
-    assert "2 without dust, 3 failed" in captured.out
+    assert "2 unchanged, 3 failed" in captured.out
     assert "broken.CR3: it is cut short. Copy it again from the card." in captured.out
     assert "odd.CR3: dustd met an error it does not know (ZeroDivisionError" in captured.out
     assert "Traceback" not in captured.out
@@ -334,18 +363,21 @@ def test_a_file_that_vanishes_while_it_waits_is_told_and_leaves_no_sidecar(shoot
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a-takes.CR3.dustd.json"]
 
 
-def test_a_full_disk_ends_the_run_and_says_what_was_not_begun(shoot, pipelines, tmp_path, capsys):
+def test_a_full_disk_ends_the_run_and_says_what_is_not_done(shoot, pipelines, tmp_path, capsys):
     folder = shoot("a.CR3", "full.CR3", "z.CR3")
     assert dustd("clean", folder, "-o", tmp_path / "out") == 1
     captured = capsys.readouterr()
-    assert "1 without dust, 0 failed, 2 not begun" in captured.out
+    assert "0 unchanged, 0 failed, 3 not done" in captured.out
+    assert "1 frame looked at; the same command goes on from there." in captured.out
     assert captured.err.splitlines()[-1] == "dustd: the disk is full. Free some space"
 
 
 def test_an_interrupted_run_still_says_what_it_did(shoot, pipelines, tmp_path, capsys):
     folder = shoot("a.CR3", "stop.CR3")
     assert dustd("clean", folder, "-o", tmp_path / "out") == 130
-    assert "1 without dust, 0 failed, 1 not begun" in capsys.readouterr().out
+    assert "0 unchanged, 0 failed, 2 not done" in capsys.readouterr().out
+    assert dustd("clean", folder, "-o", tmp_path / "as-they-come", "--one-pass") == 130
+    assert "1 unchanged, 0 failed, 1 not done" in capsys.readouterr().out
 
 
 def test_frames_are_taken_in_capture_order_and_undated_ones_last(shoot, pipelines, tmp_path, monkeypatch):
@@ -463,14 +495,18 @@ def test_a_path_with_dots_goes_where_it_says(shoot, pipelines, tmp_path):
 
 def test_one_of_a_kind_is_said_as_one(shoot, pipelines, tmp_path, capsys):
     spot = dataclasses.replace(record("Canon 1", 1).spots[0], action="divided")
-    clean.print_summary([dataclasses.replace(record("Canon 1", 1), spots=(spot,))], 1, 2, tmp_path)
+    tally = Tally(own=1)
+    tally.add(dataclasses.replace(record("Canon 1", 1), spots=(spot,)))
+    tally.tell(2, tmp_path)
     said = capsys.readouterr().out
     assert "1 cleaned file that dustd made left alone" in said and "1 spot corrected" in said
 
 
 def test_edits_that_adobe_programs_would_not_read_are_not_called_needless(tmp_path, capsys):
     edit = Edit(program="adobe", path="a.xmp", result="none", heals=0, reason=NOT_INTO_ORIGINALS)
-    clean.print_summary([dataclasses.replace(record("Canon 1", 1), edits=(edit,))], 0, 1, tmp_path)
+    tally = Tally()
+    tally.add(dataclasses.replace(record("Canon 1", 1), edits=(edit,)))
+    tally.tell(1, tmp_path)
     said = capsys.readouterr().out
     assert "Edits for adobe: 1 not possible; Adobe programs read" in said and "not needed" not in said
 

@@ -10,12 +10,13 @@ class Clock:
         return self.now
 
 
-def test_the_other_folders_of_its_own_tree_are_given(tmp_path):
+def test_the_other_folders_of_all_trees_are_given(tmp_path):
     for name in ("a/x/y", "a/z", "b/c"):
         (tmp_path / name).mkdir(parents=True)
     tree = OutputTree([tmp_path / "a", tmp_path / "b"])
-    assert set(tree.others(tmp_path / "a" / "z")) == {tmp_path / "a", tmp_path / "a/x", tmp_path / "a/x/y"}
-    assert tree.others(tmp_path / "b" / "c") == (tmp_path / "b",)
+    every = {tmp_path / name for name in ("a", "a/x", "a/x/y", "a/z", "b", "b/c")}
+    assert set(tree.others(tmp_path / "a" / "z")) == every - {tmp_path / "a" / "z"}
+    assert set(tree.others(tmp_path / "b" / "c")) == every - {tmp_path / "b" / "c"}
     assert tree.others(tmp_path) == ()
 
 

@@ -211,6 +211,20 @@ def test_outputs_move_with_their_source_and_leave_no_empty_folder(moved, store):
     assert "detect" not in record.timings_ms and [body.frames for body in store.bodies()] == [1]
 
 
+def test_outputs_follow_their_source_into_another_watched_folder(make, blind, shot, store):
+    path, out = shot
+    capture, later = path.parent / "capture", path.parent / "later"
+    for folder in (capture, later, out / "later"):
+        folder.mkdir(parents=True)
+    source = path.rename(capture / "SHOT.DNG")
+    pipeline = make()
+    pipeline.detector, pipeline.tree = blind, OutputTree([out / "later", out], clock=itertools.count(0, 100).__next__)
+    pipeline.process(source, out)
+    record = pipeline.process(source.rename(later / "SHOT.DNG"), out / "later")
+    assert below(out) == ["later", "later/SHOT.DNG.dustd.json", "later/SHOT.dng"]
+    assert "detect" not in record.timings_ms and [body.frames for body in store.bodies()] == [1]
+
+
 def test_a_copy_in_another_folder_of_the_tree_takes_nothing_from_the_first(moved):
     run, out = moved
 
