@@ -52,9 +52,9 @@ def parsers(parser=None, name=""):
 
 def test_the_verbs_are_those_of_the_design():
     assert [words for words, *_ in parsers()] == [
-        *VERBS[:6],
+        *VERBS[:7],
         *(f"map {verb}" for verb in MAP_VERBS),
-        *VERBS[6:13],
+        *VERBS[7:13],
         *(f"service {verb}" for verb in SERVICE_VERBS),
         *VERBS[13:],
     ]

@@ -86,8 +86,8 @@ def _add_clean(commands: Any) -> None:
     clean.add_argument(
         "--cluster",
         metavar="ADDRESS",
-        help="spread the work over a Dask cluster, tcp://scheduler:8786, or over this machine's cores: local "
-        "(needs dustd[cluster])",
+        help="spread the work over a Dask cluster (tcp://scheduler:8786), or over the cores of this machine "
+        "(local); needs dustd[cluster]",
     )
     clean.add_argument(
         "--map-path",

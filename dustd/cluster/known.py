@@ -53,8 +53,8 @@ class Maps:
 
     def map_for(self, camera: Camera, width: int, height: int) -> str:
         """Name the map on which a picture belongs."""
-        size = Pixels(width=width, height=height, pitch_um=camera.pixel_pitch_um)
-        return pixels.map_for(camera.body_id, self._known.sizes.get(pixels.body_of(camera.body_id), {}), size)
+        known = self._known.sizes.get(pixels.body_of(camera.body_id), {})
+        return pixels.map_for(camera.body_id, known, pixels.pixels_in(camera, width, height))
 
     def state(self, body_id: str, _at: str | Reading | None = None) -> State:
         """Give what is known of a body."""

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dustd.raw.frame import Camera
+
 SAME_PITCH = (
     1.1  # our choice: factor within which pixel pitches from Exif are one; binning changes them by 1.3 and more
 )
@@ -24,6 +26,11 @@ class Pixels:
     width: int
     height: int
     pitch_um: float | None
+
+
+def pixels_in(camera: Camera, width: int, height: int) -> Pixels:
+    """Describe a picture of this size that a camera took."""
+    return Pixels(width=width, height=height, pitch_um=camera.pixel_pitch_um)
 
 
 def fit_together(a: Pixels, b: Pixels) -> bool:

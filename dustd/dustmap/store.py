@@ -2,9 +2,8 @@
 
 Each frame is counted once, in one transaction keyed by its identity, so a crash or a restart neither loses nor doubles
 it. It is folded where it belongs in capture order, whenever it arrives (`folding`); a frame too old for that counts as
-if taken when it arrived, until the maps are learnt again from the sidecars. This module offers what other rooms ask
-for, each in one transaction; the line of frames is `history`, what a frame means for a particle `update`, what is asked
-of the tables `queries`, maps as JSON `exchange`, the tables are `schema`.
+if taken when it arrived, until the maps are learnt again from the sidecars. Each method is one transaction; the line of
+frames is `history`, what a frame means for a particle `update`, the rest `queries`, `exchange` (JSON) and `schema`.
 """
 
 import functools
@@ -23,7 +22,7 @@ from dustd.dustmap.folding import begin_again, enter, fold_again, fold_into_old_
 from dustd.dustmap.lost import Lost
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import DustMap
-from dustd.dustmap.pixels import Pixels, body_of, map_for
+from dustd.dustmap.pixels import Pixels, body_of, map_for, pixels_in
 from dustd.dustmap.places import BEGINNING, Cut, Reading
 from dustd.dustmap.queries import (
     Latest,
@@ -139,8 +138,8 @@ class Store:
     def bodies(self) -> tuple[DustMap, ...]:
         """Fetch the current map of every body, by its key."""
         with self._database.reading() as db:
-            found = db.execute(sa.select(bodies).order_by(bodies.c.body_id)).mappings().all()
-            return tuple(dust_map(db, self._latest, body) for body in found)
+            found = db.execute(sa.select(bodies).order_by(bodies.c.body_id)).mappings()
+            return tuple(dust_map(db, self._latest, body) for body in found.all())
 
     def body(self, body_id: str) -> DustMap | None:
         """Fetch a body's current map, None if there is none."""
@@ -215,8 +214,7 @@ class Store:
 
     def map_for(self, camera: Camera, width: int, height: int) -> str:
         """Name the map on which a body's pictures of this size belong (`dustd.dustmap.pixels`)."""
-        size = Pixels(width=width, height=height, pitch_um=camera.pixel_pitch_um)
-        return map_for(camera.body_id, self.sizes(camera.body_id), size)
+        return map_for(camera.body_id, self.sizes(camera.body_id), pixels_in(camera, width, height))
 
     def sizes(self, body_id: str) -> dict[str, Pixels | None]:
         """Give the maps of a body with the pictures on each (`dustd.dustmap.pixels.map_for`)."""
@@ -390,7 +388,7 @@ def _on_its_map(db: sa.Connection, record: Record) -> Record:
     """Name a record after the map on which its frame belongs: a body may have one for each size of its pictures."""
     if not (record.width and record.height):
         return record
-    size = Pixels(width=record.width, height=record.height, pitch_um=record.camera.pixel_pitch_um)
+    size = pixels_in(record.camera, record.width, record.height)
     name = map_for(record.camera.body_id, sizes_of(db, record.camera.body_id), size)
     return record if name == record.camera.body_id else replace(record, camera=replace(record.camera, body_id=name))
 

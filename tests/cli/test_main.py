@@ -181,8 +181,6 @@ def test_the_bar_counts_within_a_frame(pipelines, shoot, tmp_path, monkeypatch):
         ("clean", "a.dng", "-o", "out", "--sensitivity", "nan"),
         ("clean", "a.dng", "-o", "out", "--format", "gif"),
         ("clean", "a.dng", "-o", "out", "--again", "--one-pass"),
-        ("clean", "a.dng", "-o", "out", "--cluster", "local", "--review", "page.html"),
-        ("clean", "a.dng", "-o", "out", "--map-path", "/a=/b"),
         ("map",),
         ("map", "show"),
         ("run", "extra"),
@@ -327,6 +325,20 @@ def test_a_dry_run_says_frame_by_frame_what_would_change_and_writes_nothing(shoo
     ]
     assert dustd("clean", folder, "-o", tmp_path / "elsewhere/out", "--again", "--dry-run") == 0
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--cluster", "local", "--review", "page.html"),
+        ("--cluster", "local", "--one-pass"),
+        ("--cluster", "local", "--again", "--dry-run"),
+        ("--cluster", "local", "--map-path", "here=there"),
+        ("--map-path", "/here=/there"),
+    ],
+)
+def test_what_does_not_go_with_a_cluster_is_refused(shoot, tmp_path, words):
+    assert dustd("clean", shoot("a.CR3"), "-o", tmp_path / "out", *words) == 2
 
 
 def test_a_dry_run_of_a_first_decision_is_refused(shoot, pipelines, tmp_path):
