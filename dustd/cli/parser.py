@@ -86,8 +86,7 @@ def _add_clean(commands: Any) -> None:
     clean.add_argument(
         "--cluster",
         metavar="ADDRESS",
-        help="spread the work over a Dask cluster (tcp://scheduler:8786), or over the cores of this machine "
-        "(local); needs dustd[cluster]",
+        help="spread the work over a Dask cluster: tcp://scheduler:8786, or local for this machine's cores",
     )
     clean.add_argument(
         "--map-path",
