@@ -54,11 +54,9 @@ class Kept:
         new = {key: tile for key, tile in zip(keys, tiles, strict=True) if key not in self._answers}
         if new:
             self._answers.update(zip(new, self._detector(np.stack(list(new.values()))), strict=True))
+            CACHE.mkdir(parents=True, exist_ok=True)
+            self._path.write_bytes(pickle.dumps(self._answers))
         return [self._answers[key] for key in keys]
-
-    def keep(self) -> None:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        self._path.write_bytes(pickle.dumps(self._answers))
 
 
 def shot(shoot: int, number: int) -> Exposure:
@@ -135,7 +133,6 @@ def main() -> None:
                 Path(place, name).write_bytes(data)
             for way in WAYS:
                 totals[way] += counts(exposures, cleaned(Path(place), detector, way))
-                detector.keep()
                 print(shoot, way, *(totals[way][part].sum(0).tolist() for part in (slice(ENDS), slice(-ENDS, None))))
     print(f"\n{shoots} shoots of {FRAMES} frames, {WIDTH} × {HEIGHT} px; model {detector.model_id}\n")
     print(f"| | first {ENDS} frames | last {ENDS} | all | wrong |\n|---|---|---|---|---|")
