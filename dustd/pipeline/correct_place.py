@@ -115,7 +115,8 @@ def _measured(done: Done, x: float, y: float, store: Store) -> Spot:
     found = candidate_at(frame, x, y, blur_constant=constant, avoid=apart.reshape(-1, 3))
     if found is None:
         raise _not_dust(x, y, "no loss of light can be told from its surroundings there", done.path)
-    narrowest_px = optics.narrowest_px(frame.camera.f_number, frame.camera.pixel_pitch_um, constant)
+    long_side_px = max(frame.width, frame.height)
+    narrowest_px = optics.narrowest_px(frame.camera.f_number, frame.camera.pixel_pitch_um, long_side_px, constant)
     why = impossible(found, frame, narrowest_px)
     if why is not None:
         raise _not_dust(x, y, why, done.path)

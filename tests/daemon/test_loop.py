@@ -83,10 +83,20 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
+def idle(folder):
+    """Decide anew on a frame, for as long as there are any: until "go on" in its first turn."""
+    if not (folder.output.parent / "revisits").exists():
+        return False
+    with (folder.output.parent / "journal").open("a") as journal:
+        journal.write("revisit\n")
+    wait_for(lambda: (folder.output.parent / "go on").exists())
+    return True
+
+
 def main(*roots):
     folders = [WatchedFolder(path=Path(root), output=Path(root).parent / f"{Path(root).name}-out") for root in roots]
     timing = Timing(quiet_s=0.2, give_up_s=0.5, rescan_s=1.0)
-    serve(folders, timing, process=process, fail=fail, is_done=done)
+    serve(folders, timing, process=process, fail=fail, is_done=done, idle=lambda: idle(folders[0]))
 
 
 class Daemon:
@@ -189,6 +199,18 @@ def test_a_backlog_is_worked_off_oldest_first_and_only_once(start, shoot, tmp_pa
     wait_for(lambda: (out / "new.nef.dustd.json").exists())
     daemon.stop()
     assert journal(tmp_path)[3:] == ["new.nef"]
+
+
+def test_a_frame_that_arrives_waits_for_one_revisit_at_most(start, shoot, tmp_path, out):
+    (tmp_path / "revisits").touch()
+    daemon = start(shoot)
+    wait_for(lambda: (tmp_path / "journal").exists())
+    (shoot / "new.nef").write_bytes(WHOLE)
+    time.sleep(0.5)  # the system tells of it while a revisit is in hand
+    (tmp_path / "go on").touch()
+    wait_for(lambda: (out / "new.nef.dustd.json").exists() and journal(tmp_path).count("revisit") > 2)
+    assert journal(tmp_path)[:3] == ["revisit", "new.nef", "revisit"]
+    assert daemon.stop() == 0
 
 
 def test_a_broken_frame_and_a_bug_cost_only_themselves(start, shoot, out):
