@@ -379,3 +379,39 @@ def test_a_hash_inside_a_name_is_told_from_a_remark():
         "folders:\n  - path: /srv/Client #12/raw\n  - path: /srv/b  # the studio\n  - path: '/srv/c #1'\nrescan: 3 #s\n"
     )
     assert config_lines.comments_in_values(text) == [(2, "#12/raw"), (5, "#s")]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("web: {listen: 0.0.0.0}", "password"),
+        ("web: {listen: 192.168.1.20}", "password"),
+        ("web: {listen: studio.local}", "address"),
+        ("web: {port: 65536}", "65535"),
+    ],
+)
+def test_a_page_that_would_let_anybody_in_is_refused(tmp_path, text, word):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"folders: [{{path: in}}]\n{text}\n")
+    with pytest.raises(ConfigError, match=word):
+        load(path)
+
+
+def test_a_password_file_counts_from_the_configurations_folder(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("folders: [{path: in}]\nweb: {listen: 0.0.0.0, password_file: page-password}\n")
+    assert load(path).web.password_file == tmp_path / "page-password"
+
+
+def test_the_lines_of_a_file_are_found_key_by_key(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("sensitivity: 40\nfolders:\n  - path: in\n    output: out\noutput: {format: tiff}\nbodies:\n")
+    assert config_lines.lines_of(path) == {
+        "sensitivity": 1,
+        "folders": 2,
+        "folders[0].path": 3,
+        "folders[0].output": 4,
+        "output.format": 5,
+    }
+    path.write_text("a: [")
+    assert config_lines.lines_of(path) == config_lines.lines_of(tmp_path / "none.yaml") == {}

@@ -5,6 +5,7 @@ Looks, and changes nothing. `check` gives findings as values, `run` prints them.
 
 import argparse
 import contextlib
+import dataclasses
 import difflib
 import errno
 import importlib.metadata
@@ -253,10 +254,10 @@ def page_findings(settings: Config) -> Iterator[Finding]:
         read_password(web.password_file)
     except OSError as exc:
         if exc.errno != errno.EADDRINUSE or not _is_served(settings, about):
-            yield _failure(about, cannot_be_served(web.listen, web.port, exc))
+            yield _warning(about, cannot_be_served(web.listen, web.port, exc))
             return
     except ConfigError as error:
-        yield _failure(about, error)
+        yield _warning(about, error)
         return
     yield Finding(level="ok", about=about, detail=f"{access.address(web.listen, web.port)}: dustd open")
     if not access.is_loopback(web.listen):
@@ -311,6 +312,11 @@ def inotify_findings(folders: Iterable[Path], limits: Path = _INOTIFY) -> Iterat
 def _failure(about: str, error: DustdError) -> Finding:
     where = f"{error.path}: " if error.path else ""
     return Finding(level="fail", about=about, detail=f"{where}{error.problem}", remedy=error.remedy)
+
+
+def _warning(about: str, error: DustdError) -> Finding:
+    """Tell what is wrong and costs no frame."""
+    return dataclasses.replace(_failure(about, error), level="warn")
 
 
 def user_findings() -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """What the session page costs the daemon: python -m tests.bench.bench_web [--streams 50] [--seconds 60]
 
-The real daemon, loop and page, and frames of a stand-in that takes some 50 ms each and writes true sidecars, ten a
+The real daemon, loop and page, and frames of a stand-in that takes some 10 ms each and writes true sidecars, ten a
 second. Stretches with the page open in many browsers take turns with stretches without a page, so that whatever else
 the machine does falls on both. Latency is from the end of a file's quiet period to its sidecar.
 """
@@ -32,7 +32,7 @@ from dustd.raw.frame import Camera
 from dustd.spots.spot import Spot
 from dustd.web import access
 
-RATE, QUIET_S, WORK = 10.0, 0.3, 6
+RATE, QUIET_S, WORK = 10.0, 0.3, 1
 LOOK = DetectorInfo(
     model_id="stand-in", sha256="", device="cpu", sensitivity=50, threshold=0.5, tiles=1, skipped_tiles=0
 )
@@ -201,7 +201,9 @@ def measure(home: Path, args: argparse.Namespace) -> None:
     listed(home, args.frames)
     configure(home, 0)
     daemon = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.bench_web", "--serve", str(home)], stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "tests.bench.bench_web", "--serve", str(home)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         wait_for(lambda: (home / "state" / "status.json").exists())

@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import socket
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
 from dustd.cli import check
-from dustd.config import FolderSettings, ReminderSettings
+from dustd.config import Config, FolderSettings, MapSettings, ReminderSettings, WebSettings
 from dustd.config_reader import Url
 from dustd.daemon import scan
 from dustd.dustmap.store import Store
@@ -192,7 +193,7 @@ def test_everything_is_looked_at_even_if_the_configuration_is_broken(tmp_path, m
     path.write_text("folders: [{path: in}]\nsensitivity: 200\n")
     findings = check.check(path)
     about = {finding.about for finding in findings} - {"user"}
-    assert about == {"configuration", "dust maps", "model", "device", "versions"}
+    assert about == {"configuration", "dust maps", "model", "device", "session page", "versions"}
     assert all(finding.remedy for finding in findings if finding.level != "ok")
 
 
@@ -257,3 +258,34 @@ def test_settings_for_a_body_that_the_maps_do_not_know_are_warned_of(tmp_path):
     (warning,) = [each for each in check.check(path) if each.level == "warn" and each.about == "configuration"]
     assert "Canon EOS R5 012345678901 is not known" in warning.detail
     assert warning.remedy == "Did you mean Canon EOS R5 #12345678901?"
+
+
+def test_a_page_for_a_lan_is_warned_of_and_so_is_a_password_that_others_can_read(tmp_path):
+    password = tmp_path / "password"
+    password.write_text("sesam\n")
+    password.chmod(0o644)
+    web = WebSettings(port=free_port(), listen="0.0.0.0", password_file=password)
+    told = [(each.level, each.remedy) for each in check.page_findings(Config(web=web))]
+    assert [level for level, _ in told] == ["ok", "warn", "warn"]
+    assert "TLS" in told[1][1] and told[2][1] == f"chmod 600 {password}"
+    password.chmod(0o600)
+    assert [each.level for each in check.page_findings(Config(web=web))] == ["ok", "warn"]
+    password.write_text("")
+    (only,) = check.page_findings(Config(web=web))
+    assert only.level == "warn" and "first line" in only.remedy
+
+
+def test_a_page_whose_port_another_program_has_is_warned_of(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        web = WebSettings(port=taken.getsockname()[1])
+        (only,) = check.page_findings(Config(web=web, map=MapSettings(store=tmp_path / "maps.sqlite")))
+    assert only.level == "warn" and "web.port" in only.remedy
+    assert list(check.page_findings(Config(web=WebSettings(port=0)))) == []
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
