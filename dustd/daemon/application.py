@@ -200,6 +200,8 @@ class Application:
             if done.sensitivity:  # the other frames are decided on anew
                 self._revisits = self._make_revisits(self._settings)
             self._page.answer(done.result)
+            if command.kind in ("order", "sensitivity"):
+                self._configure_page()
 
     def tell(self, progress: Progress) -> None:
         """Leave the status where `dustd status` finds it."""
@@ -253,9 +255,10 @@ class Application:
 
     def _configure_page(self) -> None:
         """Serve the session page as the settings ask for."""
-        self._commands.configure(self._settings, self.plan.folders)
-        file = self._file.path if self._file else None
-        trouble = self._page.configure(self._settings, self.plan.folders, file, self._loaded_at)
+        folders, file = self.plan.folders, self._file.path if self._file else None
+        self._commands.configure(self._settings, folders)
+        said = self._wishes.words(self._settings)
+        trouble = self._page.configure(self._settings, folders, file, self._loaded_at, said)
         self._note_trouble("page", trouble)
 
     def _reviewer(self, settings: Config) -> SessionPages | None:

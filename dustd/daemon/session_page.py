@@ -71,9 +71,17 @@ class SessionPage:
         self._control = control
 
     def configure(
-        self, settings: Config, watched: Sequence[WatchedFolder], file: Path | None, at: str
+        self,
+        settings: Config,
+        watched: Sequence[WatchedFolder],
+        file: Path | None,
+        loaded_at: str,
+        said: Sequence[tuple[str, str]] = (),
     ) -> Trouble | None:
-        """Serve the page as *settings* ask for, from *file*, loaded *at*; say what is in the way, if anything."""
+        """Serve the page as *settings* from *file* ask for; *said* is what was asked for on it, for people to read.
+
+        Return what is in the way, if anything.
+        """
         before, self._watched = self._setup, tuple(watched)
         web, state_folder = settings.web, settings.map.state_folder
         try:
@@ -99,9 +107,10 @@ class SessionPage:
                 watched=tuple(Watched(path=each.path, output=each.output) for each in watched),
                 config=settings,
                 file=file,
-                loaded_at=at,
+                loaded_at=loaded_at,
                 pictures=state_folder / "web" / "pictures",
                 scale=self._pipeline.scale,
+                said=tuple(said),
             )
         except (DustdError, OSError) as exc:
             self._stop()

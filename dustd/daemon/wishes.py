@@ -6,6 +6,7 @@ more than an earlier one, and a sensitivity that is changed in the configuration
 
 import os
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 FILE_NAME = "session.json"
 SCHEMA, SCHEMA_VERSION = "dustd.session", "1.0"
 MOST_WISHES = 1000
+SHOWN = 50
 Order = Literal["oldest", "newest"]
 
 
@@ -39,6 +41,15 @@ class Wish:
         if not source.is_relative_to(self.folder):
             return False
         return self.since_ns is None or _mtime_ns(source) >= self.since_ns
+
+    def words(self) -> str:
+        """Say it: "70 for IMG_1.CR3", "70 for /shoot from 2026-11-28T12:00:00+01:00 on"."""
+        if self.frame is not None:
+            return f"{self.value:g} for {Path(self.frame).name}"
+        if self.since_ns is None:
+            return f"{self.value:g} for {self.folder}"
+        since = datetime.fromtimestamp(self.since_ns / 1e9).astimezone().isoformat(timespec="seconds")
+        return f"{self.value:g} for {self.folder} from {since} on"
 
     def covers(self, other: "Wish") -> bool:
         """Tell whether nothing is left of an earlier wish."""
@@ -87,6 +98,12 @@ class Wishes:
                 if wish.holds(source):
                     return wish.value
         return settings.sensitivity_of(body_id, source)
+
+    def words(self, settings: Config) -> tuple[tuple[str, str], ...]:
+        """Say what is in force: keys and values."""
+        said = [("watch.order", self._said.order)] if self._said.order else []
+        wishes = self._said.sensitivities if self._said.configured == _configured(settings) else ()
+        return (*said, *(("sensitivity", wish.words()) for wish in wishes[:SHOWN]))
 
     def _keep(self, said: _Said) -> None:
         data = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **codec.DEFAULT.plain(said)}

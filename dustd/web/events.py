@@ -12,7 +12,8 @@ from dustd import codec
 from dustd.codec import Json
 
 HEARTBEAT_S = 15.0
-MOST_BEHIND = 300  # events that wait for one page
+GATHER_S = 0.1  # so long events wait for others: fewer and larger pieces for many pages
+MOST_BEHIND = 100  # such pieces that wait for one page
 MOST_PAGES = 200
 Name = Literal["state", "frame", "command", "bodies", "trouble"]
 
@@ -23,6 +24,7 @@ class Hub:
     def __init__(self) -> None:
         self._pages: set[asyncio.Queue[bytes | None]] = set()
         self._number = 0
+        self._gathered: list[bytes] = []
 
     @property
     def is_full(self) -> bool:
@@ -35,13 +37,18 @@ class Hub:
         return bool(self._pages)
 
     def tell(self, name: Name, data: Json = None) -> None:
-        """Tell all pages."""
+        """Tell all pages, together with what comes within a moment."""
         if not self._pages:
             return
-        event = self._event(name, data)
+        self._gathered.append(self._event(name, data))
+        if len(self._gathered) == 1:
+            asyncio.get_running_loop().call_later(GATHER_S, self._flush)
+
+    def _flush(self) -> None:
+        events, self._gathered = b"".join(self._gathered), []
         for page in tuple(self._pages):
             try:
-                page.put_nowait(event)
+                page.put_nowait(events)
             except asyncio.QueueFull:
                 self._drop(page)
 

@@ -46,7 +46,8 @@ class Watched:
 class Setup:
     """What holds until the configuration changes; *file* is where it came from, None for the defaults.
 
-    *pictures* is the folder for pictures that were made for the page. *scale* says what the model's scores mean.
+    *pictures* is the folder for pictures that were made for the page. *scale* says what the model's scores mean. *said*
+    is what was asked for on the page and is in force: key and value, in words.
     """
 
     access: Access
@@ -56,6 +57,7 @@ class Setup:
     loaded_at: str
     pictures: Path
     scale: Scale | None = None
+    said: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ It hears the daemon on the one descriptor, browsers on the other, and ends when 
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -95,6 +96,7 @@ def main() -> None:
         first = line.recv()
         assert isinstance(first, Setup), "the daemon begins with the setup"
         log.setup(first.config.log.format, first.config.log.level)
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)  # strangers' requests are no news
         asyncio.run(_serve(line, listening, first))
 
 

@@ -76,7 +76,8 @@ def settings_json(setup: Setup, lines: Mapping[str, int]) -> dict[str, Json]:
         "entries": [
             {"key": key, "value": value, "from": "file" if key in lines else "default", "line": lines.get(key)}
             for key, value in _entries(setup.config, "")
-        ],
+        ]
+        + [{"key": key, "value": value, "from": "page", "line": None} for key, value in setup.said],
     }
 
 

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import http.client
+import os
 import statistics
 import subprocess
 import sys
@@ -102,7 +103,10 @@ class Browsers:
 
     def _run(self) -> None:
         with contextlib.suppress(RuntimeError):
-            self._loop.run_until_complete(asyncio.gather(*(self._read() for _ in range(self._streams))))
+            self._loop.run_until_complete(self._read_all())
+
+    async def _read_all(self) -> None:
+        await asyncio.gather(*(self._read() for _ in range(self._streams)))
 
     async def _read(self) -> None:
         door = access.read(self._home / "state")
@@ -149,6 +153,12 @@ def children(pid: int) -> list[tuple[int, str]]:
 def memory_mb(pid: int) -> float:
     said = Path(f"/proc/{pid}/status").read_text()
     return int(said.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Give the processor time that a process has taken."""
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def get(home: Path, path: str) -> tuple[float, object]:
@@ -224,8 +234,12 @@ def measure(home: Path, args: argparse.Namespace) -> None:
                 before = memory_mb(page), memory_mb(daemon.pid)
             else:
                 wait_for(lambda: access.read(home / "state").address is None)
+            began_s, page_s = cpu_s(daemon.pid), cpu_s(page) if which == "with" else 0.0
             latencies[which] += shoot(home, stretch, turn * 100_000)
+            per_frame_ms = 1000 * (cpu_s(daemon.pid) - began_s) / (stretch * RATE)
+            print(f"{which:8} page: {per_frame_ms:.1f} ms of processor time a frame in the daemon")
             if which == "with":
+                print(f"page: {(cpu_s(page) - page_s) / stretch:.0%} of a processor")
                 after = memory_mb(page), memory_mb(daemon.pid)
                 print(f"memory, MB: page {before[0]:.0f} -> {after[0]:.0f}, daemon {before[1]:.0f} -> {after[1]:.0f}")
                 for path in ("frames?limit=60", "frames?limit=500", "state"):

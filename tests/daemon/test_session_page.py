@@ -173,6 +173,8 @@ def test_a_sensitivity_holds_from_a_frame_on_over_a_restart_until_the_configurat
         row = browser.frame("a.nef")
         told = browser.do(f"frames/{row['id']}/sensitivity", '{"value": 70, "scope": "from_here"}')
         assert told["state"] == "done", told
+        said = wait_for(lambda: [e for e in browser.get("settings")["entries"] if e["from"] == "page"] or None)
+        assert [each["key"] for each in said] == ["sensitivity"] and said[0]["value"].startswith("70 for ")
         shoot("before.nef", 900)
         shoot("b.nef", 1100)
         running.wait(counted("clean", 3))

@@ -102,6 +102,17 @@ def test_a_frame_is_read_again_only_when_something_that_matters_has_changed(pipe
     assert written(out) != after  # it was read, and that is noted
 
 
+def test_a_sensitivity_that_changes_no_spot_is_noted_all_the_same(pipeline, shoot):
+    (source, *_), out = shoot
+    pipeline.process(source, out)
+    pipeline.sensitivity_of = lambda *_: 50.5
+    visit = pipeline.revisit(source, out)
+    assert not visit.differs
+    noted = sidecar.decode((out / "R0.DNG.dustd.json").read_bytes()).detector
+    assert noted == visit.record.detector and noted.sensitivity == 50.5
+    assert not pipeline.revisit(source, out, always=False).differs
+
+
 def test_a_frames_own_sighting_confirms_nothing_however_often_it_is_decided_on(pipeline, store, shoot):
     (source, *_), out = shoot
     pipeline.process(source, out)
