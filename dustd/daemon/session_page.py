@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from dustd.config import Config
+from dustd.config import Config, WebSettings
 from dustd.daemon.commands import refused, sidecar_path
 from dustd.daemon.loop import WAKE, Control
 from dustd.daemon.plan import Plan
@@ -82,24 +82,15 @@ class SessionPage:
 
         Return what is in the way, if anything.
         """
-        before, self._watched = self._setup, tuple(watched)
-        web, state_folder = settings.web, settings.map.state_folder
+        web, state_folder, self._watched = settings.web, settings.map.state_folder, tuple(watched)
         try:
-            if before is None or before.config.web != web or self._client is None:
-                self._stop()
-                door = access.keep(state_folder, None)
-                if web.port == 0:
-                    return None
-                listening = listen_at(web.listen, web.port)
-                self.address = access.address(web.listen, listening.getsockname()[1])
-                access.keep(state_folder, self.address)
-                self._client = PageClient(listening, self._hear)
-                log.info("page_served", address=self.address)
-            else:
-                door = access.keep(state_folder, self.address)
+            if self._client is None or self._setup is None or self._setup.config.web != web:
+                self._serve(web, state_folder)
+            if self._client is None:
+                return None
             self._setup = Setup(
                 access=Access(
-                    secret=bytes.fromhex(door.secret),
+                    secret=bytes.fromhex(access.keep(state_folder, self.address).secret),
                     listen=web.listen,
                     port=int(self.address.rpartition(":")[2]),
                     password=access.read_password(web.password_file),
@@ -121,6 +112,16 @@ class SessionPage:
         self._client.tell(self._setup)
         self._are_bodies_told = False
         return None
+
+    def _serve(self, web: WebSettings, state_folder: Path) -> None:
+        """Listen where the settings say, if anywhere. Raises SurroundingsError, OSError."""
+        self._stop()
+        access.keep(state_folder, None)
+        if web.port:
+            listening = listen_at(web.listen, web.port)
+            self.address = access.address(web.listen, listening.getsockname()[1])
+            self._client = PageClient(listening, self._hear)
+            log.info("page_served", address=self.address)
 
     def close(self) -> None:
         """End the page's process."""
