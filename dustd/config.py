@@ -277,7 +277,7 @@ def _parse(path: Path) -> Any:
         raise ConfigError(f"cannot be read ({exc.strerror})", remedy="Check its permissions", path=path) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError("is not UTF-8 text", remedy="Save it as UTF-8", path=path) from exc
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # numbers without end, depths without end
         mark = getattr(exc, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = f"{where}{getattr(exc, 'problem', None) or 'not YAML'}"

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import os
 import re
+import reprlib
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ def read_group(cls: type[T], data: Any, key: str, note: Note) -> T | None:
     Return None where a required field is missing or bad, or *data* is no group at all.
     """
     if not isinstance(data, dict):
-        note(key, f"{data!r} is not a group of keys", _grouped(cls, data))
+        note(key, f"{_shown(data)} is not a group of keys", _grouped(cls, data))
         return None
     hints = get_type_hints(cls, include_extras=True)
     for name in data:
@@ -123,9 +124,23 @@ def _mapping(hint: Any, data: Any, key: str, note: Note) -> Any:
     return {name: value for name, value in read.items() if value is not BAD}
 
 
+def _shown(value: Any) -> str:
+    """Quote a value in a message, cut short where it is long: YAML's aliases make a page endless in a few lines."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 120
+    return short.repr(value)
+
+
+def _can_be_a_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 def _path(value: Any, key: str, note: Note) -> Any:
     """Read a path, with `~` and `$NAME` put in."""
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
+    if not isinstance(value, str) or not value.strip() or not _can_be_a_name(value):
         return _refuse(note, key, value, "is not a path", "put it in quotes")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
         remedy = "connect the share and name the folder where it appears, e.g. under /mnt or /Volumes"
@@ -155,7 +170,7 @@ def _name_of(found: "re.Match[str]") -> str:
 
 
 def _refuse(note: Note, key: str, value: Any, problem: str, remedy: str) -> Any:
-    note(key, f"{value!r} {problem}", remedy)
+    note(key, f"{_shown(value)} {problem}", remedy)
     return BAD
 
 

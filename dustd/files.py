@@ -27,6 +27,7 @@ _counter = itertools.count()
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR}
 _BAD_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 # What a file system answers that lacks the wanted kind of rename or link.
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.EMLINK, errno.ENOTTY}
@@ -136,6 +137,13 @@ def refuse_long_name(path: Path, source: Path | None = None) -> None:
             remedy=f"Give the RAW file a name that is shorter by {excess} {'byte' if excess == 1 else 'bytes'} or more",
             path=source or path,
         )
+
+
+def read(path: Path) -> bytes:
+    """Read a file. Raises OSError if there is none, and for what is no file: a pipe would keep us for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+    return path.read_bytes()
 
 
 def sha256_file(path: Path) -> str:
@@ -338,6 +346,8 @@ def _explain(exc: OSError, path: Path) -> FrameError | SurroundingsError:
     elif exc.errno == errno.EFBIG:
         problem = "the file is larger than this file system or the process limit allows"
         return FrameError(problem, remedy="Choose another disk or a compressed output", path=path)
+    elif exc.errno in _IN_THE_WAY:
+        problem, remedy = "a file is where this folder should be", "Move or rename it, or name another output folder"
     elif exc.errno in _BAD_NAME:
         problem = f"the file system does not accept this name ({said})"
         return FrameError(problem, remedy="Rename the RAW file: shorter, and without special characters", path=path)

@@ -287,7 +287,12 @@ def test_folders_side_by_side_with_similar_names_are_fine(write):
 
 @pytest.mark.parametrize(
     "content",
-    [b"a: [", b"\xff\xfe\x00", b"a: b: c", b"\t- x", b"- 1", b"1", b"!!python/object:os.x {}", b"? {a: 1}: 2"],
+    [
+        *(b"a: [", b"\xff\xfe\x00", b"a: b: c", b"\t- x", b"- 1", b"1", b"!!python/object:os.x {}", b"? {a: 1}: 2"),
+        b"sensitivity: " + 5000 * b"9",
+        b"folders: " + 3000 * b"[" + 3000 * b"]",
+        b'folders: [{path: "\\ud800"}]',
+    ],
 )
 def test_what_is_not_a_configuration_is_refused_with_its_path(tmp_path, content):
     path = tmp_path / "config.yaml"
@@ -295,6 +300,15 @@ def test_what_is_not_a_configuration_is_refused_with_its_path(tmp_path, content)
     with pytest.raises(ConfigError) as caught:
         load(path)
     assert str(path) in str(caught.value)
+
+
+def test_aliases_that_make_a_page_endless_are_answered_in_a_few_words(tmp_path):
+    path = tmp_path / "config.yaml"
+    doubled = "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+    path.write_text(f"a0: &a0 [x]\n{doubled}folders: [*a59]\n")
+    with pytest.raises(ConfigError, match="folders") as caught:
+        load(path)
+    assert len(max(str(caught.value).splitlines(), key=len)) < 1000
 
 
 def test_a_missing_file_and_a_folder_are_refused_with_a_remedy(tmp_path):

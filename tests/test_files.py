@@ -306,4 +306,4 @@ def test_a_file_where_the_output_folder_should_be_is_explained(tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(SurroundingsError) as caught:
         files.make_output_folder(tmp_path / "out" / "day", tmp_path / "out")
-    assert caught.value.remedy
+    assert "file" in caught.value.problem and caught.value.remedy

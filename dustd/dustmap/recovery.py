@@ -79,7 +79,7 @@ def find_sidecars(
     for path in (path for folder in folders for path in _sidecars(folder, unread)):
         heartbeat()
         try:
-            record = sidecar.decode(path.read_bytes())
+            record = sidecar.decode(files.read(path))
         except (OSError, ValueError) as exc:
             unread(path.parent, path, exc)
             continue
@@ -124,7 +124,7 @@ def _records(line: Sequence[tuple[Sidecar, str]], heartbeat: Heartbeat) -> Itera
     for each, place in line:
         heartbeat()
         try:
-            yield sidecar.decode(each.path.read_bytes()), place
+            yield sidecar.decode(files.read(each.path)), place
         except (OSError, ValueError) as exc:
             _log_left_out(each.path, exc)
 

@@ -244,7 +244,7 @@ class Database:
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError) as exc:
             raise SurroundingsError(
                 f"the dust maps{self._named()} cannot be used now ({_said(exc)})",
-                remedy="See that the disk is writable and not full, and that no other program holds the file"
+                remedy="See that the disk is writable and not full, that it is no folder, and that no program holds it"
                 if self._engine.dialect.name == "sqlite"
                 else "See that the server runs and lets this user in, and that map.store says where it is",
                 path=self.path,

@@ -263,7 +263,7 @@ def _colour(frame: Frame, *, has_matrix: bool, has_white: bool) -> list[Entry]:
 
 def _identity(camera: Camera, metadata: "SourceMetadata", original_name: str) -> list[Entry]:
     """Name the camera as Adobe does (its profiles are found by that name), the body and the source."""
-    name = original_name.encode() + b"\0"
+    name = original_name.encode(errors="backslashreplace") + b"\0"  # need not be Unicode
     entries = [text_entry(50708, metadata.unique_model or camera.model or "unknown")]
     entries.append(text_entry(50827, original_name) if original_name.isascii() else raw_bytes(50827, name, type=BYTE))
     if camera.serial:

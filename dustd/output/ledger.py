@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dustd import codec
+from dustd import codec, files
 from dustd.errors import FrameError
 from dustd.output.mark import is_marked
 from dustd.output.sidecar import SCHEMA, SUFFIX, Evidence, Output, Problem, Source
@@ -199,7 +199,7 @@ def _read(sidecar: Path) -> _Entry | None:
 @functools.lru_cache(maxsize=200_000)
 def _read_version(sidecar: Path, _mtime_ns: int, _size: int) -> _Entry | None:
     """Read each version of a sidecar once: every rescan asks for all of them."""
-    data = sidecar.read_bytes()
+    data = files.read(sidecar)
     try:
         parsed = codec.parse(data)
         if parsed["schema"] != SCHEMA:

@@ -20,7 +20,8 @@ from dustd.output.sidecar import Output, Record
 
 log = structlog.get_logger()
 
-PICTURES = ("dng", "tiff", "jpeg")
+SUFFIXES = {"dng": ".dng", "tiff": ".tif", "jpeg": ".jpg"}  # of cleaned files
+PICTURES = tuple(SUFFIXES)
 _MARK = "~"  # between a source's name and its hash in the name of a sidecar that was set aside
 
 
@@ -35,7 +36,7 @@ class Earlier:
 def read(path: Path) -> Record | None:
     """Read a sidecar; None if there is none that can be read."""
     try:
-        return sidecar.decode(path.read_bytes())
+        return sidecar.decode(files.read(path))
     except (OSError, ValueError):
         return None
 
@@ -84,6 +85,8 @@ def retire(folder: Path, outputs: Iterable[Output], keep: Iterable[Path]) -> boo
     kept = {os.path.normpath(path) for path in keep}
     complete = True
     for output in outputs:
+        if output.kind in PICTURES and Path(output.path).name != output.path:  # no sidecar of dustd's says so
+            continue
         path = folder / output.path
         if os.path.normpath(path) in kept:
             continue
@@ -115,12 +118,16 @@ def _speaks_of(record: Record, sha256: str, frame_id: str | None) -> bool:
 
 
 def _is_used(path: Path) -> bool:
-    """Tell whether another program keeps something about a cleaned file beside it: IMG.dng.xmp, IMG.dng.pp3 …"""
+    """Tell whether another program keeps something about a cleaned file beside it: IMG.dng.xmp, IMG.dng.pp3 …
+
+    IMG.dng.dng is no such thing, but the cleaned file of another exposure.
+    """
     try:
         names = os.listdir(path.parent)  # noqa: PTH208 - names are all it needs
     except OSError:
         return False
     return any(
-        (name.startswith(f"{path.name}.") and not name.endswith(sidecar.SUFFIX)) or name == f"{path.stem}.xmp"
+        (name.startswith(f"{path.name}.") and not name.endswith((sidecar.SUFFIX, *SUFFIXES.values())))
+        or name == f"{path.stem}.xmp"
         for name in names
     )

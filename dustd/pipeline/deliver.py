@@ -15,11 +15,9 @@ from pathlib import Path
 from dustd import files
 from dustd.config import EditProgram, OutputSettings
 from dustd.output import edits, ledger, life, sidecar
-from dustd.output.life import PICTURES, Earlier
+from dustd.output.life import PICTURES, SUFFIXES, Earlier
 from dustd.output.sidecar import Output, Record
 from dustd.spots.heal import Healing
-
-SUFFIXES = {"dng": ".dng", "tiff": ".tif", "jpeg": ".jpg"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,9 @@ import hashlib
 import json
 import os
 
-from dustd.output import ledger
+import pytest
+
+from dustd.output import ledger, life
 from dustd.output.sidecar import Output, Record, Source, encode
 from dustd.raw.frame import Camera
 
@@ -141,3 +143,10 @@ def test_a_sidecar_of_another_schema_is_not_ours(tmp_path):
     parsed = json.loads(sidecar.read_text())
     sidecar.write_text(json.dumps({**parsed, "schema": "other"}))
     assert ledger.vouched(sidecar) == frozenset()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_in_a_sidecars_place_keeps_nobody_waiting(tmp_path):
+    pipe = tmp_path / "a.NEF.dustd.json"
+    os.mkfifo(pipe)
+    assert life.read(pipe) is None and ledger.failure(pipe) is None

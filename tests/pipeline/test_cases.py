@@ -1,11 +1,15 @@
 """Small inputs that dustd once got wrong, or might (shared/cases), from file to sidecar."""
 
+import os
+
 import numpy as np
 import pytest
 
 from dustd.cli import batch
 from dustd.config import OutputSettings
+from dustd.output import sidecar
 from dustd.pipeline.frame_pipeline import Pipeline
+from tests.soak import seeds
 from tests.soak.standin import DarkestPlace
 
 
@@ -60,3 +64,17 @@ def read(worker, path):
     frame = worker.decode(path, worker.read_camera(path))
     worker.clear()
     return frame
+
+
+@pytest.mark.parametrize("form", ["dng", "tiff", "jpeg"])
+def test_a_name_that_is_not_unicode_is_cleaned_in_every_format_with_every_edit(quick, tmp_path, form):
+    source, out = tmp_path / os.fsdecode(b"M\xfcller.dng"), tmp_path / "out"
+    try:
+        source.write_bytes(seeds.shot(1).data)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    out.mkdir()
+    quick.output = OutputSettings(format=form, edits=("darktable", "rawtherapee", "adobe"))
+    record = quick.process(source, out)
+    assert record.status == "cleaned" and (out / record.outputs[0].path).is_file()
+    assert quick.process(source, out) == sidecar.decode((out / sidecar.sidecar_name(source.name)).read_bytes())

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import itertools
+import json
 import os
 import shutil
 
@@ -101,6 +102,38 @@ def test_a_counter_that_restarts_again_and_again_replaces_nothing(clean, shot, d
     sources = {hashlib.sha256(each).hexdigest() for each in contents}
     assert set(of_whom(out).values()) == sources and len(of_whom(out)) == 2
     assert told(out, "SHOT.DNG").source.sha256 == digest(path)
+
+
+def test_names_that_all_move_on_by_one_leave_each_exposure_one_cleaned_file(clean, shot, other_shot):
+    """As when a counter is corrected: IMG_1 becomes IMG_2, and IMG_2 becomes IMG_3."""
+    path, out = shot
+    first, second, third = (path.with_name(f"IMG_{number}.DNG") for number in (1, 2, 3))
+    path.rename(first)
+    second.write_bytes(other_shot)
+    clean(first, out)
+    clean(second, out)
+    second.rename(third)
+    first.rename(second)
+    clean(second, out)
+    clean(third, out)
+    assert sorted(of_whom(out).values()) == sorted([digest(second), digest(third)])
+    assert [name for name in names(out) if name.endswith(sidecar.SUFFIX)] == [
+        sidecar_name(each.name) for each in (second, third)
+    ]
+
+
+def test_a_sidecar_that_names_a_file_elsewhere_has_nothing_removed_there(clean, shot):
+    path, out = shot
+    clean(path, out)
+    precious = path.with_name("precious.dng")
+    precious.write_bytes(b"precious")
+    told_of = json.loads((out / "SHOT.DNG.dustd.json").read_bytes())
+    told_of["outputs"].append({"kind": "dng", "path": "../precious.dng", "sha256": digest(precious)})
+    (out / "SHOT.DNG.dustd.json").write_text(json.dumps(told_of))
+    path.rename(path.with_name("NEW.DNG"))
+    clean(path.with_name("NEW.DNG"), out)
+    assert precious.read_bytes() == b"precious"
+    assert names(out) == ["NEW.DNG.dustd.json", "NEW.dng"]
 
 
 def test_the_same_exposure_with_tags_added_replaces_its_own_cleaned_file(clean, shot):
