@@ -18,8 +18,8 @@ from tests.web.session import Shoot, free_port, studio_body, take, until
 
 WIDTH_PX, HEIGHT_PX, FRAMES = 1920, 1280, 9
 F_NUMBERS = (11, 16, 16, 11, 16)
-LOOKED_AT, CUT_SHORT = "DSC_0002.DNG", "DSC_0010.DNG"
-QUALITY = 72
+LOOKED_AT, CUT_SHORT = "DSC_0004.DNG", "DSC_0010.DNG"
+QUALITY = 68
 LIMIT_MS = 180_000
 SEEN = """[...document.images].every((each) => {
   const { top, bottom } = each.getBoundingClientRect();

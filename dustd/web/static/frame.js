@@ -19,6 +19,7 @@ const AIM_PX = 12;
 const IDLE_MS = 1200; // looked at for so long, the next frame is likely to be wanted
 let mode = "after"; // stays from frame to frame
 let zoom = "fit";
+let middle = [0.5, 0.5]; // of the stage, as shares of the picture
 let ringed = true;
 
 /** Show the frame *id* in *main*; returns what ends that. */
@@ -77,6 +78,7 @@ class FrameView {
   close() {
     ({ mode } = this.viewer);
     zoom = this.viewer.zoom === "free" ? 1 : this.viewer.zoom;
+    middle = this.viewer.middle ?? middle;
     this.run?.abort();
     clearTimeout(this.timer);
     this.viewer.close();
@@ -116,6 +118,7 @@ class FrameView {
     const wanted = this.viewer.zoom;
     this.viewer.fit();
     this.viewer.zoomTo(wanted);
+    this.viewer.centre(middle[0] * this.frame.width, middle[1] * this.frame.height);
   }
 
   head(row) {

@@ -26,9 +26,11 @@ export class SpotList {
     if (focused) this.element.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
   }
 
-  /** Bring a spot's row into sight. */
+  /** Bring a spot's row into sight, where the list scrolls by itself; elsewhere the picture would leave the screen. */
   reveal(id) {
-    this.element.querySelector(`[data-spot="${id}"]`)?.scrollIntoView({ block: "nearest" });
+    const row = this.element.querySelector(`[data-spot="${id}"]`);
+    if (!row || this.element.scrollHeight <= this.element.clientHeight) return;
+    row.scrollIntoView({ block: "nearest" });
   }
 
   group(kind, spots, selected, pending) {
@@ -54,7 +56,7 @@ export class SpotList {
       h("button.number", { "aria-label": t("spot_n", { n: String(spot.id) }), dataset: { key: `n${spot.id}` } }, spot.id),
       h("p.facts", {}, facts.join(" · ")),
       pair(spot),
-      h("div.why", {}, h("p.reason", {}, spot.reason),
+      h("div.why", {}, h("p.reason", { title: spot.details }, spot.reason),
         pending
           ? h("p.pending", {}, pending)
           : h("button.small", { onclick: press, dataset: { key: `a${spot.id}` } }, t(`act_${kind}`))),

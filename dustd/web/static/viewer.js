@@ -161,6 +161,14 @@ export class Viewer {
     this.redraw();
   }
 
+  /** Which place is in the middle of the stage, as shares of the picture; null where all of it is seen. */
+  get middle() {
+    if (this.zoom === "fit" || !this.frame?.width) return null;
+    const [width, height] = this.size;
+    const { x, y, scale } = this.view;
+    return [(width / 2 - x) / scale / this.frame.width, (height / 2 - y) / scale / this.frame.height];
+  }
+
   pan(dx, dy) {
     if (this.zoom === "fit") return;
     this.view.x += dx;

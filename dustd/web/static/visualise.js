@@ -9,7 +9,7 @@ export class Visualiser {
   constructor() {
     this.element = h("canvas.visualised", { hidden: true });
     this.isOn = false;
-    this.gain = 14;
+    this.gain = 10;
   }
 
   /** Draw what *viewer* shows, if wanted. */
