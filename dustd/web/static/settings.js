@@ -6,7 +6,7 @@ import { moment, t } from "./words.js";
 
 /** Show the settings in *main*; returns what ends that. */
 export function show(main) {
-  return report(main, t("settings"), "settings", ["state"], draw);
+  return report(main, t("settings"), "settings", [], draw);
 }
 
 function draw({ file, loaded_at: loadedAt, entries }) {
