@@ -901,6 +901,25 @@ def test_missing_rights_on_a_server_are_a_fault_of_the_surroundings(shared):
     assert "GRANT" in caught.value.remedy
 
 
+def test_rights_that_are_revoked_while_dustd_runs_are_no_frames_fault(shared):
+    import psycopg
+
+    with Store.open(shared) as store, psycopg.connect(shared.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS assistant")
+        connection.execute("CREATE ROLE assistant LOGIN")
+        connection.execute("GRANT USAGE ON SCHEMA public TO assistant")
+        connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO assistant")
+        with Store.open(shared.replace("dustd@", "assistant@")) as station:
+            assert station.observe(record(0))
+            connection.execute("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM assistant")
+            with pytest.raises(SurroundingsError, match="may not be used"):
+                station.observe(record(1))
+            connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO assistant")
+            assert station.observe(record(1))
+        connection.execute("DROP OWNED BY assistant")
+        assert store.body(BODY).frames == 2
+
+
 def test_two_stations_counting_frames_of_one_body_at_once_lose_nothing(shared):
     assert count_at_two_stations(shared) == alone()
 

@@ -7,10 +7,13 @@ import pytest
 
 from dustd.cli import batch
 from dustd.config import OutputSettings
+from dustd.errors import FrameError
 from dustd.output import sidecar
 from dustd.pipeline.frame_pipeline import Pipeline
 from tests.soak import seeds
 from tests.soak.standin import DarkestPlace
+
+AT = "2026-11-23T10:00:00"
 
 
 def run(pipeline, folder, out):
@@ -78,3 +81,11 @@ def test_a_name_that_is_not_unicode_is_cleaned_in_every_format_with_every_edit(q
     record = quick.process(source, out)
     assert record.status == "cleaned" and (out / record.outputs[0].path).is_file()
     assert quick.process(source, out) == sidecar.decode((out / sidecar.sidecar_name(source.name)).read_bytes())
+
+
+def test_levels_that_make_no_sense_are_refused_in_words(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(seeds, "WHITE", seeds.BLACK)
+    (tmp_path / "levels.dng").write_bytes(seeds.plain(np.full((72, 96), 900, np.uint16), serial="1", taken_at=AT))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FrameError, match="its levels make no sense"):
+        quick.process(tmp_path / "levels.dng", tmp_path / "out")
