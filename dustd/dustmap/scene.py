@@ -21,7 +21,10 @@ REPEATS = 0.8  # correlation from which a block shows the same thing in the same
 PATCH = 4  # half width in thumbnail pixels of the surroundings compared
 # A camera is shown to have moved by detail (rms of ln light) found again elsewhere in at least this share of the frame,
 # from which correlation on, and reaching how far over what both frames show.
-OVERLAP, DETAIL, MATCHED, REACHING = 0.2, 0.02, (0.5, 0.7), (0.5, 0.7)
+OVERLAP, DETAIL, MATCHED, REACHING = 0.2, 0.02, (0.75, 0.9), (0.5, 0.7)
+# Our choice: cells so near a spot's edge lie right around it (thumbnail pixels); those whose ln(light) changed by less
+# have kept their light (a code is .033); shares of them from which the place is untouched.
+RIGHT_THERE, SAME_LIGHT, UNTOUCHED = 2.0, 0.04, (0.3, 0.6)
 LASTS = 0.5  # share from which a scene counts as the same one
 STAYING = (0.1, 0.4)  # share of the blocks with structure that repeat in place, from which on the camera stood still
 KEPT = 256  # frames of which what was worked out is kept: some 50 MB
@@ -65,13 +68,15 @@ def similarities(
     among many frames some plain place is always as bright as before.
     When in doubt the answer is "the same": a frame too few costs one more sighting, a frame too many a real detail.
     """
-    rows, columns, keep = _surroundings(a.scene_shape, x / a.scene_px - 0.5, y / a.scene_px - 0.5, spot_px / a.scene_px)
+    place = (x / a.scene_px - 0.5, y / a.scene_px - 0.5, spot_px / a.scene_px)
+    rows, columns, keep, near = _surroundings(a.scene_shape, *place)
     if keep.sum() < PATCH or not others:  # the spot covers all there is
         return np.ones(len(others))
     grid = _grid(a)
     # Of each frame, *a* first: ln(light) and its detail; (n + 1, 2, pixels).
     patches = np.stack([_pictures(each, grid)[:, rows, columns] for each in (a, *others)])[..., keep]
     means = patches.sum(axis=-1) / patches.shape[-1]
+    right_there = patches[:, 0, near[keep]]
     patches -= means[..., None]
     squares = np.einsum("fpi,fpi->fp", patches, patches)
     # Structure varies, and does so without the shading as well; a plain patch beside an edge has "detail" from there.
@@ -85,19 +90,49 @@ def similarities(
     fixed, renewed, gone = np.array([_camera(a, b)[:3] for b in others]).T
     moved = np.array([_shown_to_move(a, b) if each < 1 else 0.0 for b, each in zip(others, fixed, strict=True)])
     moved = np.maximum(moved, renewed) if elsewhere_tells else moved
-    # Light that changed as a whole is no change, nor is a backdrop that kept its light while all else changed.
-    change = means[0, 0] - means[1:, 0]
-    change = np.array([min(abs(c - each) for each in _camera(a, b)[3]) for c, b in zip(change, others, strict=True)])
-    # 15 % of light: more than the codes' rounding and flicker; 50 %: what moved lamps do but a new subject exceeds.
-    # 5 %: where nothing else repeats, a place that is as bright as before to within the codes is likely the same.
-    allowed = np.where(gone, 0.05, 0.15 + 0.35 * fixed)
-    plain = np.exp(-((change / allowed) ** 2)) * (1.0 - moved)
+    may = [_camera(a, b)[3] for b in others]
+    plain = _as_bright(means[0, 0] - means[1:, 0], may, fixed, gone) * (1.0 - moved)
     slopes = np.stack([_slopes(each, grid)[:, rows, columns] for each in (a, *others)])[..., keep]
     steep = _flatter(slopes.mean(axis=-1))
     straight = 1.0 - _ramp(np.maximum(steep[0], steep[1:]), CORNERED / 2, CORNERED)
     repeated = _ramp(correlation, 0.5, 0.9) * (1.0 - renewed * straight)
     textured = _ramp(structure, *TEXTURED)
-    return textured * repeated + (1.0 - textured) * plain
+    alike = textured * repeated + (1.0 - textured) * plain
+    return np.maximum(alike, _untouched(right_there, may) * (1.0 - moved))
+
+
+def _as_bright(
+    changes: np.ndarray, allowed: Sequence[tuple[float, ...]], fixed: np.ndarray, gone: np.ndarray
+) -> np.ndarray:
+    """Say how far a place kept its light, (n,) of 0..1: light that changed as a whole is no change, nor is a backdrop
+    that kept its light while all else changed.
+
+    *changes* (n,) are those of ln(light), *allowed* what may be no change of the scene, *fixed* and *gone* what
+    `_camera` says.
+    """
+    left = np.array([min(abs(each - no) for no in may) for each, may in zip(changes, allowed, strict=True)])
+    # 15 % of light: more than the codes' rounding and flicker; 50 %: what moved lamps do but a new subject exceeds.
+    # 5 %: where nothing else repeats, a place that is as bright as before to within the codes is likely the same.
+    return np.asarray(np.exp(-((left / np.where(gone, 0.05, 0.15 + 0.35 * fixed)) ** 2)))
+
+
+def _untouched(light: np.ndarray, allowed: Sequence[tuple[float, ...]]) -> np.ndarray:
+    """Say how far what lies right around a place is untouched, (n,) of 0..1: plain, and as bright as before.
+
+    *light* (n + 1, cells) is ln(light) there, that of the frame in question first; *allowed* how it may differ without
+    a change of the scene, for each of the n others. What comes near a thing of the scene without hiding it says nothing
+    about it.
+    """
+    untouched = np.zeros(len(allowed))
+    if not light.shape[-1]:
+        return untouched
+    for index, (other, changes) in enumerate(zip(light[1:], allowed, strict=True)):
+        for change in changes:
+            kept = np.abs(light[0] - other - change) < SAME_LIGHT
+            if kept.any():
+                plain = 1.0 - _ramp(float(light[0, kept].std()), *TEXTURED)
+                untouched[index] = max(untouched[index], plain * _ramp(float(kept.mean()), *UNTOUCHED))
+    return untouched
 
 
 def same_scene(a: Evidence, b: Evidence) -> bool:
@@ -206,8 +241,9 @@ def _camera(a: Evidence, b: Evidence) -> tuple[float, float, bool, tuple[float, 
 def _shown_to_move(a: Evidence, b: Evidence) -> float:
     """Say whether the structure of one frame is found again elsewhere in another: that the camera moved, 0..1.
 
-    The shift is the one at which the details of both correlate best, over at least OVERLAP of the frame. What is found
-    again must reach over most of what both frames show: a product that is moved before a backdrop moves no camera.
+    The shift is the one at which the details of both correlate best, contrast included, over at least OVERLAP of the
+    frame. What is found again must reach over most of what both frames show: a product that is moved before a backdrop
+    moves no camera.
     """
     grid = _grid(a)
     one, other = _pictures(a, grid)[1], _pictures(b, grid)[1]
@@ -217,7 +253,7 @@ def _shown_to_move(a: Evidence, b: Evidence) -> float:
         return np.fft.irfft2(np.fft.rfft2(x, size) * np.fft.rfft2(y, size).conj(), size)
 
     everywhere = np.ones_like(one)
-    shared = np.sqrt(np.maximum(correlated(one**2, everywhere) * correlated(everywhere, other**2), 0.0))
+    shared = np.maximum(correlated(one**2, everywhere) + correlated(everywhere, other**2), 0.0) / 2
     down, right = (np.fft.fftfreq(n, 1 / n) for n in size)
     overlap = np.maximum(rows - np.abs(down), 0)[:, None] * np.maximum(columns - np.abs(right), 0)
     usable = (overlap >= OVERLAP * one.size) & (shared > DETAIL**2 * overlap)
@@ -237,7 +273,7 @@ def _reach_of_likeness(one: np.ndarray, other: np.ndarray) -> float:
     across and down."""
     a, b = squares(one, BLOCK), squares(other, BLOCK)
     a, b = a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
-    power = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    power = ((a * a).sum(-1) + (b * b).sum(-1)) / 2
     alike = (power > BLOCK**2 * DETAIL**2) & ((a * b).sum(-1) > REPEATS * power)
     if not alike.any():
         return 0.0
@@ -245,15 +281,20 @@ def _reach_of_likeness(one: np.ndarray, other: np.ndarray) -> float:
     return float(min(span / length for span, length in zip(spans, alike.shape, strict=True)))
 
 
-def _surroundings(shape: tuple[int, int], column: float, row: float, spot: float) -> tuple[slice, slice, np.ndarray]:
-    """Say where in a thumbnail the surroundings of a spot are: rows, columns, (h, w) bool false on the spot itself."""
+def _surroundings(
+    shape: tuple[int, int], column: float, row: float, spot: float
+) -> tuple[slice, slice, np.ndarray, np.ndarray]:
+    """Say where in a thumbnail the surroundings of a spot are: rows, columns, (h, w) bool false on the spot itself, and
+    (h, w) bool true where they lie right around it."""
     height, width = shape
     reach = PATCH + math.ceil(spot / 2)
     column, row = min(max(column, 0.0), width - 1.0), min(max(row, 0.0), height - 1.0)
     rows = slice(max(0, round(row) - reach), min(height, round(row) + reach + 1))
     columns = slice(max(0, round(column) - reach), min(width, round(column) + reach + 1))
     across, down = np.arange(columns.start, columns.stop) - column, np.arange(rows.start, rows.stop) - row
-    return rows, columns, across**2 + down[:, None] ** 2 > (spot / 2 + 1.0) ** 2
+    away = across**2 + down[:, None] ** 2
+    keep = away > (spot / 2 + 1.0) ** 2
+    return rows, columns, keep, keep & (away <= (spot / 2 + 1.0 + RIGHT_THERE) ** 2)
 
 
 def _ramp(value: Any, low: float, high: float) -> Any:

@@ -33,15 +33,32 @@ from dustd.pipeline.worker_client import WorkerClient
 from dustd.raw.frame import Frame, frame_identity
 from dustd.spots.correct import correct
 from dustd.spots.spot import Spot
-from dustd.train.pictures import PHOTO_SUFFIXES
 from dustd.train.realframes import labelled_frames, read_frame
 
 CACHE = Path(__file__).resolve().parents[2] / "runs" / "bench-restraint"
 LENS = Lens(name="Virtual 50mm F2.8", focal_length_mm=50, exit_pupil_mm=70)
-SENSITIVITIES = (0.0, 50.0, 100.0)
+SENSITIVITIES = (0.0, 25.0, 50.0, 75.0, 100.0)
+SHOWN = (0.0, 50.0, 100.0)  # of each kind
 GRAINS = 14
+MARKS, MARK_PX = 12, 37.0  # of a board: how many, how wide
 HARMED = 0.02  # a sample changed by more than this share of its light
-PHOTO_PX = 2000  # of a photograph, the middle of so many px is taken
+PHOTO_PX = 1600  # of a photograph, the middle of so many px is taken
+PHOTOGRAPHS = (  # of products, fabric, paper and skin, in shared/data/photos
+    "digicam_Canon_EOS5D-MIII__K6A7941.JPG",
+    "digicam_Canon_EOS_RP__MG_0631.JPG",
+    "eos_desk-plants.jpg",
+    "eos_jairo-alzate.jpg",
+    "eos_pawe-czerwinski-leaves.jpg",
+    "immich_book-beside-flowers.jpg",
+    "immich_handwritten-notes.jpg",
+    "mei_canon-eos-30d-4.jpg",
+    "mei_canon-powershot-a2500.jpg",
+    "mei_canon-powershot-a70.jpg",
+    "mei_issue-266.jpg",
+    "mei_issue-525.jpg",
+    "mei_leica-t-typ-701.jpg",
+    "mei_nikon-d90.jpg",
+)
 
 
 class Looker:
@@ -99,13 +116,18 @@ def alone(seen: Look, looker: Looker, sensitivity: float = 50.0) -> int:
     return sum((spot.score if spot.score_alone is None else spot.score_alone) >= limit for spot in spots)
 
 
-def table_of_kinds(looker: Looker, bar: tqdm) -> tuple[str, list[tuple[str, np.ndarray, list[Spot]]]]:
-    """Correct each kind of scene without dust, twice, and with dust, once."""
+Sheet = list[tuple[str, np.ndarray, list[Spot]]]
+
+
+def table_of_kinds(looker: Looker, bar: tqdm) -> tuple[str, Sheet, np.ndarray]:
+    """Correct each kind of scene without dust, twice, and with dust, once. Also return what is corrected in all scenes
+    without dust at each of SENSITIVITIES."""
     lines = [
         "| scene | wanted alone | corrected at 0 | at 50 | at 100 | samples harmed at 50 | dust seen | corrected |",
         "|---|---|---|---|---|---|---|---|",
     ]
     totals = np.zeros(7, int)
+    counts = np.zeros(len(SENSITIVITIES), int)
     sheet = []
     for name, draw in KINDS.items():
         row = np.zeros(7, int)
@@ -114,9 +136,11 @@ def table_of_kinds(looker: Looker, bar: tqdm) -> tuple[str, list[tuple[str, np.n
             frame = frame_of(exposure)
             seen = looker.seen(frame)
             row[0] += alone(seen, looker)
-            for place, sensitivity in enumerate(SENSITIVITIES, start=1):
+            for place, sensitivity in enumerate(SENSITIVITIES):
                 spots, raw = corrected_in(frame, seen, looker, sensitivity)
-                row[place] += len(spots)
+                counts[place] += len(spots)
+                if sensitivity in SHOWN:
+                    row[1 + SHOWN.index(sensitivity)] += len(spots)
                 if sensitivity == 50.0:
                     light = np.maximum(frame.raw.astype(float) - 512, 50)
                     row[4] += int((np.abs(raw.astype(float) - frame.raw) / light > HARMED).sum())
@@ -133,20 +157,21 @@ def table_of_kinds(looker: Looker, bar: tqdm) -> tuple[str, list[tuple[str, np.n
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(str(value) for value in row) + " |")
         bar.update()
     lines.append("| **all** | " + " | ".join(f"**{value}**" for value in totals) + " |")
-    return "\n".join(lines), sheet
+    return "\n".join(lines), sheet, counts
 
 
-def backdrop(rng: np.random.Generator, marks: int) -> np.ndarray:
-    """Draw a grey board with *marks* as like the shadows of one lens as marks can be: one width, any depth."""
+def backdrop(rng: np.random.Generator, places: np.ndarray) -> np.ndarray:
+    """Draw a grey board with marks at *places* (n, 2), as like the shadows of one lens as marks can be: one width, any
+    depth."""
     light = ground(rng, 0.5, grain=0.004)
-    for place in strewn(rng, marks):
-        mark(light, place, 37 * np.exp(rng.normal(0, 0.04)), float(np.exp(rng.uniform(-3.5, -1.5))), edge=0.35)
+    for place in places:
+        mark(light, place, MARK_PX * np.exp(rng.normal(0, 0.04)), float(np.exp(rng.uniform(-3.5, -1.5))), edge=0.35)
     return light
 
 
 def product(light: np.ndarray, rng: np.random.Generator, size: float) -> np.ndarray:
     """Put something before a backdrop: a body with stripes and lettering, *size* of the frame's height."""
-    light = np.ascontiguousarray(light)
+    light = light.copy()
     x, y = int(rng.uniform(0.35, 0.65) * WIDTH), int(rng.uniform(0.4, 0.6) * HEIGHT)
     half = int(size * HEIGHT / 2)
     tone = tuple(float(v) for v in rng.uniform(0.03, 0.6, 3))
@@ -163,7 +188,7 @@ def product(light: np.ndarray, rng: np.random.Generator, size: float) -> np.ndar
 def sessions() -> Iterator[tuple[str, VirtualBody, list[np.ndarray], Sequence[float]]]:
     """Give sessions: a name, the body, the scenes in order and the f-numbers."""
     clean, dusty = body_with(0, 1, "TRIPOD"), body_with(GRAINS, 5, "TRIPOD-DUST")
-    board = backdrop(np.random.default_rng(4), 12)
+    board = backdrop(np.random.default_rng(4), strewn(np.random.default_rng(4), MARKS))
     plain = ground(np.random.default_rng(4), 0.5, grain=0.004)
     rngs = [np.random.default_rng(100 + n) for n in range(8)]
     constant = (11.0,) * 8
@@ -241,25 +266,28 @@ def table_of_sessions(looker: Looker, bar: tqdm) -> str:
     return "\n".join(lines)
 
 
-def table_of_photographs(looker: Looker, folder: Path, bar: tqdm) -> str:
-    """Correct the middle of photographs that show no dust."""
-    area, counts = 0.0, np.zeros(4, int)
-    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in PHOTO_SUFFIXES][::4]
-    for path in paths:
-        frame = _middle(read_frame(path))
-        seen = looker.seen(frame)
-        counts[0] += alone(seen, looker)
-        for place, sensitivity in enumerate(SENSITIVITIES, start=1):
-            counts[place] += len(corrected_in(frame, seen, looker, sensitivity)[0])
-        area += frame.width * frame.height / 1e6
-        bar.update()
-    return "\n".join(
-        [
-            "| photographs | megapixels | wanted alone | corrected at 0 | at 50 | at 100 |",
-            "|---|---|---|---|---|---|",
-            f"| {len(paths)} | {area:.0f} | " + " | ".join(f"{each} ({each / area:.3f}/MP)" for each in counts) + " |",
-        ]
-    )
+def table_of_sensitivities(looker: Looker, folder: Path | None, of_kinds: np.ndarray, bar: tqdm) -> str:
+    """Correct the middle of photographs that show no dust at each sensitivity, beside the scenes of look-alikes."""
+    lines = [
+        "| what | frames | megapixels |" + "".join(f" at {each:g} |" for each in SENSITIVITIES),
+        "|---|---|---|" + "---|" * len(SENSITIVITIES),
+    ]
+
+    def say(what: str, frames: int, megapixels: float, counts: np.ndarray) -> None:
+        rates = " | ".join(f"{count} ({count / megapixels:.3f}/MP)" for count in counts)
+        lines.append(f"| {what} | {frames} | {megapixels:.0f} | {rates} |")
+
+    if folder is not None:
+        area, counts = 0.0, np.zeros(len(SENSITIVITIES), int)
+        for name in PHOTOGRAPHS:
+            frame = _middle(read_frame(folder / name))
+            seen = looker.seen(frame)
+            counts += [len(corrected_in(frame, seen, looker, each)[0]) for each in SENSITIVITIES]
+            area += frame.width * frame.height / 1e6
+            bar.update()
+        say("photographs of products, fabric, paper, skin", len(PHOTOGRAPHS), area, counts)
+    say("scenes of look-alikes", 2 * len(KINDS), 2 * len(KINDS) * WIDTH * HEIGHT / 1e6, of_kinds)
+    return "\n".join(lines)
 
 
 def _middle(frame: Frame) -> Frame:
@@ -321,15 +349,14 @@ def main() -> None:
     print(f"Model {looker.model_id}, {looker.sha256[:16]}; scenes of {WIDTH} × {HEIGHT} px\n")
     parts: list[Callable[[], str]] = []
     with tqdm(unit="step") as bar:
-        table, sheet = table_of_kinds(looker, bar)
+        table, sheet, of_kinds = table_of_kinds(looker, bar)
         print(table, flush=True)
         if options.sheet:
             draw_sheet(options.sheet, sheet)
         parts.append(lambda: table_of_sessions(looker, bar))
         if options.dusty:
             parts.append(lambda: table_of_real_dust(looker, options.dusty, bar))
-        if options.photos:
-            parts.append(lambda: table_of_photographs(looker, options.photos, bar))
+        parts.append(lambda: table_of_sensitivities(looker, options.photos, of_kinds, bar))
         for part in parts:
             print("\n" + part(), flush=True)
 

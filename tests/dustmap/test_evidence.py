@@ -112,6 +112,25 @@ def test_a_backdrop_is_not_new_because_a_product_that_fills_the_frame_is(seed, f
     assert independence(one, other, 240 * STEP, 160 * STEP, 30) > 0.8
 
 
+def test_a_board_is_not_new_because_a_product_comes_near_without_hiding_the_place():
+    frames = []
+    for seed, (left, top) in enumerate([(40, 40), (256, 120), (190, 176)]):  # 16 blocks away from the place
+        light = np.full((HEIGHT, WIDTH), 0.4, np.float32)
+        light[top : top + 90, left : left + 90] = landscape(seed)[:90, :90]
+        frames.append(look(noisy(light, seed), STEP))
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert independence(frames[other], frames[one], 240 * STEP, 160 * STEP, 30) < 0.3
+
+
+def test_a_product_of_another_contrast_elsewhere_is_no_moved_camera():
+    frames = []
+    for number, (left, tone) in enumerate([(60, 0.1), (180, 0.3)]):
+        light = np.full((HEIGHT, WIDTH), 0.4, np.float32)
+        light[40:280, left : left + 240] = tone
+        frames.append(look(noisy(light, number), STEP))
+    assert independence(frames[1], frames[0], 24 * STEP, 160 * STEP, 30) < 0.3
+
+
 def test_cloth_that_shifts_by_a_few_pixels_is_the_same():
     cloth = np.full((HEIGHT * STEP, WIDTH * STEP), 0.45, np.float32)
     for y in range(40, HEIGHT * STEP, 72):
