@@ -58,6 +58,14 @@ def setup(form: str = "auto", level: str = "info") -> None:
     )
 
 
+def setup_as_guest(level: str) -> None:
+    """Send our own events to standard error from *level* upwards; whose process it is, logs as it did before."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def insist_on(level: str | None) -> None:
     """Let *level* go before that of every `setup` to come: the command line's before the configuration's."""
     global _insisted

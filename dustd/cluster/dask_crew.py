@@ -6,6 +6,7 @@ storage; a run that is cut off, or loses its scheduler, goes on there when it is
 """
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import dask
-import structlog
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from distributed.client import FutureCancelledError, FuturesCancelledError
 
@@ -26,8 +26,6 @@ from dustd.errors import FrameError, SurroundingsError, UsageError
 from dustd.pipeline.crew import Crew, Outcome, attempt, fail
 from dustd.pipeline.shoot import Job, Place, Shoot
 from dustd.pipeline.worker_protocol import Failure
-
-log = structlog.get_logger()
 
 LOCAL = "local"
 GPU = "GPU"  # the Dask resource that workers with one declare: dask worker … --resources GPU=1
@@ -42,11 +40,12 @@ def connected(address: str) -> Iterator[Client]:
 
     Raises UsageError if nobody answers there.
     """
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # what matters of the rest, this module says
     if address == LOCAL:
-        allowed = {"distributed.scheduler.allowed-failures": TRIES - 1}
+        how = {"threads_per_worker": 1, "memory_limit": 0, "silence_logs": logging.ERROR}
         with (
-            dask.config.set(allowed),
-            LocalCluster(n_workers=os.cpu_count() or 1, threads_per_worker=1, memory_limit=0) as cluster,
+            dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1}),
+            LocalCluster(n_workers=os.cpu_count() or 1, **how) as cluster,
             Client(cluster) as client,
         ):
             yield client

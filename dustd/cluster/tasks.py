@@ -115,7 +115,7 @@ def _shoot(terms: Terms) -> Shoot:
         return _ready[1]
     if _ready is not None:
         _ready[1].worker.close()
-    log.setup(terms.settings.log.format, terms.level)
+    log.setup_as_guest(terms.level)
     detector = load_as_set(terms.settings.model)
     if detector.sha256 != terms.sha256:
         remedy = "Install the same dustd, with the same models, on all machines"
