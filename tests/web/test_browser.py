@@ -170,6 +170,7 @@ def test_a_place_that_is_pointed_at_is_corrected_and_one_without_dust_is_refused
     page.keyboard.press("c")
     page.mouse.click(*on_screen(page, left.x, left.y))
     expect(spot_row(page, left.id)).to_have_attribute("data-kind", "corrected")
+    expect(spot_row(page, left.id)).to_have_attribute("aria-current", "true")
     now = next(spot for spot in shoot.record(FIRST).spots if spot.id == left.id)
     assert now.asked
     assert now.action != "left"

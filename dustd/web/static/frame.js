@@ -37,6 +37,7 @@ class FrameView {
     this.selected = null;
     this.preview = null;
     this.pending = new Map();
+    this.pointed = null; // a place, px, that is to be corrected
     remember(id);
     this.viewer = new Viewer({
       select: (spot) => this.select(spot, { follow: false }),
@@ -92,6 +93,7 @@ class FrameView {
       const frame = await get(`frames/${this.id}`, { signal: this.run.signal });
       const first = this.frame === null;
       this.frame = frame;
+      this.choosePointed();
       this.head(frame);
       this.viewer.show(frame);
       if (first && this.viewer.zoom !== "fit") this.enlarge();
@@ -226,7 +228,20 @@ class FrameView {
     this.viewer.setAiming(false);
     this.marked();
     tell(t("correcting"));
-    await this.ask("correct", { x: Math.round(x * 10) / 10, y: Math.round(y * 10) / 10 });
+    this.pointed = [x, y];
+    const done = await this.ask("correct", { x: Math.round(x * 10) / 10, y: Math.round(y * 10) / 10 });
+    if (!done) this.pointed = null;
+  }
+
+  /** Choose the spot that was pointed at, once it is corrected. */
+  choosePointed() {
+    if (!this.pointed) return;
+    const [x, y] = this.pointed;
+    const away = (spot) => Math.hypot(spot.x - x, spot.y - y);
+    const there = this.frame.spots.filter((spot) => spot.corrected && away(spot) <= spot.diameter_px);
+    if (!there.length) return;
+    this.selected = there.sort((one, other) => away(one) - away(other))[0].id;
+    this.pointed = null;
   }
 
   async apply(value, scope) {
@@ -234,16 +249,20 @@ class FrameView {
     await this.ask("sensitivity", { value, scope });
   }
 
+  /** Have something done with the frame; tells whether it was. */
   async ask(what, body, button = null) {
     const { id } = this;
+    let done = false;
     if (button) button.disabled = true;
     try {
       tell(await command(`frames/${id}/${what}`, body));
-      if (this.id === id && !this.run?.signal.aborted) await this.read();
+      done = true;
+      if (!this.run?.signal.aborted) await this.read();
     } catch (refused) {
       tellRefusal(refused);
     }
     if (button) button.disabled = false;
+    return done;
   }
 
   previewed(decision) {
