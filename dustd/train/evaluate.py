@@ -52,12 +52,13 @@ from dustd.train.tuning import tune_baseline
 def run(arguments: argparse.Namespace) -> None:
     """Run `dustd evaluate`."""
     arguments.out.mkdir(parents=True, exist_ok=True)
-    paths = [p for p in photo_paths(arguments.photos) if is_validation(p)][: arguments.frames]
+    photos = photo_paths(arguments.photos)
+    paths = [p for p in photos if is_validation(p)][: arguments.frames]
     if arguments.tune_baseline:
         tune_baseline(paths, arguments.out)
         return
     if arguments.pack:
-        pack(arguments.pack, Path(arguments.model))
+        pack(arguments.pack, Path(arguments.model), [p for p in photos if not is_validation(p)])
     evaluate(load_detector(arguments.model), paths, arguments)
 
 

@@ -1,8 +1,9 @@
-"""Export of a network for OpenVINO: what `proposals` runs, as `network.xml` and `network.bin`."""
+"""Export of a network for OpenVINO: what `proposals` runs, in 8-bit integers, as `network.xml` and `network.bin`."""
 
 import warnings
 from pathlib import Path
 
+import numpy as np
 import openvino as ov
 import torch
 from torch import Tensor, nn
@@ -24,15 +25,26 @@ class _Proposals(nn.Module):
         return proposals(self.network, image)
 
 
-def export(network: nn.Module, architecture: Architecture, folder: Path) -> None:
-    """Write `network.xml` and `network.bin` into *folder*, for tiles one at a time; weights become float16.
+def export(network: nn.Module, architecture: Architecture, tiles: np.ndarray, folder: Path) -> None:
+    """Write `network.xml` and `network.bin` into *folder*, for tiles one at a time.
 
-    What it computes in is the engine's affair: bfloat16 where the CPU has it.
+    Multiplications are done in int8, with ranges taken from *tiles* (n, channels, TILE_PX, TILE_PX), encoded as in
+    training; the rest is float16 in the file, and what the engine likes when it runs: bfloat16 where the CPU has it.
+    What int8 costs and gives is in docs/detector.md.
     """
+    import nncf  # slow to import, and only here
+
     set_crop(network, TILE_PX)
     example = torch.zeros(1, architecture.channels, TILE_PX, TILE_PX)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined] # shapes are constant
         warnings.simplefilter("ignore", FutureWarning)  # OpenVINO's converter traces, which torch will give up
         model = ov.convert_model(_Proposals(network.eval()), example_input=example, input=[list(example.shape)])
-    ov.save_model(model, folder / EXPORTED, compress_to_fp16=True)
+    quantised = nncf.quantize(
+        model,
+        nncf.Dataset(tiles, lambda tile: tile[None].astype(np.float32)),
+        model_type=nncf.ModelType.TRANSFORMER,
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(tiles),
+    )
+    ov.save_model(quantised, folder / EXPORTED, compress_to_fp16=True)

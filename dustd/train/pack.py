@@ -4,24 +4,31 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
 from dustd.detector.network import TILE_PX, Architecture, architecture_of, build, is_part
+from dustd.train.backgrounds import Backgrounds
 from dustd.train.calibration import CALIBRATED_RATES
 from dustd.train.checkpoint import BEST
+from dustd.train.data import draw_batch
 from dustd.train.export import EXPORTED, export
 
 MAX_SPOT_PX = 80
+TILES, PHOTOS, SEED = 64, 25, 7  # that the exported network's number ranges are taken from
 UNCALIBRATED: dict[str, Any] = {"threshold_by_fp_per_mp": dict.fromkeys(CALIBRATED_RATES, 0.5)}
 
 
-def pack(run: Path, folder: Path) -> None:
-    """Write the run's best averaged weights into a model folder as float16, with a card still to be calibrated."""
+def pack(run: Path, folder: Path, photos: Sequence[Path]) -> None:
+    """Write the run's best averaged weights into a model folder as float16, with a card still to be calibrated.
+
+    The exported network's number ranges are taken from crops of *photos*, with dust on them, as in training.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     best = _best(run)
     weights = {k: v.half() for k, v in best["ema"].items() if is_part(k, best["output"])}
@@ -30,8 +37,16 @@ def pack(run: Path, folder: Path) -> None:
         architecture = architecture_of(best["architecture"])
         network = build(architecture)
         network.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)
-        export(network, architecture, folder)
+        export(network, architecture, _tiles(photos), folder)
     write_card(run, folder, UNCALIBRATED, {})
+
+
+def _tiles(photos: Sequence[Path]) -> np.ndarray:
+    """Draw encoded tiles, (TILES, channels, TILE_PX, TILE_PX) float16 to save memory."""
+    backgrounds = Backgrounds(photos[:: max(1, len(photos) // PHOTOS)])
+    generator = torch.Generator().manual_seed(SEED)
+    rows = [draw_batch(backgrounds, 4, TILE_PX, generator).image.half().numpy() for _ in range(TILES // 4)]
+    return np.concatenate(rows)
 
 
 def write_card(run: Path, folder: Path, calibration: Mapping[str, Any], figures: Mapping[str, Any]) -> None:

@@ -21,6 +21,8 @@ from dustd.train.looking import look, measured, rescored
 from dustd.train.pack import pack
 from dustd.train.realframes import labelled_frames
 
+SHAPE = {"encoder_layers": 1, "out_feature_indexes": [1], "decoder_layers": 1, "queries": 5}
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
@@ -127,15 +129,15 @@ def test_a_packed_run_says_what_it_is(tmp_path):
     run.mkdir()
     state = {"step": 7, "elapsed_s": 3600.0, "spots": 900, "best": 0.25}
     weights = {"backbone.a": torch.ones(3), "class_embed.weight": torch.ones(2)}
-    best = {"ema": weights, "state": state, "encoding": "e/1", "output": "proposals", "architecture": {"queries": 5}}
+    best = {"ema": weights, "state": state, "encoding": "e/1", "output": "queries", "architecture": SHAPE}
     torch.save(best, run / "best.pt")
-    pack(run, tmp_path / "model")
+    pack(run, tmp_path / "model", [])
     card = yaml.safe_load((tmp_path / "model" / "model.yaml").read_text())
-    assert (card["id"], card["encoding"], card["architecture"]) == ("model", "e/1", {"queries": 5})
+    assert (card["id"], card["encoding"], card["architecture"]) == ("model", "e/1", SHAPE)
     assert card["training"]["spots_seen"] == 900
     assert find_model(str(tmp_path / "model")).sha256 == card["sha256"]
     packed = torch.load(tmp_path / "model" / "weights.pt", weights_only=True)
-    assert list(packed) == ["backbone.a"]
+    assert list(packed) == ["backbone.a", "class_embed.weight"]
     assert packed["backbone.a"].dtype == torch.float16
 
 
