@@ -110,7 +110,8 @@ def test_cleaning_both_sizes_keeps_them_apart_and_the_sidecar_says_so(tmp_path, 
         names = []
         for n, mosaic in enumerate((frame, frame[: seeds.HEIGHT // 2, : seeds.WIDTH // 2])):
             source = tmp_path / f"{n}.dng"
-            source.write_bytes(seeds.plain(mosaic.copy(), serial="V6-SIZE", taken_at=f"2026-11-01T08:00:0{n}"))
+            at, pitch_um = f"2026-11-01T08:00:0{n}", (n + 1) * seeds.PITCH_UM
+            source.write_bytes(seeds.plain(mosaic.copy(), serial="V6-SIZE", taken_at=at, pitch_um=pitch_um))
             names.append(pipeline.process(source, out).camera.body_id)
         assert len(set(names)) == 2 and {body_of(name) for name in names} == {names[0]}
         assert [(each.body_id, each.frames) for each in store.bodies()] == [(names[0], 1), (names[1], 1)]

@@ -98,7 +98,7 @@ def _dng(frame: Frame, name: str) -> bytes:
     return encode_dng(frame, frame.raw, SourceMetadata(), preview_rgb=preview, original_name=name)
 
 
-def plain(mosaic: np.ndarray, *, serial: str, taken_at: str) -> bytes:
+def plain(mosaic: np.ndarray, *, serial: str, taken_at: str, pitch_um: float = PITCH_UM) -> bytes:
     """Lay the samples out uncompressed, in one strip, with the least that a DNG and the dust map need."""
     height, width = mosaic.shape
     entries = (
@@ -118,7 +118,7 @@ def plain(mosaic: np.ndarray, *, serial: str, taken_at: str) -> bytes:
     )
     exif = (
         *(rational(0x829D, F_NUMBER), rational(0x829A, 1 / 125), rational(0x920A, 70)),
-        *(rational(0xA20E, 1e4 / PITCH_UM), rational(0xA20F, 1e4 / PITCH_UM), short(0xA210, 3)),  # px per cm
+        *(rational(0xA20E, 1e4 / pitch_um), rational(0xA20F, 1e4 / pitch_um), short(0xA210, 3)),  # px per cm
         *(text_entry(0x9003, exif_time(taken_at)), text_entry(0xA431, serial), text_entry(0xA434, "Virtual 70mm F2.8")),
     )
     children = {0x8769: (Directory(entries=exif),)}
