@@ -346,7 +346,7 @@ def test_what_a_dng_cannot_take_over_is_said_in_the_sidecar(make, blind, shot, d
 def test_the_sidecar_keeps_when_the_exposure_was_first_read(make, blind, shot, monkeypatch):
     source, out = shot
     times = iter(f"2026-11-10T12:00:0{n}.000+00:00" for n in range(9))
-    monkeypatch.setattr("dustd.pipeline.frame_pipeline._now", lambda: next(times))
+    monkeypatch.setattr("dustd.pipeline.frame_pipeline.now", lambda: next(times))
     first, again = make(), make(sensitivity=60.0)
     first.detector = again.detector = blind
     first.fail(source, out, FrameError("it was cut short", remedy="Copy it again"))
