@@ -25,9 +25,10 @@ from dustd.demo.virtual import Exposure, Lens, VirtualBody, expose, frame_of, ma
 from dustd.detector.model import find_model, load_detector
 from dustd.dustmap.match import State
 from dustd.dustmap.store import Store
-from dustd.output.sidecar import Record, Source
+from dustd.output.sidecar import Source
 from dustd.pipeline.decide import Scale, decide
 from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.pipeline.frame_record import record_of
 from dustd.pipeline.look import Look, look
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.raw.frame import Frame, frame_identity
@@ -235,16 +236,8 @@ def table_of_sessions(looker: Looker, bar: tqdm) -> str:
                 seen = looker.seen(frame)
                 decision, _ = pipeline.decide(seen, 50.0, frame)
                 spots = correct(frame, decision.spots, decision.known).spots
-                record = Record(
-                    source=Source(name=f"{number:03d}", size=0, sha256="", mtime_ns=0),
-                    camera=frame.camera,
-                    width=frame.width,
-                    height=frame.height,
-                    detector=decision.detector_info(seen),
-                    spots=spots,
-                    status="cleaned",
-                    evidence=decision.evidence(seen),
-                )
+                stamp = Source(name=f"{number:03d}", size=0, sha256="", mtime_ns=0)
+                record = record_of(stamp, frame.camera, seen, decision, spots)
                 store.observe(record)
                 for shadow in exposure.shadows:
                     if is_visible(shadow, exposure.clean):

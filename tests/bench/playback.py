@@ -17,9 +17,10 @@ from dustd.dustmap import stack_cache
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import Particle, View, predict
 from dustd.dustmap.store import Store
-from dustd.output.sidecar import Record, Source
+from dustd.output.sidecar import Source
 from dustd.pipeline.decide import Scale, view_in
 from dustd.pipeline.frame_pipeline import Pipeline
+from dustd.pipeline.frame_record import record_of
 from dustd.pipeline.look import Look
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.spots.correct import correct
@@ -86,16 +87,8 @@ def play(takes: Sequence[Take], looker: Looker) -> Iterator[Step]:
             seen = looker.seen(shot)
             decision, stack = pipeline.decide(seen, SENSITIVITY, frame)
             spots = correct(frame, decision.spots, decision.known).spots
-            record = Record(
-                source=Source(name=f"{take.session}-{take.number:03d}", size=0, sha256="", mtime_ns=0),
-                camera=frame.camera,
-                width=frame.width,
-                height=frame.height,
-                detector=decision.detector_info(seen),
-                spots=spots,
-                status="cleaned",
-                evidence=decision.evidence(seen),
-            )
+            stamp = Source(name=f"{take.session}-{take.number:03d}", size=0, sha256="", mtime_ns=0)
+            record = record_of(stamp, frame.camera, seen, decision, spots)
             store.observe(record)
             assert stack is not None, "every frame is of the present epoch"
             stack_cache.save(stacks, body_id, stack)
