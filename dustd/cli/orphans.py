@@ -44,6 +44,6 @@ def _remove(settings: Config) -> int:
 
 def _orphans(settings: Config) -> Iterator[Orphan]:
     for folder in settings.folders:
-        if not folder.path.is_dir():
-            print(f"{folder.path} is not there, so nothing is said of its outputs.")
+        if orphans.is_away(folder.path):
+            print(f"{folder.path} is not there or empty, so nothing is said of its outputs.")
         yield from orphans.find(folder.path, settings.output_folder(folder))

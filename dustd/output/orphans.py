@@ -21,7 +21,7 @@ class Orphan:
 
 def find(watched: Path, output: Path) -> Iterator[Orphan]:
     """Find the orphans below *output*, whose RAW files lay in *watched*; none if that is away as a whole."""
-    if not watched.is_dir():
+    if is_away(watched):
         return
     for parent, folders, names in os.walk(output):
         folders.sort()
@@ -33,6 +33,14 @@ def find(watched: Path, output: Path) -> Iterator[Orphan]:
                 record = life.read(path)
                 listed = [path.parent / each.path for each in record.outputs] if record else []
                 yield Orphan(sidecar=path, source=source, outputs=tuple(each for each in listed if each.exists()))
+
+
+def is_away(watched: Path) -> bool:
+    """Tell whether a watched folder is not there, cannot be read, or is empty, as where the disk of a mount is away."""
+    try:
+        return next(watched.iterdir(), None) is None
+    except OSError:
+        return True
 
 
 def remove(orphan: Orphan) -> bool:

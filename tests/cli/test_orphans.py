@@ -89,3 +89,8 @@ def test_nothing_is_an_orphan_while_the_whole_folder_is_away(studio, capsys):
     settings.write_text("folders: [{path: away}]\noutput: {folder: capture/Cleaned}\nmap: {store: state/maps.sqlite}\n")
     assert dustd(studio, "orphans", "--remove") == 0
     assert "is not there" in capsys.readouterr().out and len(left(studio)) == 6
+
+
+def test_nothing_is_an_orphan_while_the_folder_is_an_empty_mount_point(studio, capsys):
+    (studio.parent / "away").mkdir()
+    test_nothing_is_an_orphan_while_the_whole_folder_is_away(studio, capsys)
