@@ -73,11 +73,15 @@ class BodySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSettings:
-    """Where cleaned files go and what they are. A relative *folder* counts from the watched folder."""
+    """Where cleaned files go and what they are. A relative *folder* counts from the watched folder.
+
+    *follow*: whether what was made of a RAW is renamed and moved with it.
+    """
 
     folder: Path = Path("Cleaned")
     format: PictureFormat = "dng"
     when_clean: Literal["write", "skip"] = "write"
+    follow: Literal["renames", "nothing"] = "renames"
     jpeg_quality: Annotated[int, Between(1, 100)] = 95
     edits: tuple[EditProgram, ...] = ()
     edits_existing: Literal["keep", "merge"] = "keep"

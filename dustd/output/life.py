@@ -96,6 +96,15 @@ def retire(folder: Path, outputs: Iterable[Output], keep: Iterable[Path]) -> boo
     return complete
 
 
+def goes_along(earlier: Earlier, follow: str) -> bool:
+    """Tell whether a sidecar in another place is to go now that its exposure is done anew.
+
+    By `output.follow` where the source was renamed or moved; always where the sidecar was set aside: the exposure has
+    its own name back.
+    """
+    return follow == "renames" or earlier.path.name != sidecar.sidecar_name(earlier.record.source.name)
+
+
 def retire_sidecar(earlier: Earlier, keep: Iterable[Path]) -> None:
     """Retire the outputs that a sidecar in another place lists, then the sidecar, unless some have to stay.
 

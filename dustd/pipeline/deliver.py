@@ -76,7 +76,7 @@ def deliver(
             record = replace(record, timings_ms=timings_ms())
         files.publish(path, sidecar.encode(record), ours=ours)
         told = tell(record)
-        if earlier is not None and earlier.path != path:
+        if earlier is not None and earlier.path != path and life.goes_along(earlier, results.settings.follow):
             life.retire_sidecar(earlier, [path.parent / each.path for each in outputs])
     return record, told
 

@@ -342,7 +342,8 @@ class Pipeline:
         if files.is_claimed(path):  # a kill may have come before what it had under another name was retired
             elsewhere, keep = self.tree.others(path.parent), [path.parent / each.path for each in record.outputs]
             for other in ledger.left_behind(source, path, sha256=record.source.sha256, elsewhere=elsewhere):
-                if (left := life.read(other)) is not None:
+                left = life.read(other)
+                if left is not None and life.goes_along(life.Earlier(other, left), self.output.follow):
                     life.retire_sidecar(life.Earlier(other, left), keep)
         files.release(path)
         if self.reviewer is not None:

@@ -233,6 +233,27 @@ def below(out):
     return sorted(str(each.relative_to(out)) for each in out.rglob("*"))
 
 
+def test_outputs_that_are_not_to_follow_stay_as_orphans_and_the_frame_counts_once(clean, shot, store):
+    path, out = shot
+    clean(path, out, follow="nothing")
+    before = {each: digest(out / each) for each in names(out)}
+    new = path.rename(path.with_name("NEW.DNG"))
+    clean(new, out, follow="nothing")
+    assert names(out) == ["NEW.DNG.dustd.json", "NEW.dng", *before]
+    assert {each: digest(out / each) for each in before} == before
+    assert ledger.lost_source(out / "SHOT.DNG.dustd.json", path.parent) == path
+    assert [body.frames for body in store.bodies()] == [1]
+
+
+def test_outputs_that_were_set_aside_are_replaced_whatever_follows(clean, shot, other_shot):
+    path, out = shot
+    first = path.read_bytes()
+    for content in (first, other_shot, first):
+        path.write_bytes(content)
+        clean(path, out, follow="nothing")
+    assert sorted(of_whom(out).values()) == sorted(hashlib.sha256(each).hexdigest() for each in (first, other_shot))
+
+
 def test_outputs_move_with_their_source_and_leave_no_empty_folder(moved, store):
     run, out = moved
 
