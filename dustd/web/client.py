@@ -28,7 +28,7 @@ log = structlog.get_logger()
 KEPT_NEWS = 1000  # what a process that is away misses beyond, it reads from the sidecars
 BACKLOG = 128  # connections that wait to be accepted
 FIRST_PAUSE_S, LONGEST_PAUSE_S, LIVED_S = 0.5, 60.0, 60.0
-SNAPSHOT_S = 0.2  # between snapshots, where frames take less
+PAUSE_S = 0.2  # between two times that something is sent
 MOST_COMMAND_BYTES = 256 << 10
 END_S = 2.0
 
@@ -100,25 +100,24 @@ class PageClient:
         self._listening.close()
 
     def _send(self) -> None:
-        """Send what is told, the standing things first; in a thread of its own, as the process may be slow."""
-        snapshot_at = 0.0
+        """Send what is told, the standing things first; in a thread of its own, as the process may be slow.
+
+        What comes within PAUSE_S goes together: each time that this thread wakes, the daemon's waits for it.
+        """
         while not self._closing.is_set():
             with self._told:
-                due_s = snapshot_at + SNAPSHOT_S - time.monotonic()
-                ready = [kind for kind in (Setup, Bodies, Snapshot) if kind in self._waiting]
-                if due_s > 0 and Snapshot in ready:
-                    ready.remove(Snapshot)
                 line = self._line
-                if line is None or not (ready or self._news):
-                    self._told.wait(max(due_s, 0.01) if line is not None and Snapshot in self._waiting else None)
+                if line is None or not (self._waiting or self._news):
+                    self._told.wait()
                     continue
-                told = [self._waiting.pop(kind) for kind in ready] + list(self._news)
+                told = [self._waiting[kind] for kind in (Setup, Bodies, Snapshot) if kind in self._waiting]
+                told += self._news
+                self._waiting.clear()
                 self._news.clear()
-            if any(isinstance(each, Snapshot) for each in told):
-                snapshot_at = time.monotonic()
             with contextlib.suppress(OSError):  # it has died; `_supervise` sees to that
                 for each in told:
                     line.send(each)
+            self._closing.wait(PAUSE_S)
 
     def _supervise(self) -> None:
         """Start the process and listen to it; when it ends, begin again."""
