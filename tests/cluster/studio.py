@@ -27,7 +27,8 @@ from tests.dips import SURE, Dips, shot
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
-OF_THE_RUN = ("read_at", "folder")  # what sidecars say of a source that differs where a run was, and when
+NAMES_ARE_THE_SAME = PathMap()
+OF_THE_RUN = ("read_at", "folder", "ctime_ns")  # what sidecars say of a source that differs where a run was, and when
 
 
 class Cluster:
@@ -70,8 +71,8 @@ def shoot_into(folder: Path, frames: int) -> Path:
 
 
 @contextmanager
-def crew_with(out: Path, store: Path, client: Client | None = None):
-    """A crew: of this process, or of a cluster."""
+def crew_with(out: Path, store: Path, client: Client | None = None, paths: PathMap = NAMES_ARE_THE_SAME):
+    """A crew: of this process, or of a cluster, whose workers name folders as *paths* says."""
     with Store.open(store) as opened, WorkerClient() as worker:
         detector, settings = Dips(SURE), Config()
         made = Shoot(
@@ -80,8 +81,10 @@ def crew_with(out: Path, store: Path, client: Client | None = None):
         if client is None:
             yield Here(made, out)
             return
-        terms = Terms(settings=settings, sensitivity=None, output=out, sha256=detector.sha256, level="warning")
-        yield DaskCrew(made, out, client=client, terms=terms, paths=PathMap())
+        terms = Terms(
+            settings=settings, sensitivity=None, output=paths.there(out), sha256=detector.sha256, level="warning"
+        )
+        yield DaskCrew(made, out, client=client, terms=terms, paths=paths)
 
 
 def jobs_of(folder: Path, out: Path):
