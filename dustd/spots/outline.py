@@ -104,7 +104,8 @@ def _start(patch: Patch, data: np.ndarray, weights: np.ndarray, p: np.ndarray, b
     tries[:, ATTENUATION] = FAINT
     shadows = filtered(_drawn(patch, tries), weights) * patch.known
     power = (shadows**2).sum((1, 2))
-    times = np.maximum((shadows * data).sum((1, 2)) / power, 0)  # as deep as FAINT, by least squares
+    # As deep as FAINT, by least squares; not at all where none of it falls into the frame.
+    times = np.maximum((shadows * data).sum((1, 2)) / np.where(power > 0, power, np.inf), 0)
     best = int(np.argmax(times**2 * power))
     if best == 0:
         return p

@@ -10,7 +10,7 @@ from dustd.raw.frame import Camera, Frame
 from dustd.spots.measure import measure
 from dustd.spots.outline import outline_in
 from dustd.spots.shape import shape_of
-from dustd.spots.spot import Detection
+from dustd.spots.spot import Detection, Spot
 
 BLACK, WHITE, SIZE = 512, 16383, 241
 MIDDLE = SIZE // 2
@@ -90,3 +90,18 @@ def test_shapes_that_show_are_named(grain, blur, opacity, shape):
 
 def test_clipped_light_tells_nothing():
     assert seen(disc(20), 14, 30, light=40.0) is None
+
+
+@given(
+    x=st.floats(-0.5, SIZE - 0.5),
+    y=st.floats(-0.5, SIZE - 0.5),
+    at_edge=st.sampled_from(["x", "y", ""]),
+    box=st.floats(20, 60),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_spot_anywhere_in_the_frame_has_a_finite_outline_or_none(x, y, at_edge, box):
+    """A thread across a box on the frame's edge may lie outside of it."""
+    x, y = (SIZE - 0.52 if at_edge == "x" else x), (SIZE - 0.52 if at_edge == "y" else y)
+    spot = Spot(id=1, x=x, y=y, diameter_px=0.9 * box, edge_px=0.25 * box, attenuation=0.06, score=0.97)
+    read = outline_in(frame(disc(30), 10), spot, Detection(x=x, y=y, width_px=box, height_px=box, score=0.97))
+    assert read is None or read.error > 0
