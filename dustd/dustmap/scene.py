@@ -21,10 +21,10 @@ REPEATS = 0.8  # correlation from which a block shows the same thing in the same
 PATCH = 4  # half width in thumbnail pixels of the surroundings compared
 # A camera is shown to have moved by detail (rms of ln light) found again elsewhere in at least this share of the frame,
 # from which correlation on, and reaching how far over what both frames show.
-OVERLAP, DETAIL, MATCHED, REACHING = 0.2, 0.02, (0.75, 0.9), (0.5, 0.7)
+OVERLAP, DETAIL, MATCHED, REACHING = 0.2, 0.02, (0.8, 0.95), (0.5, 0.7)
 # Our choice: cells so near a spot's edge lie right around it (thumbnail pixels); those whose ln(light) changed by less
 # have kept their light (a code is .033); shares of them from which the place is untouched.
-RIGHT_THERE, SAME_LIGHT, UNTOUCHED = 2.0, 0.04, (0.3, 0.6)
+RIGHT_THERE, SAME_LIGHT, UNTOUCHED = 2.0, 0.04, (0.2, 0.4)
 LASTS = 0.5  # share from which a scene counts as the same one
 STAYING = (0.1, 0.4)  # share of the blocks with structure that repeat in place, from which on the camera stood still
 KEPT = 256  # frames of which what was worked out is kept: some 50 MB
@@ -117,7 +117,7 @@ def _as_bright(
 
 
 def _untouched(light: np.ndarray, allowed: Sequence[tuple[float, ...]]) -> np.ndarray:
-    """Say how far what lies right around a place is untouched, (n,) of 0..1: plain, and as bright as before.
+    """Say how far what lies right around a place is untouched, (n,) of 0..1: as bright as before, cell by cell.
 
     *light* (n + 1, cells) is ln(light) there, that of the frame in question first; *allowed* how it may differ without
     a change of the scene, for each of the n others. What comes near a thing of the scene without hiding it says nothing
@@ -129,9 +129,7 @@ def _untouched(light: np.ndarray, allowed: Sequence[tuple[float, ...]]) -> np.nd
     for index, (other, changes) in enumerate(zip(light[1:], allowed, strict=True)):
         for change in changes:
             kept = np.abs(light[0] - other - change) < SAME_LIGHT
-            if kept.any():
-                plain = 1.0 - _ramp(float(light[0, kept].std()), *TEXTURED)
-                untouched[index] = max(untouched[index], plain * _ramp(float(kept.mean()), *UNTOUCHED))
+            untouched[index] = max(untouched[index], _ramp(float(kept.mean()), *UNTOUCHED))
     return untouched
 
 

@@ -64,9 +64,9 @@ def look(
     the share that is done.
     """
     camera = frame.camera
-    long_side_px = max(frame.width, frame.height)
-    narrowest_px = optics.narrowest_px(camera.f_number, camera.pixel_pitch_um, long_side_px, blur_constant)
-    seen = detect(frame, detector, narrowest_px=narrowest_px, between_batches=progress)
+    known = camera.f_number, camera.pixel_pitch_um, max(frame.width, frame.height), blur_constant
+    seen = detect(frame, detector, typical_px=optics.typical_px(*known), between_batches=progress)
+    narrowest_px = optics.narrowest_px(*known)
     calibration = detector.calibration
     worthy = [each for each in seen.detections if each.score >= calibration.measured_from][:MOST_CANDIDATES]
     candidates: list[Candidate] = []

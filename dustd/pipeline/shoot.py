@@ -31,7 +31,7 @@ from dustd.pipeline.timer import Timer
 from dustd.raw.frame import Camera
 
 # Frames of each body that are looked at and folded first: most bodies have then told how far their dust is from the
-# sensor, and frames are looked at only as closely as that asks for (`dustd.spots.optics.narrowest_px`).
+# sensor, and frames are looked at only as closely as that asks for (`dustd.spots.optics.typical_px`).
 SCOUTS = 16
 _SEEN = "seen"  # the kind of hidden note that keeps what was seen of a frame
 

@@ -59,8 +59,8 @@ TOLD_SHARE, NO_DUST, MOST_TOLD = 0.5, 1e-4, 20
 TRAPS, TRAP_SHARE = (0.0, 1.5, 4.0, 8.0), 0.15
 # Marks that stand by themselves and in company, from which on the company may raise another one.
 WITNESSES = 3
-# Where so many marks that stand by themselves are the scene's, and this share of all that do, the company is suspect:
-# even what fits waits for the map, with an even chance, as some of many marks fit any blur.
+# Where so many marks that are dust as likely as not by themselves are the scene's, and this share of all that are, the
+# company is suspect: even what fits waits for the map, with an even chance, as some of many marks fit any blur.
 SUSPECT_FROM, SUSPECT_SHARE, EVEN = 3, 1 / 3, 0.5
 # The judgement is that of so many marks, the likeliest; more tell nothing new.
 MOST_MARKS = 150
@@ -135,8 +135,8 @@ def judge(
     after = np.where(together < before, np.maximum(np.minimum(lowered, before), together), before)
     if standing >= WITNESSES:
         after = np.maximum(after, together)
-    scenes = int(((before >= sure_from) & (after < sure_from)).sum())
-    if scenes >= max(SUSPECT_FROM, SUSPECT_SHARE * (scenes + standing)):
+    scenes = int(((before >= EVEN) & (after < EVEN)).sum())
+    if scenes >= max(SUSPECT_FROM, SUSPECT_SHARE * (scenes + int((after >= EVEN).sum()) + witnesses)):
         after = np.minimum(after, EVEN)
     words = _words(marks, before, after, likeliest_px, sure_from)
     for place, index in enumerate(order):

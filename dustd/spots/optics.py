@@ -67,6 +67,23 @@ def narrowest_px(
     return THINNEST_STACK_UM / (widest_um * f_number)
 
 
+def typical_px(
+    f_number: float | None,
+    pixel_pitch_um: float | None,
+    long_side_px: int,
+    blur_constant: float | None = None,
+) -> float | None:
+    """Give how wide most shadows are, full-resolution px, None without an f-number; the arguments are `narrowest_px`'s.
+
+    It is the blur of the body's own distance where that is known, else that of a usual stack over the widest pixels
+    that the camera may have.
+    """
+    narrowest = narrowest_px(f_number, pixel_pitch_um, long_side_px)
+    if narrowest is None or f_number is None:
+        return None
+    return STACK_UM / THINNEST_STACK_UM * narrowest if blur_constant is None else blur_px(f_number, blur_constant)
+
+
 def predict_attenuation(strength: float, blur: float, opacity: float = 1.0) -> float:
     """Predict A = κ·min(1, (d/b)²) at the centre of a spot blurred by *blur* px (§1.1)."""
     return opacity * min(1.0, (equivalent_diameter_px(strength, opacity) / blur) ** 2)

@@ -79,8 +79,8 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
 
     def ours(frame: Frame) -> tuple[Detection, ...]:
         long_side_px = max(frame.width, frame.height)
-        narrowest_px = optics.narrowest_px(frame.camera.f_number, frame.camera.pixel_pitch_um, long_side_px)
-        found = detect(frame, detector, narrowest_px=narrowest_px).detections
+        typical_px = optics.typical_px(frame.camera.f_number, frame.camera.pixel_pitch_um, long_side_px)
+        found = detect(frame, detector, typical_px=typical_px).detections
         worthy = (d for d in found if d.score >= least)
         return tuple(replace(d, score=calibration.probability(d.score, shadow_in(frame, d).gain)) for d in worthy)
 

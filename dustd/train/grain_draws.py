@@ -11,8 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
-from dustd.detector.detect import NARROWEST_PX, scales_for
-from dustd.spots.optics import THINNEST_STACK_UM
+from dustd.detector.detect import scales_for
+from dustd.spots.optics import STACK_UM
 from dustd.train import draws
 from dustd.train.grains import (
     CLUMP,
@@ -41,6 +41,8 @@ WIDTHS_PX, FIBRE_WIDTHS_PX, RING_WIDTHS_PX = (5.5, 62.0), (16.0, 92.0), (12.0, 6
 RING_DEPTHS = (0.03, 0.20)  # §7
 # What is blurred wider than this at one scale is found at half of it.
 WIDEST_BLUR_PX = 44.0
+# What is blurred narrower than this at one scale is not found at half of it.
+NARROWEST_PX = 4.0
 WAVE_SHARE = 0.25  # §7
 # Rims, shading and waves make a faint shadow this much deeper than its geometric plateau (median of 3000 draws).
 DEEPENING = 0.20
@@ -115,8 +117,8 @@ def draw_lenses(count: int, generator: Generator) -> Lenses:
     stack_um = stack_um[torch.randperm(count, generator=generator, device=device)]
     f_number = _f_numbers(count, generator)
     sensor_um = draws.uniform(generator, 3.2, 8.5, count)
-    narrowest_px = THINNEST_STACK_UM / (f_number * sensor_um)
-    first = torch.tensor([float(scales_for(width_px)[0]) for width_px in narrowest_px.tolist()], device=device)
+    typical_px = STACK_UM / (f_number * sensor_um)
+    first = torch.tensor([float(scales_for(width_px)[0]) for width_px in typical_px.tolist()], device=device)
     blur_px = stack_um / f_number / sensor_um / first
     half = (draws.uniform(generator, 0, 1, count) < 0.4) & (blur_px >= 2 * NARROWEST_PX) | (blur_px > WIDEST_BLUR_PX)
     scale = torch.where(half, 2 * first, first)

@@ -1,4 +1,4 @@
-"""What a cluster costs besides the work: `python tests/bench/bench_cluster.py [--noops 2000] [--folds 200]`.
+"""What a cluster costs besides the work: `python -m tests.bench.bench_cluster [--noops 2000] [--folds 200]`.
 
 Frames that need nothing go through the crew of a local cluster, which gives what Dask and its client take per frame.
 Small generated frames, seen by a stand-in for the network (`tests/dips.py`), give what travels per frame, what folding

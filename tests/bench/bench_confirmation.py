@@ -34,7 +34,7 @@ from dustd.raw.light import overview
 from dustd.spots.measure import candidate_in
 from dustd.spots.spot import Detection
 
-FRAMES, GRAINS, BODIES = 8, 24, 1
+FRAMES, GRAINS, BODIES = 8, 24, 5
 AFTER = (2, 3, 4, 6, 8)  # frames
 SURE = 0.97  # score of the network that is played
 BOX_OF_SHADOW = 1.1  # the side of its boxes, in widths of the shadow (`spots.company.BOX_SHARE`)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dustd.detector import detect as detecting
-from dustd.detector.detect import BLACK_LIGHT, NARROWEST_PX, detect, scales_for, threshold
+from dustd.detector.detect import BLACK_LIGHT, TYPICAL_PX, detect, scales_for, threshold
 from dustd.raw.frame import Camera, Frame
 from dustd.spots.calibration import Calibration
 
@@ -73,24 +73,24 @@ def test_a_spot_too_wide_for_full_size_is_found_at_half_size():
     assert [round(d.width_px / 4) for d in seen.detections] == [11]
 
 
-def test_the_frame_is_shrunk_as_far_as_the_narrowest_shadow_allows():
+def test_the_frame_is_shrunk_as_far_as_a_usual_shadow_allows():
     assert scales_for(None) == (1, 2)
-    assert scales_for(NARROWEST_PX) == (1, 2)
-    assert scales_for(2 * NARROWEST_PX) == (2, 4)
-    assert scales_for(5 * NARROWEST_PX) == (4, 8)
+    assert scales_for(TYPICAL_PX) == (1, 2)
+    assert scales_for(2 * TYPICAL_PX) == (2, 4)
+    assert scales_for(5 * TYPICAL_PX) == (4, 8)
     assert scales_for(1000.0) == (8, 16)
 
 
 @given(st.floats(0.1, 500))
-def test_the_narrowest_shadow_stays_as_wide_as_the_detector_was_taught(narrowest_px):
-    first, _ = scales_for(narrowest_px)
-    assert first == 1 or narrowest_px / first >= NARROWEST_PX
+def test_a_usual_shadow_stays_as_wide_as_the_detector_needs(typical_px):
+    first, _ = scales_for(typical_px)
+    assert first == 1 or typical_px / first >= TYPICAL_PX
 
 
 @settings(deadline=None)
-@given(x=st.integers(0, 370), y=st.integers(0, 270), narrowest_px=st.sampled_from([None, 4.0, 8.0, 16.0]))
-def test_a_wide_spot_is_found_in_its_place_at_every_scale(x, y, narrowest_px):
-    seen = detect(painted([(x, y, 16)]), DipFinder(), narrowest_px=narrowest_px)
+@given(x=st.integers(0, 370), y=st.integers(0, 270), typical_px=st.sampled_from([None, 12.0, 24.0, 48.0]))
+def test_a_wide_spot_is_found_in_its_place_at_every_scale(x, y, typical_px):
+    seen = detect(painted([(x, y, 16)]), DipFinder(), typical_px=typical_px)
     assert len(seen.detections) == 1
     assert (seen.detections[0].x, seen.detections[0].y) == pytest.approx((x + 7.5, y + 7.5), abs=6.0)
 

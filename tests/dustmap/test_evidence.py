@@ -141,16 +141,22 @@ def test_cloth_that_shifts_by_a_few_pixels_is_the_same():
     assert weights(*(look(noisy(each, seed), STEP) for seed, each in enumerate(blocks))).max() < 0.3
 
 
-def with_horizon(light):
+def with_horizon(light, sky=0.5, sea=0.2):
     """The scene with a band of sky above sea laid over it, a straight edge between the two."""
     light = light.copy()
-    light[90:140], light[140:190] = 0.5, 0.2
+    light[90:140], light[140:190] = sky, sea
     return light
 
 
 def test_a_horizon_alone_does_not_make_two_scenes_alike_when_all_else_changed():
-    frames = [look(noisy(with_horizon(landscape(seed)), seed), STEP) for seed in (6, 7)]
+    days = [with_horizon(landscape(6)), with_horizon(landscape(7), sky=0.42, sea=0.26)]
+    frames = [look(noisy(day, seed), STEP) for seed, day in enumerate(days)]
     assert independence(*frames, 1900, 125 * STEP, 30) > 0.8
+
+
+def test_a_place_that_kept_its_light_is_the_same_whatever_changed_elsewhere():
+    frames = [look(noisy(with_horizon(landscape(seed)), seed), STEP) for seed in (6, 7)]
+    assert independence(*frames, 1900, 125 * STEP, 30) < 0.3
 
 
 def test_a_horizon_is_the_same_where_nothing_says_that_the_camera_moved():

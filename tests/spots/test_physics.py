@@ -108,6 +108,12 @@ def test_dust_as_the_optics_make_it_is_never_too_sharp(diameter, attenuation, op
     assert impossible(seen, frame(), 10.0) is None
 
 
+def test_a_known_body_has_shadows_as_wide_as_its_blur():
+    assert optics.typical_px(11.0, 4.4, 8256, 550.0) == pytest.approx(50.0)
+    assert optics.typical_px(11.0, 4.4, 8256) == pytest.approx(1800 / 4.4 / 11)
+    assert optics.typical_px(None, 4.4, 8256, 550.0) is None
+
+
 def test_a_known_body_narrows_what_is_possible():
     assert optics.narrowest_px(11.0, 4.4, 8256, 550.0) > optics.narrowest_px(11.0, 4.4, 8256)
     assert optics.narrowest_px(None, 4.4, 8256) is None
