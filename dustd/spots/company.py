@@ -129,7 +129,7 @@ def judge(
         together[len(told) :],
         apart[len(told) :],
     )
-    standing = int(((before >= sure_from) & (together >= sure_from)).sum()) + witnesses
+    standing = float(before[(before >= EVEN) & (together >= sure_from)].sum()) + witnesses
     lowered = _probability(_logit(before) + np.minimum(0.0, _logit(together) - _logit(apart)))
     # What the marks' physics says of one alone is the gate's affair and the map's: only company counts here.
     after = np.where(together < before, np.maximum(np.minimum(lowered, before), together), before)
