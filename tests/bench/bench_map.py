@@ -1,4 +1,4 @@
-"""The dust map, judged on generated sessions with known truth: `PYTHONPATH=. python tests/bench/bench_map.py [--sessions NAME …]`.
+"""The dust map, judged on generated sessions: `PYTHONPATH=. python tests/bench/bench_map.py [--sessions NAME …]`.
 
 A virtual body's mosaics go through the real light path, the shipped detector, the pipeline's measuring, deciding and
 correcting, and a store in memory, frame after frame; then the map is held against the dust that there was. Frames and
