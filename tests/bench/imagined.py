@@ -18,7 +18,7 @@ from sessions import HEIGHT, TELE, WIDE, WIDTH
 from dustd.demo import scenes
 from dustd.demo.scenes import SESSION
 from dustd.demo.virtual import Grain, Lens, VirtualBody, dusted, make_body, place_px, shadow_of
-from dustd.dustmap import decide, evidence
+from dustd.dustmap import decide, evidence, update
 from dustd.dustmap.evidence import Evidence, visible_from
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import View
@@ -93,7 +93,7 @@ def live(frames: int, seed: int, curves: Mapping[float, Curve], false_per_mp: fl
             evidence_score=sorted(curves)[-2],
         )
         spots = _spots(body, framed, view, curves, false_per_mp, shadows, rng)
-        state = decide.observe(state, view, spots)
+        state = update.observe(state, view, spots)
         yield Moment(body=body, lens=framed.lens, view=view, state=state)
 
 
