@@ -73,10 +73,7 @@ class BodySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSettings:
-    """Where cleaned files go and what they are. A relative *folder* counts from the watched folder.
-
-    *follow*: whether what was made of a RAW is renamed and moved with it.
-    """
+    """Where cleaned files go, what they are, what they *follow*. A relative *folder* counts from the watched one."""
 
     folder: Path = Path("Cleaned")
     format: PictureFormat = "dng"
@@ -119,9 +116,7 @@ class ModelSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchSettings:
-    """When a file counts as landed (*quiet_s*), as hopeless (*give_up_s*), how often folders are searched, whose turn
-    it is (*order*).
-    """  # fmt: skip
+    """When a file counts as landed (*quiet_s*) or hopeless (*give_up_s*), when folders are searched, and in what order."""
 
     quiet_s: Annotated[float, Between(0.1, 60)] = 1.5
     give_up_s: Annotated[float, Between(1, 86400)] = 120.0

@@ -18,7 +18,7 @@ from sessions import HEIGHT, TELE, WIDE, WIDTH
 from dustd.demo import scenes
 from dustd.demo.scenes import SESSION
 from dustd.demo.virtual import Grain, Lens, VirtualBody, dusted, make_body, place_px, shadow_of
-from dustd.dustmap import decide, evidence, update
+from dustd.dustmap import evidence, update
 from dustd.dustmap.evidence import Evidence, visible_from
 from dustd.dustmap.match import State
 from dustd.dustmap.particle import View

@@ -13,7 +13,7 @@ def main() -> int:
     scheduler_file, *paths = sys.argv[1:]
     shoot, out, store = map(Path, paths)
     try:
-        with Client(scheduler_file=scheduler_file, timeout=60) as client, crew_with(out, store, client) as crew:
+        with Client(scheduler_file=scheduler_file, timeout=30) as client, crew_with(out, store, client) as crew:
             return 1 if clean(crew, jobs_of(shoot, out)) else 0
     except DustdError as error:
         print(error)
