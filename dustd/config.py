@@ -116,7 +116,7 @@ class ModelSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchSettings:
-    """When a file counts as landed (*quiet_s*) or hopeless (*give_up_s*), when folders are searched, and in what order."""
+    """When a file counts as landed (*quiet_s*) or hopeless (*give_up_s*), when folders are searched, the *order*."""
 
     quiet_s: Annotated[float, Between(0.1, 60)] = 1.5
     give_up_s: Annotated[float, Between(1, 86400)] = 120.0
