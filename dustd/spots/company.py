@@ -57,7 +57,8 @@ TOLD_SHARE, NO_DUST, MOST_TOLD = 0.5, 1e-4, 20
 # By how much the odds of dust, taken from the mark alone, may have to fall because the scene is full of look-alikes,
 # and how many frames are so (our choice: nearly half to twice as many change no verdict of docs/restraint.md's).
 TRAPS, TRAP_SHARE = (0.0, 1.5, 4.0, 8.0), 0.15
-# Marks that stand by themselves and in company, from which on the company may raise another one.
+# So many grains expected among the marks that are dust as likely as not by themselves and sure in company, from which
+# on the company may raise another one.
 WITNESSES = 3
 # Where so many marks that are dust as likely as not by themselves are the scene's, and this share of all that are, the
 # company is suspect: even what fits waits for the map, with an even chance, as some of many marks fit any blur.

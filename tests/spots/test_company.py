@@ -80,6 +80,18 @@ def test_a_doubtful_mark_as_wide_as_the_dust_of_the_frame_is_raised():
     assert judged[-1] >= SURE
 
 
+def test_marks_that_are_dust_as_likely_as_not_are_witnesses_by_their_odds():
+    assert probabilities([*grains(6), mark(depth=0.03)], [0.8] * 6 + [0.4])[-1] >= SURE
+    assert probabilities([*grains(6), mark(depth=0.03)], [0.4] * 7)[-1] <= 0.4
+
+
+def test_a_sure_mark_waits_where_the_company_takes_doubtful_ones_for_the_subjects():
+    """Dark clouds before stars: some of many widths fit one blur, as shadows would, the others fit none."""
+    widths = [60.0, 38.7, 55.4, 37.5, 31.9, 68.4, 47.6, 45.0, 39.0, 25.4]
+    clouds = [mark(width=width, depth=0.4, edge=0.45 * width) for width in widths]
+    assert max(probabilities(clouds, [0.97, 0.85, 0.85, 0.76, 0.68, 0.65, 0.6, 0.44, 0.41, 0.09])) < SURE
+
+
 def test_too_few_witnesses_raise_nothing():
     assert probabilities([*grains(2), mark()], [0.97, 0.97, 0.4])[-1] <= 0.4
 
