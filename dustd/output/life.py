@@ -96,13 +96,15 @@ def retire(folder: Path, outputs: Iterable[Output], keep: Iterable[Path]) -> boo
     return complete
 
 
-def goes_along(earlier: Earlier, follow: str) -> bool:
-    """Tell whether a sidecar in another place is to go now that its exposure is done anew.
+def goes_along(earlier: Earlier, path: Path, follow: str) -> bool:
+    """Tell whether what an earlier run left for an exposure gives way to what is made of it at *path*.
 
     By `output.follow` where the source was renamed or moved; always where the sidecar was set aside: the exposure has
     its own name back.
     """
-    return follow == "renames" or earlier.path.name != sidecar.sidecar_name(earlier.record.source.name)
+    if follow == "renames" or earlier.path == path:
+        return True
+    return earlier.path.name != sidecar.sidecar_name(earlier.record.source.name)
 
 
 def retire_sidecar(earlier: Earlier, keep: Iterable[Path]) -> None:

@@ -56,6 +56,8 @@ def deliver(
     FrameError if a name is taken, SurroundingsError if disk or folder is in the way.
     """
     image, healing, programs = results.image, results.healing, results.programs
+    if earlier is not None and not life.goes_along(earlier, path, results.settings.follow):
+        earlier = None
     drafts = edits.draft(source, healing, programs) if healing is not None else ()
     with files.claim(path, image or b"", *(each.data for each in drafts if each.data)) as claimed:
         if earlier is None or earlier.path != path:
@@ -76,7 +78,7 @@ def deliver(
             record = replace(record, timings_ms=timings_ms())
         files.publish(path, sidecar.encode(record), ours=ours)
         told = tell(record)
-        if earlier is not None and earlier.path != path and life.goes_along(earlier, results.settings.follow):
+        if earlier is not None and earlier.path != path:
             life.retire_sidecar(earlier, [path.parent / each.path for each in outputs])
     return record, told
 

@@ -343,8 +343,9 @@ class Pipeline:
             elsewhere, keep = self.tree.others(path.parent), [path.parent / each.path for each in record.outputs]
             for other in ledger.left_behind(source, path, sha256=record.source.sha256, elsewhere=elsewhere):
                 left = life.read(other)
-                if left is not None and life.goes_along(life.Earlier(other, left), self.output.follow):
-                    life.retire_sidecar(life.Earlier(other, left), keep)
+                earlier = life.Earlier(other, left) if left is not None else None
+                if earlier is not None and life.goes_along(earlier, path, self.output.follow):
+                    life.retire_sidecar(earlier, keep)
         files.release(path)
         if self.reviewer is not None:
             self.reviewer.add(path.parent, record, self._shown_again(record, source, path.parent))

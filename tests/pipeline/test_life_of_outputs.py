@@ -245,6 +245,15 @@ def test_outputs_that_are_not_to_follow_stay_as_orphans_and_the_frame_counts_onc
     assert [body.frames for body in store.bodies()] == [1]
 
 
+def test_outputs_that_are_not_to_follow_keep_their_name_against_the_same_stem(clean, shot):
+    path, out = shot
+    clean(path, out, follow="nothing")
+    before = {each: (out / each).stat().st_ino for each in names(out)}
+    clean(path.rename(path.with_name("SHOT.NEF")), out, follow="nothing")
+    assert names(out) == ["SHOT.DNG.dustd.json", "SHOT.NEF.dng", "SHOT.NEF.dustd.json", "SHOT.dng"]
+    assert {each: (out / each).stat().st_ino for each in before} == before
+
+
 def test_outputs_that_were_set_aside_are_replaced_whatever_follows(clean, shot, other_shot):
     path, out = shot
     first = path.read_bytes()
