@@ -18,10 +18,11 @@ from dustd.dustmap.stack import Stack, reveal
 from dustd.output.sidecar import DetectorInfo, Evidence
 from dustd.pipeline.look import Look
 from dustd.raw.frame import Frame
-from dustd.spots import company
+from dustd.spots import company, likeness, marks
 from dustd.spots.asked import insisted
 from dustd.spots.calibration import Calibration
-from dustd.spots.measure import KnownShadow, as_spot
+from dustd.spots.candidates import as_spot
+from dustd.spots.measure import MEASURED_FROM, KnownShadow
 from dustd.spots.outline import outline_in
 from dustd.spots.revise import known_to_dict
 from dustd.spots.spot import Candidate, Spot
@@ -177,11 +178,11 @@ def _in_company(
     }
     lone = [index for index in range(len(spots)) if index not in vouched]
     told = [
-        company.Look(
+        marks.Look(
             diameter_px=each.diameter_px,
             edge_px=each.edge_px,
             attenuation=each.attenuation,
-            gain=company.MEASURED_FROM,
+            gain=MEASURED_FROM,
             box_px=each.diameter_px,
         )
         for each in of_this_scene(verdicts, view)
@@ -189,7 +190,7 @@ def _in_company(
     judged_together = company.judge(
         [candidates[index] for index in lone],
         [spots[index].score for index in lone],
-        company.Blur(
+        likeness.Blur(
             f_number=view.f_number,
             pixel_pitch_um=view.pixel_pitch_um,
             constant=state.optics.blur_constant,

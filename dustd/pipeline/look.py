@@ -14,7 +14,7 @@ from dustd.output.sidecar import Record
 from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.light import overview
 from dustd.spots import optics
-from dustd.spots.measure import candidate_in
+from dustd.spots.candidates import candidate_in
 from dustd.spots.physics import impossible
 from dustd.spots.spot import Candidate, Refused
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from dustd.raw.frame import Frame
 from dustd.spots import optics
-from dustd.spots.divide import bend_of, divide, log_transmission, nearly_grey, tints_of
+from dustd.spots.divide import bend_of, divide, log_transmission
 from dustd.spots.measure import (
     EDGE_OF_SPECK,
     EDGE_SHARE,
@@ -34,6 +34,7 @@ from dustd.spots.paint import all_clipped, paint, whiten
 from dustd.spots.samples import SKIRT, circles
 from dustd.spots.spot import Action, Spot
 from dustd.spots.surroundings import Patch, cut, fill
+from dustd.spots.tint import nearly_grey, tints_of
 
 OPAQUE = 0.5  # above this share of light lost, little is left to give back: facts §5, policy
 UNSURE = 0.35  # largest standard error of the attenuation, as a share of it, for a division

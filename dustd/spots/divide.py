@@ -10,20 +10,19 @@ import cv2
 import numpy as np
 
 from dustd.raw.frame import Frame
-from dustd.spots.measure import OVERSURE, Shadow, filtered, hole, radial_frequency, whitener
-from dustd.spots.samples import SKIRT, box, skirt, write
+from dustd.spots.measure import Shadow, filtered, radial_frequency
+from dustd.spots.samples import box, skirt, write
 from dustd.spots.surroundings import Patch, colours, fill
 
 # How far the true shadow leaves the soft disc: standard deviation, as a share of its depth (irregular grains: .03; .35
 # would follow texture, 3 dB worse on it), and over what length, in widths of its edge.
 BEND, BEND_LENGTH = 0.06, 0.25
-TINT_SPREAD = 0.05  # of one colour's depth, as a share of it: grains are nearly grey (facts §7)
 
 
 def divide(work: Frame, patch: Patch, shadow: Shadow, bend: np.ndarray, tints: np.ndarray) -> None:
     """Divide the light under the shadow by its transmission, in place.
 
-    *bend* (h, w) cells and *tints* (planes,) are what `bend_of` and `tints_of` found.
+    *bend* (h, w) cells and *tints* (planes,) are what `bend_of` and `tint.tints_of` found.
     """
     rows, cols, xs, ys = box(work, shadow)
     big = np.pad(
@@ -47,36 +46,6 @@ def divide(work: Frame, patch: Patch, shadow: Shadow, bend: np.ndarray, tints: n
 def log_transmission(shadow: Shadow, xs: np.ndarray, ys: np.ndarray, bend: np.ndarray) -> np.ndarray:
     """Return the log of the transmission at (ys, xs), the *bend* there given; (h, w)."""
     return np.log1p(-shadow.attenuation * shadow.depth(xs, ys)) + skirt(shadow, xs, ys) * bend
-
-
-def tints_of(patch: Patch, shadow: Shadow) -> tuple[np.ndarray, np.ndarray]:
-    """Tell how much deeper the shadow is in each colour than in all, as a share, and the standard errors: (planes,).
-
-    Each plane's log light less the pooled one is matched with the shadow. A colour that says nothing has an infinite
-    error.
-    """
-    tints, errors = np.zeros(len(patch.planes)), np.full(len(patch.planes), np.inf)
-    if len(patch.planes) == 1:
-        return tints, errors
-    outside = ~hole(patch, shadow, SKIRT)
-    template = np.log1p(-shadow.attenuation * shadow.depth(patch.xs, patch.ys))
-    for k, (plane, base, share) in enumerate(zip(patch.planes, patch.bases, patch.shares, strict=True)):
-        known = (share > 0) & patch.known
-        if not known[~outside].any():
-            continue
-        own = np.log(np.maximum(plane, 1e-7) / np.maximum(base, 1e-7))
-        rest = fill(np.where(known, own - patch.log, 0).astype(np.float32), known)
-        weights = whitener(rest, outside, rounds=8)  # hardly any texture: a rough bridge does
-        t, e = filtered(template, weights), filtered(rest, weights)
-        e = e * np.minimum(1, 2 / np.maximum(np.abs(e), 1e-9))
-        power = float((t * t).sum())
-        tints[k], errors[k] = float((t * e).sum()) / power, OVERSURE * power**-0.5
-    return tints, errors
-
-
-def nearly_grey(tints: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Shrink measured tints towards the grey that dust is, as far as they are unsure."""
-    return tints / (1 + (errors / TINT_SPREAD) ** 2)
 
 
 def bend_of(patch: Patch, shadow: Shadow, weights: np.ndarray) -> np.ndarray:

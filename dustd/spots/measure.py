@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 
 from dustd.raw.frame import Frame
-from dustd.spots.calibration import Calibration
-from dustd.spots.spot import Candidate, Detection, Spot
+from dustd.spots.spot import Detection
 from dustd.spots.surroundings import Patch, cut, fill
 
 DIAMETER_LIMITS_PX = (3.0, 160.0)
@@ -27,6 +26,8 @@ EDGE_SHARE = 0.6084  # 10 to 90 % of a smoothstep, as a share of its whole width
 # taking 5 to 45 % at f/8 to f/22 it was 1.2 to 1.5.
 EDGE_OF_SPECK = 1.3
 MARGIN_PX = 16
+# From this gain on the light tells width, depth, edge and colour; below, the network's box tells the width alone.
+MEASURED_FROM = 6.0
 HUBER = 2.0  # in standard deviations of the whitened surroundings
 # The light's own error of the depth is too small by this factor on hard texture (1.4; soft .8, of 159 shadows in
 # generated frames): edges are rarer and stronger than a random texture's.
@@ -35,7 +36,6 @@ NUDGE = np.array([0.1, 0.1, 0.1, 0.02, 0.002])  # of x, y, diameter, relative ra
 EDGE_ERROR = 0.1  # of the edge's width as a share of the diameter, where its size is known: grains are irregular
 # What each number of a vector of parameters is; the ramp is a share of the diameter.
 X, Y, DIAMETER, RAMP, ATTENUATION = range(5)
-AS_IT_IS = Calibration()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,52 +80,12 @@ class KnownShadow:
     depth_error: float
 
 
-def candidate_in(frame: Frame, detection: Detection, avoid: np.ndarray | None = None) -> Candidate:
-    """Measure the light inside a detector's box: centre, width at half depth, 10-90 % edge, attenuation, gain.
-
-    *avoid* (n, 3) are x, y, radius of other spots. Numbers have six digits, more than network or light know, so that a
-    sidecar keeps them as they are.
-    """
-    shadow = shadow_in(frame, detection, avoid)
-    numbers = {
-        "x": detection.x,
-        "y": detection.y,
-        "width_px": detection.width_px,
-        "height_px": detection.height_px,
-        "score": detection.score,
-        "shadow_x": shadow.x,
-        "shadow_y": shadow.y,
-        "diameter_px": shadow.diameter_px,
-        "edge_px": EDGE_SHARE * shadow.ramp_px,
-        "attenuation": shadow.attenuation,
-        "gain": shadow.gain,
-    }
-    return Candidate(**{name: float(f"{number:.6g}") for name, number in numbers.items()})
-
-
-def as_spot(candidate: Candidate, spot_id: int, calibration: Calibration) -> Spot:
-    """Make a spot of a candidate, scored by the probability that *calibration* makes of what network and light say."""
-    return Spot(
-        id=spot_id,
-        x=candidate.shadow_x,
-        y=candidate.shadow_y,
-        diameter_px=candidate.diameter_px,
-        edge_px=candidate.edge_px,
-        attenuation=candidate.attenuation,
-        score=calibration.probability(candidate.score, candidate.gain),
-    )
-
-
-def measure(frame: Frame, detection: Detection, spot_id: int, calibration: Calibration = AS_IT_IS) -> Spot:
-    """Measure the spot inside a detector's box; by default its score is the detection's as it is."""
-    return as_spot(candidate_in(frame, detection), spot_id, calibration)
-
-
-def shadow_in(frame: Frame, detection: Detection, avoid: np.ndarray | None = None) -> Shadow:
+def shadow_in(frame: Frame, detection: Detection, avoid: np.ndarray | None = None) -> tuple[Shadow, Patch | None]:
     """Fit a shadow to the light inside a detector's box; what lies in the circles *avoid* (n, 3) is not looked at.
 
     Where none can be fitted (clipped, too dark, no room around it) the box gives position and size, the mean light
-    inside over the mean around it the attenuation, and the gain is zero.
+    inside over the mean around it the attenuation, and the gain is zero. Also return the surroundings that it was
+    fitted in, None where there are too few.
     """
     half = max(detection.width_px, detection.height_px) / 2
     patch = cut(frame, detection.x, detection.y, max(2.5 * half, half + MARGIN_PX), avoid=avoid)
@@ -137,7 +97,7 @@ def shadow_in(frame: Frame, detection: Detection, avoid: np.ndarray | None = Non
         shadow = fit(
             patch, start, whitener(patch.log, patch.known & ~hole(patch, start, 1.3)), slack_px=slack, search=True
         )
-    return _from_box(patch, start, size) if shadow is None else shadow
+    return (_from_box(patch, start, size) if shadow is None else shadow), patch
 
 
 def hole(patch: Patch, shadow: Shadow, widen: float) -> np.ndarray:

@@ -10,7 +10,8 @@ import numpy as np
 
 from dustd.raw.frame import Frame
 from dustd.spots import optics
-from dustd.spots.measure import DIAMETER_LIMITS_PX, candidate_in
+from dustd.spots.candidates import candidate_in
+from dustd.spots.measure import DIAMETER_LIMITS_PX
 from dustd.spots.spot import Candidate, Detection
 
 # Sides of the boxes tried, px: in one, shadows of half its side to a little more are found.

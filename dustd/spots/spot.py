@@ -28,7 +28,9 @@ class Candidate:
     """What the network saw at one place, and the shadow that was measured there: enough to decide again without it.
 
     Centre and size of the network's box and its score; centre, width at half depth, soft edge (10 to 90 %) and
-    attenuation of the shadow; *gain* says by how much the light is likelier with it than without (natural log).
+    attenuation of the shadow; *gain* says by how much the light is likelier with it than without (natural log). *red*
+    and *blue* say how much deeper it is in these colours than in green, as a share of its depth, *tint_error* the
+    standard error of either; None where the light does not tell, and in sidecars that did not keep it.
     """
 
     x: float
@@ -42,6 +44,9 @@ class Candidate:
     edge_px: float
     attenuation: float
     gain: float
+    red: float | None = None
+    blue: float | None = None
+    tint_error: float | None = None
 
     @property
     def box(self) -> Detection:

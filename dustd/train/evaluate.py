@@ -82,7 +82,7 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
         typical_px = optics.typical_px(frame.camera.f_number, frame.camera.pixel_pitch_um, long_side_px)
         found = detect(frame, detector, typical_px=typical_px).detections
         worthy = (d for d in found if d.score >= least)
-        return tuple(replace(d, score=calibration.probability(d.score, shadow_in(frame, d).gain)) for d in worthy)
+        return tuple(replace(d, score=calibration.probability(d.score, shadow_in(frame, d)[0].gain)) for d in worthy)
 
     real = _judge_real(arguments.dusty, ours, verdicts.baseline_name, out / "overlays", limit)
     figures: Figures = {

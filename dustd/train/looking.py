@@ -94,7 +94,7 @@ def measured(path: Path, seen: Looked, least_score: float, cache: Path) -> Looke
         return _remembered(
             cache / f"{path.stem}.{name}-gains.json",
             key,
-            lambda: [[measure.shadow_in(frame, d).gain] for d in detections],
+            lambda: [[measure.shadow_in(frame, d)[0].gain] for d in detections],
         )
 
     return replace(

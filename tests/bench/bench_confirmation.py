@@ -31,7 +31,7 @@ from dustd.pipeline.look import Look
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.raw.frame import Frame, frame_identity
 from dustd.raw.light import overview
-from dustd.spots.measure import candidate_in
+from dustd.spots.candidates import candidate_in
 from dustd.spots.spot import Detection
 
 FRAMES, GRAINS, BODIES = 8, 24, 5

@@ -21,8 +21,9 @@ from dustd.demo.virtual import BLACK, WHITE
 from dustd.dustmap.second_look import shadows
 from dustd.raw.frame import Frame
 from dustd.raw.light import Window, linear_rgb
+from dustd.spots.candidates import measure
 from dustd.spots.correct import correct
-from dustd.spots.measure import EDGE_SHARE, Shadow, measure
+from dustd.spots.measure import EDGE_SHARE, Shadow
 from dustd.spots.paint import paint
 from dustd.spots.spot import Detection, Spot
 

@@ -1,7 +1,7 @@
 """What dustd leaves alone, and what that costs: `python tests/bench/bench_restraint.py [--photos F] [--dusty F …]`.
 
-Twenty kinds of look-alikes (`lookalike_scenes.py`), each twice without dust and once with it; sessions on a tripod and
-hand-held with marks of the scene that are as like dust as marks can be; photographs without dust; real dusty frames.
+Twenty-two kinds of look-alikes (`lookalike_scenes.py`), each twice without dust and once with it; sessions on a tripod
+and hand-held with marks of the scene that are as like dust as marks can be; photographs without dust; real dusty frames.
 The pipeline's own looking, deciding and correcting, with the shipped model. Looks are kept below
 `runs/bench-restraint`, by the frame's samples and the model's sha256, so that changed judgement is measured again in a
 minute. The tables are those of docs/restraint.md; `--sheet` draws the scenes with what is corrected.
@@ -43,6 +43,7 @@ SHOWN = (0.0, 50.0, 100.0)  # of each kind
 GRAINS = 14
 MARKS, MARK_PX = 12, 37.0  # of a board: how many, how wide
 HARMED = 0.02  # a sample changed by more than this share of its light
+SHEET_COLUMNS = 6
 PHOTO_PX = 1600  # of a photograph, the middle of so many px is taken
 PHOTOGRAPHS = (  # of products, fabric, paper and skin, in shared/data/photos
     "digicam_Canon_EOS5D-MIII__K6A7941.JPG",
@@ -327,7 +328,8 @@ def draw_sheet(target: Path, scenes: Sequence[tuple[str, np.ndarray, list[Spot]]
         cv2.putText(tile, f"{name.replace('_', ' ')}: {len(spots)}", (8, 28), 0, 0.9, (255, 255, 255), 4, cv2.LINE_AA)
         cv2.putText(tile, f"{name.replace('_', ' ')}: {len(spots)}", (8, 28), 0, 0.9, (0, 0, 0), 2, cv2.LINE_AA)
         tiles.append(cv2.resize(tile, (360, 270), interpolation=cv2.INTER_AREA))
-    rows = [np.hstack(tiles[n : n + 5]) for n in range(0, len(tiles), 5)]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % SHEET_COLUMNS)
+    rows = [np.hstack(tiles[n : n + SHEET_COLUMNS]) for n in range(0, len(tiles), SHEET_COLUMNS)]
     cv2.imwrite(str(target), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 82])
 
 

@@ -20,7 +20,7 @@ from dusty import SCENES
 from dustd.demo.virtual import BLACK, CFA, FULL_WELL_E, READ_NOISE_E, WHITE
 from dustd.dustmap.particle import FAINT
 from dustd.raw.frame import Camera, Frame
-from dustd.spots.measure import measure
+from dustd.spots.candidates import measure
 from dustd.spots.outline import outline_in
 from dustd.spots.shape import Outline, pooled, shape_of
 from dustd.spots.spot import Detection

@@ -20,7 +20,7 @@ from dustd.dustmap.particle import View, view_of, visibility
 from dustd.dustmap.update import observe
 from dustd.raw.frame import Frame
 from dustd.raw.light import overview
-from dustd.spots.measure import measure
+from dustd.spots.candidates import measure
 from dustd.spots.spot import Detection, Spot
 
 HEIGHT, WIDTH, PITCH_UM = 900, 1200, 4.4

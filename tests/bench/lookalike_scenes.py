@@ -1,4 +1,4 @@
-"""Twenty kinds of things that look like dust, as whole scenes: what dustd must leave alone.
+"""Twenty-two kinds of things that look like dust, as whole scenes: what dustd must leave alone.
 
 A scene is (HEIGHT, WIDTH, 3) float32 linear light, drawn from a generator. None holds dust; `bench_restraint.py` lays
 it over some. They share no code with the look-alikes that the detector is trained on (`dustd.train.lookalikes`).
@@ -302,6 +302,38 @@ def stains(rng: Rng) -> np.ndarray:
     )
 
 
+def tufts(rng: Rng) -> np.ndarray:
+    """Buttoned upholstery: dimples in rows, of one width as the shadows of one lens are, more or less in shade."""
+    width = rng.uniform(32, 42)
+    places = lattice(rng, rng.uniform(110, 150), shaken=0.02)
+    return _each(
+        rng,
+        ground(rng, 0.4, grain=0.006),
+        places,
+        lambda: {
+            "width_px": width * math.exp(rng.normal(0, 0.04)),
+            "depth": math.exp(rng.uniform(-3.5, -1.5)),
+            "edge": 0.35,
+        },
+    )
+
+
+def ink_spots(rng: Rng) -> np.ndarray:
+    """Spots of blue ink on paper, of one width, more or less faded, with a few of soot among them."""
+    width = rng.uniform(32, 42)
+    return _each(
+        rng,
+        ground(rng, 0.5, grain=0.006),
+        strewn(rng, 24),
+        lambda: {
+            "width_px": width * math.exp(rng.normal(0, 0.04)),
+            "depth": math.exp(rng.uniform(-3.5, -1.5)),
+            "edge": 0.35,
+            "tint": (1, 1, 1) if rng.random() < 0.3 else (1.4, 1, 0.5),
+        },
+    )
+
+
 KINDS: dict[str, Callable[[Rng], np.ndarray]] = {
     kind.__name__: kind
     for kind in (
@@ -325,5 +357,7 @@ KINDS: dict[str, Callable[[Rng], np.ndarray]] = {
         stars,
         seam,
         stains,
+        tufts,
+        ink_spots,
     )
 }

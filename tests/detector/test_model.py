@@ -12,7 +12,7 @@ from dustd.demo.virtual import frame_of
 from dustd.detector import engines, model
 from dustd.detector.detect import detect, threshold
 from dustd.errors import ModelError, SurroundingsError
-from dustd.spots.measure import measure
+from dustd.spots.candidates import measure
 
 
 def test_the_shipped_weights_are_the_ones_the_card_describes():

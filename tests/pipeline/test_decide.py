@@ -24,7 +24,7 @@ HEIGHT, WIDTH = 2000, 3000
 
 
 def candidate(number, *, width, depth=0.1, edge=None, score=0.96):
-    x, y = 200 + 137 * number % (WIDTH - 400), 200 + 211 * number % (HEIGHT - 400)
+    x, y = np.random.default_rng(number).uniform((200, 200), (WIDTH - 200, HEIGHT - 200)).tolist()  # in no order
     return Candidate(
         x=x,
         y=y,

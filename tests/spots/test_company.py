@@ -1,21 +1,25 @@
 """The marks of a frame judged together: grains on one sensor, or things in the scene."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dustd.spots.company import MEASURED_FROM, Blur, Look, judge
+from dustd.spots.company import judge
+from dustd.spots.likeness import Blur
+from dustd.spots.marks import Look
+from dustd.spots.measure import MEASURED_FROM
 from dustd.spots.spot import Candidate
 
 SURE = 0.9
 F11 = Blur(f_number=11.0, pixel_pitch_um=4.8)
 
 
-def mark(width=40.0, depth=0.08, edge=None, gain=200.0, at=(0.0, 0.0)):
-    """A measured candidate; its edge is a grain's of that depth unless said otherwise."""
+def mark(width=40.0, depth=0.08, edge=None, gain=200.0, at=(math.nan, math.nan), tint=None):
+    """A measured candidate; its edge is a grain's of that depth unless said otherwise. *tint* is red and blue."""
     grain_edge = 0.8 * math.sqrt(depth) * width
     return Candidate(
         x=at[0],
@@ -29,6 +33,9 @@ def mark(width=40.0, depth=0.08, edge=None, gain=200.0, at=(0.0, 0.0)):
         edge_px=math.hypot(grain_edge, 4.0) if edge is None else edge,
         attenuation=depth,
         gain=gain,
+        red=tint and tint[0],
+        blue=tint and tint[1],
+        tint_error=tint and 0.04,
     )
 
 
@@ -73,6 +80,44 @@ def test_dots_alike_in_width_and_depth_are_taken_for_the_subjects():
         mark(width=24 * math.exp(rng.normal(0, 0.02)), depth=0.3 * math.exp(rng.normal(0, 0.03))) for _ in range(30)
     ]
     assert max(probabilities(dots, 0.95)) < SURE
+
+
+def board(places, seed=3):
+    """Marks of one width and softness, any depth, as like the shadows of one lens as marks can be, at *places*."""
+    rng = np.random.default_rng(seed)
+    return [
+        mark(
+            width=40 * math.exp(rng.normal(0, 0.04)),
+            depth=float(np.exp(rng.uniform(math.log(0.02), math.log(0.2)))),
+            edge=12 * math.exp(rng.normal(0, 0.2)),
+            at=tuple(place),
+        )
+        for place in places
+    ]
+
+
+def test_marks_as_like_dust_as_can_be_are_the_subjects_where_they_lie_in_rows():
+    across, down = np.meshgrid(np.arange(5) * 120.0, np.arange(4) * 120.0)
+    in_rows = board(np.stack([across.ravel(), down.ravel()], 1))
+    verdicts = judge(in_rows, [0.95] * 20, F11, sure_from=SURE)
+    assert max(verdict.probability for verdict in verdicts) < SURE
+    assert verdicts[0].why == "20 marks in rows, as a subject's are"
+    anywhere = board(np.random.default_rng(1).uniform((0, 0), (3000, 2000), (20, 2)))
+    assert np.mean([value >= SURE for value in probabilities(anywhere, 0.95)]) > 0.9
+
+
+def test_coloured_marks_are_the_subjects_and_what_fits_among_them_waits_for_the_map():
+    marks = [*board(np.random.default_rng(1).uniform((0, 0), (3000, 2000), (14, 2)))]
+    coloured = [replace(each, red=-0.5, blue=0.3, tint_error=0.05) for each in marks[:10]]
+    grey = [replace(each, red=0.0, blue=0.0, tint_error=0.05) for each in marks[10:]]
+    judged = probabilities([*coloured, *grey], 0.93)
+    assert max(judged[:10]) <= 0.5
+    assert judged[10:] == [0.5] * 4
+
+
+def test_grey_shadows_lose_nothing_by_being_grey():
+    dust = [replace(each, red=0.02, blue=-0.03, tint_error=0.05) for each in grains(12)]
+    assert min(probabilities(dust, 0.95)) >= SURE
 
 
 def test_a_doubtful_mark_as_wide_as_the_dust_of_the_frame_is_raised():

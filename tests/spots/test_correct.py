@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from dustd.raw.frame import Camera, Frame
+from dustd.spots.candidates import measure
 from dustd.spots.correct import correct
-from dustd.spots.measure import KnownShadow, Shadow, measure
+from dustd.spots.measure import KnownShadow, Shadow
 from dustd.spots.spot import Detection
 
 BAYER = ((0, 1), (1, 2))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dustd.raw.frame import Camera, Frame
-from dustd.spots.measure import measure
+from dustd.spots.candidates import measure
 from dustd.spots.spot import Detection
 
 PATTERNS = {

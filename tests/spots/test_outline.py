@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dustd.raw.frame import Camera, Frame
-from dustd.spots.measure import measure
+from dustd.spots.candidates import measure
 from dustd.spots.outline import outline_in
 from dustd.spots.shape import shape_of
 from dustd.spots.spot import Detection, Spot
