@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from dustd.spots.measure import OVERSURE, Shadow, filtered, hole, whitener
+from dustd.spots.measure import HUBER, OVERSURE, Shadow, filtered, hole, whitener
 from dustd.spots.samples import SKIRT
 from dustd.spots.surroundings import Patch, fill
 
+ROUNDS = 3  # of weighing down what does not fit
 TINT_SPREAD = 0.05  # of one colour's depth, as a share of it: grains are nearly grey (facts §7)
 
 
@@ -28,9 +29,12 @@ def tints_of(patch: Patch, shadow: Shadow) -> tuple[np.ndarray, np.ndarray]:
         rest = fill(np.where(known, own - patch.log, 0).astype(np.float32), known)
         weights = whitener(rest, outside, rounds=8)  # hardly any texture: a rough bridge does
         t, e = filtered(template, weights), filtered(rest, weights)
-        e = e * np.minimum(1, 2 / np.maximum(np.abs(e), 1e-9))
         power = float((t * t).sum())
-        tints[k], errors[k] = float((t * e).sum()) / power, OVERSURE * power**-0.5
+        tints[k] = float((t * e).sum()) / power
+        for _ in range(ROUNDS):  # what is odd about the place itself counts less, how strong its colour is does not
+            weight = np.minimum(1, HUBER / np.maximum(np.abs(e - tints[k] * t), 1e-9))
+            tints[k] = float((weight * t * e).sum() / (weight * t * t).sum())
+        errors[k] = OVERSURE * power**-0.5
     return tints, errors
 
 

@@ -1,7 +1,8 @@
 """What dustd leaves alone, and what that costs: `python tests/bench/bench_restraint.py [--photos F] [--dusty F …]`.
 
 Twenty-two kinds of look-alikes (`lookalike_scenes.py`), each twice without dust and once with it; sessions on a tripod
-and hand-held with marks of the scene that are as like dust as marks can be; photographs without dust; real dusty frames.
+and hand-held with marks of the scene that are as like dust as marks can be; photographs without dust; real dusty
+frames.
 The pipeline's own looking, deciding and correcting, with the shipped model. Looks are kept below
 `runs/bench-restraint`, by the frame's samples and the model's sha256, so that changed judgement is measured again in a
 minute. The tables are those of docs/restraint.md; `--sheet` draws the scenes with what is corrected.

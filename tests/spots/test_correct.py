@@ -9,7 +9,7 @@ import pytest
 from dustd.raw.frame import Camera, Frame
 from dustd.spots.candidates import measure
 from dustd.spots.correct import correct
-from dustd.spots.measure import KnownShadow, Shadow
+from dustd.spots.measure import KnownShadow, Shadow, soft_disc
 from dustd.spots.spot import Detection
 
 BAYER = ((0, 1), (1, 2))
@@ -276,6 +276,18 @@ def test_a_coloured_thing_in_the_picture_is_left_alone():
     result = correct(frame, [replace(spot, wanted=True, reason="seen")])
     assert result.spots[0].action == "left"
     assert np.array_equal(result.raw, frame.raw)
+
+
+@pytest.mark.parametrize("depth", [0.05, 0.12, 0.3])
+def test_a_mark_as_soft_as_dust_is_left_alone_where_it_is_coloured_however_deep(depth):
+    rng = np.random.default_rng(13)
+    ys, xs = np.mgrid[:SIZE, :SIZE]
+    disc = soft_disc(np.hypot(xs - 128, ys - 128), 36.0, 24.0)[..., None] * depth * np.array([1.4, 1.0, 0.5])
+    frame, _ = expose(rng, sky(rng) * (1 - disc), np.ones((SIZE, SIZE)))
+    spot = measure(frame, Detection(x=128, y=128, width_px=40, height_px=40, score=0.9), 0)
+    (left,) = correct(frame, [replace(spot, wanted=True, reason="seen")]).spots
+    assert left.action == "left"
+    assert "coloured" in left.reason
 
 
 def test_real_dust_shadows_are_flattened(shared_data):

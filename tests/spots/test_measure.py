@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dustd.raw.frame import Camera, Frame
-from dustd.spots.candidates import measure
+from dustd.spots.candidates import candidate_in, measure
 from dustd.spots.spot import Detection
 
 PATTERNS = {
@@ -23,20 +23,26 @@ PATTERNS = {
 BLACK, WHITE = 512, 16383
 
 
-def shadow_frame(kind="bayer", *, x=100.3, y=90.6, diameter=24.0, ramp=10.0, attenuation=0.1, level=0.3, size=200):
-    """A gradient with one ideal shadow on it, and its noise at 20000 electrons full well."""
+def shadow_frame(
+    kind="bayer", *, x=100.3, y=90.6, diameter=24.0, ramp=10.0, attenuation=0.1, level=0.3, size=200, tints=(0, 0, 0)
+):
+    """A gradient with one ideal shadow on it, and its noise at 20000 electrons full well.
+
+    *tints* say how much deeper it is in red, green and blue.
+    """
     rng = np.random.default_rng(3)
     ys, xs = np.mgrid[:size, :size]
     t = np.clip((np.hypot(xs - x, ys - y) - (diameter - ramp) / 2) / ramp, 0, 1)
-    transmission = 1 - attenuation * (1 - t * t * (3 - 2 * t))
-    tint = np.array([0.6, 1.0, 0.8])
-    scene = level * (1 + 0.3 * xs / size - 0.2 * (ys / size) ** 2) * transmission
+    shade = attenuation * (1 - t * t * (3 - 2 * t))
+    scene = level * (1 + 0.3 * xs / size - 0.2 * (ys / size) ** 2)
+    colours = scene[..., None] * np.array([0.6, 1.0, 0.8]) * (1 - shade[..., None] * (1 + np.array(tints)))
     if kind == "linear":
-        light = scene[..., None] * tint
+        light = colours
         black = np.full(3, BLACK, np.float32)
     else:
         pattern = np.array(PATTERNS[kind])
-        light = scene * tint[pattern[np.ix_(ys[:, 0] % len(pattern), xs[0] % len(pattern))]]
+        of_sample = pattern[np.ix_(ys[:, 0] % len(pattern), xs[0] % len(pattern))]
+        light = np.take_along_axis(colours, of_sample[..., None], 2)[..., 0]
         black = np.full(pattern.shape, BLACK, np.float32)
     electrons = rng.poisson(light * 20000) + rng.normal(0, 4, light.shape)
     raw = np.clip(np.rint(BLACK + (WHITE - BLACK) * electrons / 20000), 0, WHITE).astype(np.uint16)
@@ -90,3 +96,21 @@ def test_black_and_clipped_places_fall_back_to_the_box(level):
     assert 3 <= spot.diameter_px <= 160
     assert 0 <= spot.attenuation < 1
     assert (spot.x, spot.y) == pytest.approx((101.8, 89.6), abs=17)
+
+
+@pytest.mark.parametrize("kind", ["bayer", "xtrans", "linear"])
+@pytest.mark.parametrize("attenuation", [0.03, 0.1, 0.3])
+@pytest.mark.parametrize("tints", [(0, 0, 0), (0.1, 0, -0.1), (0.3, 0, -0.4)])
+def test_the_colour_of_a_shadow_is_measured_however_deep_and_coloured_it_is(kind, attenuation, tints):
+    candidate = candidate_in(shadow_frame(kind, attenuation=attenuation, tints=tints), box())
+    red, green, blue = np.log1p(-attenuation * (1 + np.array(tints)))
+    depth = (red + green + blue) / 3
+    near = {"rel": 0.15, "abs": 2.5 * candidate.tint_error}
+    assert candidate.tint_error < 0.2
+    assert candidate.red == pytest.approx((red - green) / depth, **near)
+    assert candidate.blue == pytest.approx((blue - green) / depth, **near)
+
+
+def test_where_the_sensor_knows_no_colour_or_the_light_tells_nothing_no_colour_is_told():
+    assert candidate_in(shadow_frame("mono"), box()).red is None
+    assert candidate_in(shadow_frame(attenuation=0.0), box()).tint_error is None
