@@ -245,7 +245,9 @@ def _add_evaluate(commands: Any) -> None:
         help="real dusty frames, each folder with a dust_labels.csv",
     )
     evaluate.add_argument("--model", default="default", metavar="ID", help="id or folder of the model to judge")
-    evaluate.add_argument("--pack", type=Path, metavar="RUN", help="first pack RUN/best.pt into the --model folder")
+    makes = evaluate.add_mutually_exclusive_group()
+    makes.add_argument("--pack", type=Path, metavar="RUN", help="first pack RUN/best.pt into the --model folder")
+    makes.add_argument("--calibrate", action="store_true", help="write what is measured into the --model folder's card")
     evaluate.add_argument(
         "--out",
         type=Path,

@@ -15,7 +15,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from dustd.detector.tiles import keep_whole, merge, to_frame, windows
+from dustd.detector.tiles import keep_whole, merge, merge_looks, to_frame, windows
 from dustd.raw.frame import Frame
 from dustd.raw.light import Window, shrunk_rgb, shrunk_size
 from dustd.spots.calibration import Calibration
@@ -92,12 +92,13 @@ def detect(
     *between_batches* is called after each batch of tiles with the share of them that is done, so that a service can
     show that it is alive and a bar how far it is.
     """
-    found: list[np.ndarray] = []
+    looks: list[np.ndarray] = []
     run = skipped = 0
     scales = scales_for(typical_px)
     total = sum(len(_windows(frame, scale, detector)) for scale in scales)
     for scale in scales:
         width, height = shrunk_size(frame, scale)
+        found = [np.zeros((0, 5), np.float32)]
         waiting: list[tuple[Window, np.ndarray]] = []
         for window, tile in _tiles(frame, scale, detector):
             if tile is None:
@@ -112,15 +113,16 @@ def detect(
         if waiting:
             found += _answers(detector, waiting, width, height, scale)
             between_batches((run + skipped) / total)
-    boxes = np.concatenate(found) if found else np.zeros((0, 5), np.float32)
-    inside = (boxes[:, :2] >= -0.5) & (boxes[:, :2] <= np.array([frame.width, frame.height]) - 0.5)
-    return Seen(detections=as_detections(merge(boxes[inside.all(1)])), tiles=run, skipped_tiles=skipped, scales=scales)
+        boxes = np.concatenate(found)
+        inside = (boxes[:, :2] >= -0.5) & (boxes[:, :2] <= np.array([frame.width, frame.height]) - 0.5)
+        looks.append(boxes[inside.all(1)])
+    return Seen(detections=as_detections(merge_looks(looks)), tiles=run, skipped_tiles=skipped, scales=scales)
 
 
 def as_detections(boxes: np.ndarray) -> tuple[Detection, ...]:
-    """Name the columns of *boxes* (n, 5): x, y, width, height, score."""
-    rows = boxes.astype(float).tolist()
-    return tuple(Detection(x=x, y=y, width_px=w, height_px=h, score=s) for x, y, w, h, s in rows)
+    """Name the columns of *boxes* (n, 5 or 6): x, y, width, height, score, and the score at the other size."""
+    names = ("x", "y", "width_px", "height_px", "score", "second_score")[: boxes.shape[1]]
+    return tuple(Detection(**dict(zip(names, row, strict=True))) for row in boxes.astype(float).tolist())
 
 
 def threshold(sensitivity: float, false_positive_scores: Mapping[float, float]) -> float:

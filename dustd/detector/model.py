@@ -29,7 +29,7 @@ MOST_BOXES = 200
 DEFAULT_MODEL = "dust-small"
 # So many tiles are handed to an engine at once.
 BATCH_TILES = 16
-CALIBRATION = ("slope", "light", "intercept", "measured_from")  # keys of `calibration.probability` on a card
+CALIBRATION = ("slope", "second", "light", "intercept", "measured_from")  # keys of `calibration.probability` on a card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +183,7 @@ class RfDetrDetector:
         device: str,
         batch_tiles: int,
     ) -> None:
+        self.folder = card.folder
         self.model_id = card.id
         self.sha256 = card.sha256
         self.preview = card.preview

@@ -5,6 +5,7 @@ that touches an inner tile edge is left to the neighbour that sees the spot whol
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -63,15 +64,24 @@ def merge(boxes: np.ndarray) -> np.ndarray:
     Returns them (k, 5), best first. Boxes of very unlike size (one over three times the other) are still one spot when
     the centres agree, since a token often answers with a part of the spot.
     """
+    return merge_looks([boxes])[:, :5]
+
+
+def merge_looks(looks: Sequence[np.ndarray]) -> np.ndarray:
+    """Merge the boxes (n, 5) of several looks at a frame as `merge` does; (k, 6), the last number being the best score
+    that another look gave the same spot, 0 if none did."""
+    boxes = np.concatenate(looks)
+    look = np.repeat(np.arange(len(looks)), [len(each) for each in looks])
     order = np.lexsort((boxes[:, 0], boxes[:, 1], -boxes[:, 3], -boxes[:, 2], -boxes[:, 4]))
-    left = boxes[order]
+    left, look = boxes[order], look[order]
     sides = left[:, 2:4].max(1)
     kept = []
     while len(left):
-        best, side = left[0].copy(), sides[0]  # a view would keep all of `left` in memory
-        kept.append(best)
+        best, side = left[0], sides[0]
         away = np.hypot(left[:, 0] - best[0], left[:, 1] - best[1])
         others = away >= np.maximum(np.maximum(sides, side) / 2, LEAST_APART_PX)
         others[0] = False
-        left, sides = left[others], sides[others]
-    return np.array(kept, boxes.dtype).reshape(-1, 5)
+        elsewhere = ~others & (look != look[0])
+        kept.append(np.append(best, left[elsewhere, 4].max(initial=0.0)))
+        left, sides, look = left[others], sides[others], look[others]
+    return np.array(kept, boxes.dtype).reshape(-1, 6)

@@ -83,7 +83,9 @@ def look(
         frame_id=frame_id or frame_identity(frame),
         width=frame.width,
         height=frame.height,
-        candidates=tuple(sorted(candidates, key=lambda each: -calibration.probability(each.score, each.gain))),
+        candidates=tuple(
+            sorted(candidates, key=lambda each: -calibration.probability(each.score, each.gain, each.second_score))
+        ),
         refused=tuple(refused),
         scene=evidence.look(overview(frame, step), step, frame.camera),
         model_id=detector.model_id,

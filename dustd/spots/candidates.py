@@ -33,6 +33,7 @@ def candidate_in(frame: Frame, detection: Detection, avoid: np.ndarray | None = 
         "edge_px": EDGE_SHARE * shadow.ramp_px,
         "attenuation": shadow.attenuation,
         "gain": shadow.gain,
+        "second_score": detection.second_score,
     }
     return Candidate(**{name: _six(number) for name, number in (numbers | _colour(patch, shadow)).items()})
 
@@ -61,7 +62,7 @@ def as_spot(candidate: Candidate, spot_id: int, calibration: Calibration) -> Spo
         diameter_px=candidate.diameter_px,
         edge_px=candidate.edge_px,
         attenuation=candidate.attenuation,
-        score=calibration.probability(candidate.score, candidate.gain),
+        score=calibration.probability(candidate.score, candidate.gain, candidate.second_score),
     )
 
 

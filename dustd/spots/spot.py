@@ -14,23 +14,29 @@ Action = Literal["divided", "inpainted", "left"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """What the model says: a box by centre and size (px), and a score in 0..1 (a probability once calibrated)."""
+    """What the model says: a box by centre and size (px), and a score in 0..1 (a probability once calibrated).
+
+    *second_score* is its best score there at the other of the two sizes that a frame is looked at, 0 where it said
+    nothing.
+    """
 
     x: float
     y: float
     width_px: float
     height_px: float
     score: float
+    second_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """What the network saw at one place, and the shadow that was measured there: enough to decide again without it.
 
-    Centre and size of the network's box and its score; centre, width at half depth, soft edge (10 to 90 %) and
-    attenuation of the shadow; *gain* says by how much the light is likelier with it than without (natural log). *red*
-    and *blue* say how much deeper it is in these colours than in green, as a share of its depth, *tint_error* the
-    standard error of either; None where the light does not tell, and in sidecars that did not keep it.
+    Centre and size of the network's box and its scores (`Detection`); centre, width at half depth, soft edge (10 to
+    90 %) and attenuation of the shadow; *gain* says by how much the light is likelier with it than without (natural
+    log). *red* and *blue* say how much deeper it is in these colours than in green, as a share of its depth in log
+    light, *tint_error* the standard error of either; None where the light does not tell, and in sidecars that did not
+    keep it.
     """
 
     x: float
@@ -44,6 +50,7 @@ class Candidate:
     edge_px: float
     attenuation: float
     gain: float
+    second_score: float = 0.0
     red: float | None = None
     blue: float | None = None
     tint_error: float | None = None
@@ -51,7 +58,14 @@ class Candidate:
     @property
     def box(self) -> Detection:
         """The network's box."""
-        return Detection(x=self.x, y=self.y, width_px=self.width_px, height_px=self.height_px, score=self.score)
+        return Detection(
+            x=self.x,
+            y=self.y,
+            width_px=self.width_px,
+            height_px=self.height_px,
+            score=self.score,
+            second_score=self.second_score,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

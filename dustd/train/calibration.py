@@ -3,7 +3,7 @@
 The first is what sensitivity (0 to 100) refers to and is measured on dust-free frames. The second depends on how much
 dust there is: a score of which one in two detections is true on a filthy sensor is right one time in fifty on a clean
 one. SPOTS_PER_MP, a body as photographers leave it, is therefore part of the figure. What the light says of a detection
-(`dustd.spots.measure`) goes into the probability with the score.
+(`dustd.spots.measure`) and what the network says at the other size go into the probability with the score.
 """
 
 import math
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dustd.detector.detect import threshold
-from dustd.spots.calibration import Calibration
+from dustd.spots.calibration import LEAST_SECOND, Calibration
 from dustd.train.froc import Judged, threshold_for
 
 CALIBRATED_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -24,6 +24,8 @@ SPOTS_PER_MP = 0.44
 # it.
 MEASURED_FALSE_PER_MP = 1.0
 BINS = 10
+# Of each detection of an image: gain (`Shadow.gain`) and second score (`spots.spot.Detection`).
+Signs = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,42 +89,47 @@ def measured_from(clean: Sequence[Judged]) -> float:
 def reliability(
     clean: Sequence[Judged],
     dusty: Sequence[Judged],
-    clean_gains: Sequence[Sequence[float]],
-    dusty_gains: Sequence[Sequence[float]],
+    clean_signs: Sequence[Signs],
+    dusty_signs: Sequence[Signs],
     *,
     least: float,
 ) -> Reliability | None:
-    """Compare scores and gains with the share of true detections at SPOTS_PER_MP; None where there is too little.
+    """Compare scores and other signs with the share of true detections at SPOTS_PER_MP; None where there is too little.
 
     Hits are those of *dusty*, weighed down to SPOTS_PER_MP; false positives those of *clean*, as the dust of *dusty* is
-    far too dense to count its duplicates. *clean* and *dusty* are the same images in the same order, the gains those of
-    their detections (`Shadow.gain`). Scores below *least* were not measured (`measured_from`).
+    far too dense to count its duplicates. *clean* and *dusty* are the same images in the same order, the signs those
+    of their detections. Scores below *least* were not measured (`measured_from`).
     """
     share = SPOTS_PER_MP * sum(j.megapixels for j in dusty) / max(sum(int(j.counts.sum()) for j in dusty), 1)
-    rows: list[tuple[float, float, bool, int]] = []
+    rows: list[tuple[float, float, float, bool, int]] = []
     for number, (without, with_dust) in enumerate(zip(clean, dusty, strict=True)):
         hits = with_dust.counts & (np.nan_to_num(with_dust.found, nan=-1) >= least)
         for score, by in zip(with_dust.found[hits], with_dust.found_by[hits], strict=True):
-            rows.append((score, dusty_gains[number][by], True, number))
+            rows.append((score, *dusty_signs[number][by], True, number))
         false = without.false >= least
         for score, by in zip(without.false[false], without.false_by[false], strict=True):
-            rows.append((score, clean_gains[number][by], False, number))
-    columns = [np.array(column) for column in zip(*rows, strict=True)] if rows else [*np.zeros((4, 0))]
-    scores, gains, image = columns[0], columns[1], columns[3]
-    true = columns[2].astype(bool)
+            rows.append((score, *clean_signs[number][by], False, number))
+    columns = [np.array(column) for column in zip(*rows, strict=True)] if rows else [*np.zeros((5, 0))]
+    scores, gains, seconds, image = columns[0], columns[1], columns[2], columns[4]
+    true = columns[3].astype(bool)
     if min(true.sum(), (~true).sum()) < BINS or len(clean) < 2:
         return None
     scores = scores.clip(1e-6, 1 - 1e-6)
     weight = np.where(true, share, 1.0)
-    signs = np.stack([np.log(scores / (1 - scores)), np.log1p(gains)], 1)
+    seconds_heard = seconds.clip(LEAST_SECOND, 1 - 1e-6)
+    signs = np.stack([_logits(scores), _logits(seconds_heard), np.log1p(gains)], 1)
 
     def fitted(chosen: np.ndarray) -> Calibration:
-        slope, light, intercept = _logistic(signs[chosen], true[chosen], weight[chosen])
-        return Calibration(slope=slope, light=light, intercept=intercept, measured_from=least)
+        slope, second, light, intercept = _logistic(signs[chosen], true[chosen], weight[chosen])
+        return Calibration(slope=slope, second=second, light=light, intercept=intercept, measured_from=least)
 
     of_others = tuple(fitted(image != number) for number in range(len(clean)))
     mapped = np.array(
-        [of_others[int(n)].probability(s, g) for s, g, n in zip(scores, gains, image, strict=True)], float
+        [
+            of_others[int(n)].probability(s, g, second)
+            for s, g, second, n in zip(scores, gains, seconds, image, strict=True)
+        ],
+        float,
     )
     return Reliability(
         calibration=fitted(np.ones(len(true), bool)),
@@ -156,15 +163,17 @@ def expected_error(said: np.ndarray, true: np.ndarray, weight: np.ndarray) -> fl
     return float((part * np.abs(mean - share)).sum())
 
 
-def _logistic(signs: np.ndarray, true: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
-    """Fit a weighted logistic regression on *signs* (n, 2) by Newton's method: both slopes, never negative, intercept.
+def _logistic(signs: np.ndarray, true: np.ndarray, weight: np.ndarray) -> list[float]:
+    """Fit a weighted logistic regression on *signs* (n, k) by Newton's method: k slopes, never negative, intercept.
 
-    A slight pull of the slopes towards 1 and 0 keeps separable data finite.
+    A slight pull of the slopes, of the first one towards 1, of the others towards 0, keeps separable data finite.
     """
+    slopes = signs.shape[1]
     design = np.concatenate([signs, np.ones((len(signs), 1))], 1)
-    pull = np.diag([1e-3 * weight.sum(), 1e-3 * weight.sum(), 1e-9])
-    wanted = np.array([1.0, 0.0, 0.0])
-    p = np.array([1.0, 0.0, math.log(weight[true].sum() / max(weight[~true].sum(), 1e-9) + 1e-9)])
+    pull = np.diag([*[1e-3 * weight.sum()] * slopes, 1e-9])
+    wanted = np.eye(slopes + 1)[0]
+    p = wanted.copy()
+    p[-1] = math.log(weight[true].sum() / max(weight[~true].sum(), 1e-9) + 1e-9)
     for _ in range(50):
         said = 1 / (1 + np.exp(-np.clip(design @ p, -40, 40)))
         slope = design.T @ (weight * (said - true)) + pull @ (p - wanted)
@@ -173,7 +182,11 @@ def _logistic(signs: np.ndarray, true: np.ndarray, weight: np.ndarray) -> tuple[
         p -= step
         if np.abs(step).max() < 1e-9:
             break
-    return max(float(p[0]), 1e-3), max(float(p[1]), 0.0), float(p[2])
+    return [max(float(p[0]), 1e-3), *np.maximum(p[1:-1], 0.0).tolist(), float(p[-1])]
+
+
+def _logits(p: np.ndarray) -> np.ndarray:
+    return np.log(p / (1 - p))
 
 
 def _logit(p: float) -> float:

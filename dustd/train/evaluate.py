@@ -1,4 +1,4 @@
-"""`dustd evaluate`: judge a detector beside the classical ones, calibrate it, and on request pack it as `models/<id>/`.
+"""`dustd evaluate`: judge a detector beside the classical ones; on request, pack it as `models/<id>/` and calibrate it.
 
 Held-out photographs without dust give false positives per megapixel, which is what sensitivity means; the same with
 synthetic dust give recall; what is judged are probabilities, score and light together, each photograph's by the others'
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from dustd import codec
 from dustd.detector.detect import Detector, detect, threshold
-from dustd.detector.model import load_detector
+from dustd.detector.model import RfDetrDetector, load_detector
 from dustd.raw.frame import Frame
 from dustd.spots import optics
 from dustd.spots.calibration import Calibration
@@ -43,7 +43,7 @@ from dustd.train.judgement import (
     table,
 )
 from dustd.train.looking import Looked, look, measured, rescored
-from dustd.train.pack import pack, write_card
+from dustd.train.pack import calibrate, pack
 from dustd.train.pictures import photo_paths
 from dustd.train.realframes import dust_in_photographs, labelled_frames
 from dustd.train.tuning import tune_baseline
@@ -62,18 +62,19 @@ def run(arguments: argparse.Namespace) -> None:
     evaluate(load_detector(arguments.model), paths, arguments)
 
 
-def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Namespace) -> None:
+def evaluate(detector: RfDetrDetector, paths: Sequence[Path], arguments: argparse.Namespace) -> None:
     """Judge *detector*, write what was found into `arguments.out`, and its card if it was packed just now."""
     out: Path = arguments.out
     looked, least = _look_at(paths, detector, arguments)
     reliable = _reliability(looked, least)
     calibration = detector.calibration
     of_others: Sequence[Calibration] = [detector.calibration] * len(looked)
-    if arguments.pack and reliable:
+    anew = bool(arguments.pack or arguments.calibrate)
+    if anew and reliable:
         calibration, of_others = reliable.calibration, reliable.of_others
     looked = [rescored(seen, other) for seen, other in zip(looked, of_others, strict=True)]
     verdicts = judge_all(looked)
-    scores = thresholds(verdicts.clean) if arguments.pack else detector.false_positive_scores
+    scores = thresholds(verdicts.clean) if anew else detector.false_positive_scores
     limit = threshold(DEFAULT_SENSITIVITY, scores)
     (out / "overlays").mkdir(exist_ok=True)
 
@@ -82,7 +83,10 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
         typical_px = optics.typical_px(frame.camera.f_number, frame.camera.pixel_pitch_um, long_side_px)
         found = detect(frame, detector, typical_px=typical_px).detections
         worthy = (d for d in found if d.score >= least)
-        return tuple(replace(d, score=calibration.probability(d.score, shadow_in(frame, d)[0].gain)) for d in worthy)
+        return tuple(
+            replace(d, score=calibration.probability(d.score, shadow_in(frame, d)[0].gain, d.second_score))
+            for d in worthy
+        )
 
     real = _judge_real(arguments.dusty, ours, verdicts.baseline_name, out / "overlays", limit)
     figures: Figures = {
@@ -95,8 +99,8 @@ def evaluate(detector: Detector, paths: Sequence[Path], arguments: argparse.Name
     _draw_froc(out / "froc.png", looked, verdicts)
     if reliable:
         draw_reliability(out / "reliability.png", reliable)
-    if arguments.pack:
-        write_card(arguments.pack, Path(arguments.model), card_calibration(scores, reliable), card_figures(figures))
+    if anew:
+        calibrate(detector.folder, card_calibration(scores, reliable), card_figures(figures))
     print(table(figures))
     for path, seen, judged in zip(tqdm(paths, desc="overlays", unit="frame"), looked, verdicts.dusty, strict=True):
         truths = [spot.truth() for spot in seen.spots]
@@ -111,7 +115,8 @@ def _look_at(paths: Sequence[Path], detector: Detector, arguments: argparse.Name
         look(path, detector, cache, own_dust.get(path.name, ()))
         for path in tqdm(paths, desc="held-out photographs", unit="frame")
     ]
-    least = measured_from(judge_all(looked).clean) if arguments.pack else detector.calibration.measured_from
+    anew = arguments.pack or arguments.calibrate
+    least = measured_from(judge_all(looked).clean) if anew else detector.calibration.measured_from
     progress = tqdm(paths, desc="measured", unit="frame")
     return [measured(path, seen, least, cache) for path, seen in zip(progress, looked, strict=True)], least
 
@@ -152,7 +157,11 @@ def _reliability(looked: Sequence[Looked], least: float) -> Reliability | None:
     return reliability(
         verdicts.clean,
         verdicts.dusty,
-        [seen.clean_gains for seen in looked],
-        [seen.dusty_gains for seen in looked],
+        [_signs(seen.clean, seen.clean_gains) for seen in looked],
+        [_signs(seen.dusty, seen.dusty_gains) for seen in looked],
         least=least,
     )
+
+
+def _signs(detections: Sequence[Detection], gains: Sequence[float]) -> list[tuple[float, float]]:
+    return [(gain, each.second_score) for each, gain in zip(detections, gains, strict=True)]

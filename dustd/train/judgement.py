@@ -190,7 +190,7 @@ def card_calibration(scores: Mapping[float, float], measured: Reliability | None
 def reliability_figures(measured: Reliability) -> dict[str, Any]:
     """Lay out the map from scores and gains to probabilities, and what it is worth."""
     return {
-        "map": "sigmoid(slope * logit(score) + light * ln(1 + gain) + intercept)",
+        "map": "sigmoid(slope * logit(score) + second * logit(second score) + light * ln(1 + gain) + intercept)",
         **{name: round(value, 4) for name, value in asdict(measured.calibration).items()},
         "spots_per_mp": SPOTS_PER_MP,
         "detections": f"scores up to {MEASURED_FALSE_PER_MP:g} false positives per megapixel",
@@ -382,8 +382,8 @@ def _probability_lines(measured: Mapping[str, Any] | None) -> list[str]:
         f"At {measured['spots_per_mp']:g} visible spots per megapixel, for {measured['detections']}: expected "
         f"calibration error {measured['expected_calibration_error_before']:.3f} as they are, "
         f"{measured['expected_calibration_error_after']:.3f} mapped by {measured['map']} with slope "
-        f"{measured['slope']:.2f}, light {measured['light']:.2f} and intercept {measured['intercept']:.2f} (each "
-        "photograph by a fit to the others).",
+        f"{measured['slope']:.2f}, second {measured['second']:.2f}, light {measured['light']:.2f} and intercept "
+        f"{measured['intercept']:.2f} (each photograph by a fit to the others).",
     ]
 
 

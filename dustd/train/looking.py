@@ -113,7 +113,7 @@ def rescored(seen: Looked, calibration: Calibration) -> Looked:
         detections: Sequence[Detection], gains: Sequence[float]
     ) -> tuple[tuple[Detection, ...], tuple[float, ...]]:
         pairs = [
-            (replace(d, score=calibration.probability(d.score, gain)), gain)
+            (replace(d, score=calibration.probability(d.score, gain, d.second_score)), gain)
             for d, gain in zip(detections, gains, strict=True)
         ]
         pairs.sort(key=lambda pair: -pair[0].score)
@@ -144,7 +144,7 @@ def _fingerprint(frame: Frame) -> str:
 
 
 def _detections(rows: Sequence[Sequence[float]]) -> tuple[Detection, ...]:
-    return tuple(Detection(x=x, y=y, width_px=w, height_px=h, score=s) for x, y, w, h, s in rows)
+    return tuple(Detection(**dict(zip(Detection.__dataclass_fields__, row, strict=True))) for row in rows)
 
 
 def _apart(detections: tuple[Detection, ...], own_dust: Sequence[Truth]) -> tuple[Detection, ...]:

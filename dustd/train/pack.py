@@ -19,6 +19,7 @@ from dustd.train.checkpoint import BEST
 from dustd.train.data import draw_batch
 from dustd.train.export import EXPORTED, export
 
+CARD = "model.yaml"
 MAX_SPOT_PX = 80
 TILES, PHOTOS, SEED = 64, 25, 7  # that the exported network's number ranges are taken from
 UNCALIBRATED: dict[str, Any] = {"threshold_by_fp_per_mp": dict.fromkeys(CALIBRATED_RATES, 0.5)}
@@ -38,7 +39,7 @@ def pack(run: Path, folder: Path, photos: Sequence[Path]) -> None:
         network = build(architecture)
         network.load_state_dict({k: v.float() for k, v in weights.items()}, strict=False)
         export(network, architecture, _tiles(photos), folder)
-    write_card(run, folder, UNCALIBRATED, {})
+    _write_card(run, folder)
 
 
 def _tiles(photos: Sequence[Path]) -> np.ndarray:
@@ -49,13 +50,24 @@ def _tiles(photos: Sequence[Path]) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def write_card(run: Path, folder: Path, calibration: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
-    """Write `model.yaml`: identity, shape, provenance, calibration, measured figures."""
+def calibrate(folder: Path, calibration: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    """Write what was measured of a packed model into its card."""
+    card = yaml.safe_load((folder / CARD).read_text(encoding="utf-8"))
+    card |= {
+        "preview": not figures.get("reached_all_bars", False),
+        "calibration": dict(calibration),
+        "figures": dict(figures),
+    }
+    (folder / CARD).write_text(yaml.safe_dump(card, sort_keys=False), encoding="utf-8")
+
+
+def _write_card(run: Path, folder: Path) -> None:
+    """Write `model.yaml`: identity, shape and provenance, calibration and figures still to be measured."""
     best = _best(run)
     state = best["state"]
     card = {
         "id": folder.resolve().name,
-        "preview": not figures.get("reached_all_bars", False),
+        "preview": True,
         "weights": "weights.pt",
         "sha256": hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest(),
         **_exported(folder),
@@ -74,10 +86,10 @@ def write_card(run: Path, folder: Path, calibration: Mapping[str, Any], figures:
             "device": best.get("device", "cpu"),  # the first runs did not note it
             "best_mean_froc_on_validation_crops": round(state["best"], 4),
         },
-        "calibration": dict(calibration),
-        "figures": dict(figures),
+        "calibration": UNCALIBRATED,
+        "figures": {},
     }
-    (folder / "model.yaml").write_text(yaml.safe_dump(card, sort_keys=False), encoding="utf-8")
+    (folder / CARD).write_text(yaml.safe_dump(card, sort_keys=False), encoding="utf-8")
 
 
 def _exported(folder: Path) -> dict[str, Any]:

@@ -59,7 +59,9 @@ def look_at(exposure: Exposure, frame: Frame, marks: np.ndarray) -> Look:
     saw."""
     shadows = [(s.x, s.y, s.diameter_px) for s in exposure.shadows if is_visible(s, exposure.clean)]
     boxes = [
-        Detection(x=x, y=y, width_px=BOX_OF_SHADOW * width, height_px=BOX_OF_SHADOW * width, score=SURE)
+        Detection(
+            x=x, y=y, width_px=BOX_OF_SHADOW * width, height_px=BOX_OF_SHADOW * width, score=SURE, second_score=SURE
+        )
         for x, y, width in (*shadows, *marks.tolist())
     ]
     return Look(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dustd.detector.tiles import keep_whole, merge, to_frame, windows
+from dustd.detector.tiles import keep_whole, merge, merge_looks, to_frame, windows
 from dustd.raw.light import Window
 
 
@@ -97,6 +97,18 @@ def test_what_is_merged_away_is_near_something_better(values):
 def test_merging_does_not_depend_on_the_order_of_tiles(values):
     boxes = boxes_of(values)
     assert np.array_equal(merge(boxes), merge(boxes[::-1]))
+
+
+@given(st.lists(st.tuples(st.floats(0, 300), st.floats(0, 300), st.floats(3, 60), st.floats(0, 1)), max_size=20))
+def test_looks_merge_to_the_same_spots_as_all_their_boxes_together(values):
+    boxes = boxes_of(values)
+    assert np.array_equal(merge_looks([boxes[::2], boxes[1::2]])[:, :5], merge(boxes))
+
+
+def test_a_spot_has_the_best_score_that_the_other_look_gave_it():
+    first = np.concatenate([box(100, 100, 20, score=0.9), box(103, 100, 20, score=0.8), box(300, 300, 20, score=0.7)])
+    second = np.concatenate([box(102, 101, 24, score=0.4), box(101, 99, 30, score=0.6), box(500, 300, 20, score=0.5)])
+    assert merge_looks([first, second])[:, 4:].tolist() == [[0.9, 0.6], [0.7, 0.0], [0.5, 0.0]]
 
 
 def test_an_overlap_as_large_as_the_window_is_refused():

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dustd.spots.calibration import Calibration
+from dustd.spots.calibration import LEAST_SECOND, Calibration
 
-CALIBRATION = Calibration(slope=3.0, light=0.5, intercept=-4.0, measured_from=0.4)
+CALIBRATION = Calibration(slope=3.0, second=0.7, light=0.5, intercept=-4.0, measured_from=0.4)
 scores, gains = st.floats(0, 1), st.floats(0, 1e6)
 
 
@@ -28,5 +28,15 @@ def test_light_that_speaks_louder_never_makes_dust_less_likely(score, gain, more
 
 
 def test_the_formula_is_the_one_on_the_card():
-    logit = 3.0 * math.log(0.7 / 0.3) + 0.5 * math.log1p(9.0) - 4.0
-    assert CALIBRATION.probability(0.7, 9.0) == pytest.approx(1 / (1 + math.exp(-logit)))
+    logit = 3.0 * math.log(0.7 / 0.3) + 0.7 * math.log(0.4 / 0.6) + 0.5 * math.log1p(9.0) - 4.0
+    assert CALIBRATION.probability(0.7, 9.0, 0.4) == pytest.approx(1 / (1 + math.exp(-logit)))
+
+
+@given(score=scores, gain=gains, second=scores, other=scores)
+def test_what_is_seen_at_both_sizes_is_never_less_likely(score, gain, second, other):
+    low, high = sorted((second, other))
+    assert CALIBRATION.probability(score, gain, low) <= CALIBRATION.probability(score, gain, high)
+
+
+def test_silence_at_the_other_size_counts_as_a_low_score_not_as_certainty():
+    assert CALIBRATION.probability(0.9, 9.0, 0.0) == CALIBRATION.probability(0.9, 9.0, LEAST_SECOND)

@@ -29,8 +29,12 @@ def judged(found, false, megapixels=100.0) -> Judged:
 
 
 def silent(clean, dusty):
-    """Gains of light that says nothing."""
-    return [np.zeros(300)] * len(clean), [np.zeros(300)] * len(dusty)
+    """Light and another size that say nothing."""
+    return [np.zeros((300, 2))] * len(clean), [np.zeros((300, 2))] * len(dusty)
+
+
+def signs(gains=0.0, seconds=0.0):
+    return np.stack(np.broadcast_arrays(np.asarray(gains), np.asarray(seconds), np.zeros(300))[:2], 1)
 
 
 def sigmoid(x):
@@ -90,13 +94,23 @@ def test_the_calibration_says_from_which_score_on_it_was_measured(clean):
 def test_light_that_tells_dust_from_others_counts(clean):
     rng = np.random.default_rng(8)
     dusty = [judged(sigmoid(rng.normal(-1, 1.2, 150)), j.false) for j in clean]
-    of_clean = [rng.uniform(0, 3, 300) for _ in clean]
-    of_dusty = [rng.uniform(2, 40, 300) for _ in clean]
+    of_clean = [signs(gains=rng.uniform(0, 3, 300)) for _ in clean]
+    of_dusty = [signs(gains=rng.uniform(2, 40, 300)) for _ in clean]
     deaf, told = (
         reliability(clean, dusty, *gains, least=0.0) for gains in (silent(clean, dusty), (of_clean, of_dusty))
     )
     assert told.calibration.light > 0.5
     assert told.mapped[told.true].mean() > deaf.mapped[deaf.true].mean() + 0.1
+
+
+def test_what_is_seen_at_both_sizes_counts_for_more(clean):
+    rng = np.random.default_rng(9)
+    dusty = [judged(sigmoid(rng.normal(-1, 1.2, 150)), j.false) for j in clean]
+    of_clean = [signs(seconds=sigmoid(rng.normal(-3, 1, 300))) for _ in clean]
+    of_dusty = [signs(seconds=sigmoid(rng.normal(-1, 1, 300))) for _ in clean]
+    told = reliability(clean, dusty, of_clean, of_dusty, least=0.0)
+    assert told.calibration.second > 0.5
+    assert told.calibration.light == 0
 
 
 def test_true_probabilities_have_no_error_and_bins_hold_equal_weight():
