@@ -21,6 +21,23 @@ settings.load_profile("untimed")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SHARED_CASES = SHARED_DATA.with_name("cases")
 
+# Tests start some hundred processes, and each would compile dustd's modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Say how many processes share the whole suite: more than there are cores, for tests wait for daemons and clocks.
+
+    Tests that are named run in this process: they are few, and starting workers takes longer.
+    """
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        return 0
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None  # xdist reads it
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + (cores + 1) // 2
+
 
 def pytest_collection_modifyitems(items):
     """Mark what needs the shipped weights."""
