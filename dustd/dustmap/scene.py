@@ -27,7 +27,7 @@ OVERLAP, DETAIL, MATCHED, REACHING = 0.2, 0.02, (0.8, 0.95), (0.5, 0.7)
 RIGHT_THERE, SAME_LIGHT, UNTOUCHED = 2.0, 0.04, (0.2, 0.4)
 LASTS = 0.5  # share from which a scene counts as the same one
 STAYING = (0.1, 0.4)  # share of the blocks with structure that repeat in place, from which on the camera stood still
-KEPT = 256  # frames of which what was worked out is kept: some 50 MB
+KEPT = 256  # frames of which what was worked out is kept: some 80 MB
 INDEPENDENCE_FLOOR = 0.05  # facts §4: w in [.05, 1]
 
 
@@ -245,25 +245,45 @@ def _shown_to_move(a: Evidence, b: Evidence) -> float:
     """
     grid = _grid(a)
     one, other = _pictures(a, grid)[1], _pictures(b, grid)[1]
-    (rows, columns), size = one.shape, [2 * n for n in one.shape]
-
-    def correlated(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.fft.irfft2(np.fft.rfft2(x, size) * np.fft.rfft2(y, size).conj(), size)
-
-    everywhere = np.ones_like(one)
-    shared = np.maximum(correlated(one**2, everywhere) + correlated(everywhere, other**2), 0.0) / 2
-    down, right = (np.fft.fftfreq(n, 1 / n) for n in size)
-    overlap = np.maximum(rows - np.abs(down), 0)[:, None] * np.maximum(columns - np.abs(right), 0)
+    down, right, overlap = _shifts(*one.shape)
+    correlated = np.fft.irfft2(_spectrum(a, grid) * _spectrum(b, grid).conj(), overlap.shape)
+    shared = (_power(one, down, right) + _power(other, -down, -right)) / 2
     usable = (overlap >= OVERLAP * one.size) & (shared > DETAIL**2 * overlap)
-    likeness = np.where(usable, correlated(one, other) / np.where(usable, shared, 1.0), 0.0)
+    likeness = np.where(usable, correlated / np.where(usable, shared, 1.0), 0.0)
     row, column = np.unravel_index(int(likeness.argmax()), likeness.shape)
-    shift = (round(float(down[row])), round(float(right[column])))
-    if max(map(abs, shift)) <= 1:  # less than a thumbnail's pixel or two may be anything
+    shift = (int(down[row]), int(right[column]))
+    matched = float(_ramp(float(likeness[row, column]), *MATCHED))
+    if max(map(abs, shift)) <= 1 or not matched:  # less than a thumbnail's pixel or two may be anything
         return 0.0
     here = tuple(slice(max(by, 0), length + min(by, 0)) for by, length in zip(shift, one.shape, strict=True))
     there = tuple(slice(max(-by, 0), length - max(by, 0)) for by, length in zip(shift, one.shape, strict=True))
     reach = _reach_of_likeness(one[here], other[there])
-    return float(_ramp(float(likeness[row, column]), *MATCHED) * _ramp(reach, *REACHING))
+    return matched * float(_ramp(reach, *REACHING))
+
+
+@lru_cache(maxsize=8)
+def _shifts(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the shifts that a correlation over twice the size of a picture tells of, down (2 rows,) and right
+    (2 columns,), and how many pixels two pictures share at each: (2 rows, 2 columns)."""
+    down, right = (np.rint(np.fft.fftfreq(2 * n, 1 / (2 * n))).astype(int) for n in (rows, columns))
+    return down, right, np.maximum(rows - np.abs(down), 0)[:, None] * np.maximum(columns - np.abs(right), 0)
+
+
+@lru_cache(maxsize=KEPT)
+def _spectrum(evidence: Evidence, grid: _Grid) -> np.ndarray:
+    """Give the spectrum of the detail, padded with zeros to twice its size: what correlations are made of."""
+    detail = _pictures(evidence, grid)[1]
+    return np.fft.rfft2(detail, [2 * n for n in detail.shape])
+
+
+def _power(picture: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Sum the squares of a picture over what it shares with one that is shifted by each of *down* and *right*:
+    (len(down), len(right)) float64."""
+    sums = np.zeros([n + 1 for n in picture.shape])
+    np.cumsum(np.cumsum(np.square(picture, dtype=np.float64), axis=0), axis=1, out=sums[1:, 1:])
+    rows, columns = picture.shape
+    bands = sums[rows + np.minimum(down, 0)] - sums[np.maximum(down, 0)]
+    return bands[:, columns + np.minimum(right, 0)] - bands[:, np.maximum(right, 0)]
 
 
 def _reach_of_likeness(one: np.ndarray, other: np.ndarray) -> float:
