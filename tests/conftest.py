@@ -24,6 +24,9 @@ SHARED_CASES = SHARED_DATA.with_name("cases")
 # Tests start some hundred processes, and each would compile dustd's modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Tests run beside one another: threads of libraries' own, which wait by spinning, would take the cores from each other.
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")
 
 
 def pytest_xdist_auto_num_workers(config):

@@ -21,26 +21,25 @@ def run(pipeline, folder, out):
     return list(batch.clean_all(jobs, pipeline, out))
 
 
-def test_cleaned_files_that_come_back_are_left_alone_and_do_not_testify(case, make, store):
-    folder = case("15-cleaned-files-come-back")
-    pipeline = make()
-    run(pipeline, folder / "in", folder / "out")
-    (before,) = store.bodies()
-    back = folder / "back"
-    back.mkdir()
-    for path in (folder / "out").glob("*.dng"):
-        (back / path.name).write_bytes(path.read_bytes())
-    assert run(pipeline, back, folder / "out2") == [None] * 6
-    assert not any((folder / "out2").iterdir())
-    (after,) = store.bodies()
-    assert after.frames == before.frames == 6 and after.particles == before.particles
-
-
 @pytest.fixture
 def quick(worker, store):
     """A pipeline that takes no time to look: what is asked here is what becomes of the rest of a file."""
     pieces = {"detector": DarkestPlace(), "store": store, "worker": worker, "output": OutputSettings()}
     return Pipeline(sensitivity_of=lambda *_: 50.0, **pieces)
+
+
+def test_cleaned_files_that_come_back_are_left_alone_and_do_not_testify(case, quick, store):
+    folder = case("15-cleaned-files-come-back")
+    run(quick, folder / "in", folder / "out")
+    (before,) = store.bodies()
+    back = folder / "back"
+    back.mkdir()
+    for path in (folder / "out").glob("*.dng"):
+        (back / path.name).write_bytes(path.read_bytes())
+    assert run(quick, back, folder / "out2") == [None] * 6
+    assert not any((folder / "out2").iterdir())
+    (after,) = store.bodies()
+    assert after.frames == before.frames == 6 and after.particles == before.particles
 
 
 def test_odd_but_lawful_files_keep_levels_samples_and_what_is_known_of_them(case, quick, worker, tmp_path):
