@@ -101,17 +101,8 @@ def reliability(
     of their detections. Scores below *least* were not measured (`measured_from`).
     """
     share = SPOTS_PER_MP * sum(j.megapixels for j in dusty) / max(sum(int(j.counts.sum()) for j in dusty), 1)
-    rows: list[tuple[float, float, float, bool, int]] = []
-    for number, (without, with_dust) in enumerate(zip(clean, dusty, strict=True)):
-        hits = with_dust.counts & (np.nan_to_num(with_dust.found, nan=-1) >= least)
-        for score, by in zip(with_dust.found[hits], with_dust.found_by[hits], strict=True):
-            rows.append((score, *dusty_signs[number][by], True, number))
-        false = without.false >= least
-        for score, by in zip(without.false[false], without.false_by[false], strict=True):
-            rows.append((score, *clean_signs[number][by], False, number))
-    columns = [np.array(column) for column in zip(*rows, strict=True)] if rows else [*np.zeros((5, 0))]
-    scores, gains, seconds, image = columns[0], columns[1], columns[2], columns[4]
-    true = columns[3].astype(bool)
+    scores, gains, seconds, hit, image = _columns(clean, dusty, clean_signs, dusty_signs, least)
+    true = hit.astype(bool)
     if min(true.sum(), (~true).sum()) < BINS or len(clean) < 2:
         return None
     scores = scores.clip(1e-6, 1 - 1e-6)
@@ -141,6 +132,26 @@ def reliability(
         true=true,
         weight=weight,
     )
+
+
+def _columns(
+    clean: Sequence[Judged],
+    dusty: Sequence[Judged],
+    clean_signs: Sequence[Signs],
+    dusty_signs: Sequence[Signs],
+    least: float,
+) -> np.ndarray:
+    """Gather hits and false positives that score at least *least*: (5, n) score, gain, second score, whether it is a
+    hit, and the image."""
+    rows: list[tuple[float, float, float, bool, int]] = []
+    for number, (without, with_dust) in enumerate(zip(clean, dusty, strict=True)):
+        hits = with_dust.counts & (np.nan_to_num(with_dust.found, nan=-1) >= least)
+        for score, by in zip(with_dust.found[hits], with_dust.found_by[hits], strict=True):
+            rows.append((score, *dusty_signs[number][by], True, number))
+        false = without.false >= least
+        for score, by in zip(without.false[false], without.false_by[false], strict=True):
+            rows.append((score, *clean_signs[number][by], False, number))
+    return np.array(rows, float).reshape(-1, 5).T
 
 
 def bins(said: np.ndarray, true: np.ndarray, weight: np.ndarray) -> np.ndarray:
