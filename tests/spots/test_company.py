@@ -125,9 +125,9 @@ def test_a_doubtful_mark_as_wide_as_the_dust_of_the_frame_is_raised():
     assert judged[-1] >= SURE
 
 
-def test_marks_that_are_dust_as_likely_as_not_are_witnesses_by_their_odds():
-    assert probabilities([*grains(6), mark(depth=0.03)], [0.8] * 6 + [0.4])[-1] >= SURE
-    assert probabilities([*grains(6), mark(depth=0.03)], [0.4] * 7)[-1] <= 0.4
+def test_marks_that_are_not_sure_by_themselves_are_no_witnesses_however_many():
+    assert probabilities([*grains(6), mark(depth=0.03)], [0.8] * 6 + [0.4])[-1] <= 0.4
+    assert probabilities([*grains(6), mark(depth=0.03)], [0.92] * 6 + [0.4])[-1] >= SURE
 
 
 def test_a_sure_mark_waits_where_the_company_takes_doubtful_ones_for_the_subjects():
