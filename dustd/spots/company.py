@@ -29,8 +29,8 @@ NO_DUST, MOST_TOLD = 1e-4, 20
 # By how much the odds of dust, taken from the mark alone, may have to fall because the scene is full of look-alikes,
 # and how many frames are so (our choice: nearly half to twice as many change no verdict of docs/restraint.md's).
 TRAPS, TRAP_SHARE = (0.0, 1.5, 4.0, 8.0), 0.15
-# So many grains expected among the marks that are sure by themselves and in company, from which on the company may raise
-# another one that is as sure in company: it has little of its own to go by.
+# So many grains expected among the marks that are sure by themselves and in company, from which on the company may
+# raise another one that is as sure in company: it has little of its own to go by.
 WITNESSES, RAISED_FROM = 3, 0.9
 # Where so many marks that are dust as likely as not by themselves are the scene's, and this share of all that are, the
 # company is suspect: even what fits waits for the map, with an even chance, as some of many marks fit any blur.

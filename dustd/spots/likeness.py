@@ -31,7 +31,8 @@ SCENE_EDGES, SCENE_EDGE_SPREAD = (-1.1, -0.8, -0.5, -0.2, 0.1), 0.28
 # Marks made alike (dots, buttons, beads): sd of ln width, ln depth and ln edge; the share of scenes that have such.
 ALIKE_WIDTH, ALIKE_DEPTH, ALIKE_EDGE, ALIKE_SCENES = 0.04, 0.12, 0.2, 0.03
 MOST_ALIKE = 40  # marks that are tried as the pattern of the others
-# The share of scenes whose marks have one width and any depth, and of these of those that lie in order (`spots.order`).
+# The share of scenes whose marks have one width and any depth, and of these of those that lie in order (`spots.order`);
+# the others are coloured, as grey ones in no order are what grains are.
 AS_WIDE_SCENES, ORDERED = 0.03, 0.5
 # Depth in red or blue over that in green, less one (sd): of grains (facts §7) and of the marks of a grey scene, and of
 # coloured ones. In half of the scenes marks are grey, as paint and shadow are, in the others so many are coloured; of
@@ -154,11 +155,13 @@ def as_scene(marks: Marks, told: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     others = (1 - TOLD_SHARE * (told > 0)) * (1 - ALIKE_SCENES - AS_WIDE_SCENES)
     log_varied = np.full(varied.shape[1], math.log(others / varied.shape[1]))
     log_shares = np.concatenate([log_varied, np.log(np.maximum(alike, _TINY)), log_as_wide])
+    strewn = np.concatenate([np.zeros(len(log_shares) - len(in_order), bool), ~in_order])
     in_order = np.concatenate([np.zeros(len(log_shares) - len(in_order), bool), in_order])
+    log_grey = np.where(strewn, math.log(_TINY), log_shares + math.log(1 - COLOURED_SCENES))
     grey, coloured = _by_colour(marks)
     return (
         np.concatenate([kinds * grey[:, None], kinds * coloured[:, None]], 1),
-        np.concatenate([log_shares + math.log(1 - COLOURED_SCENES), log_shares + math.log(COLOURED_SCENES)]),
+        np.concatenate([log_grey, log_shares + math.log(COLOURED_SCENES)]),
         np.tile(in_order, 2),
     )
 
