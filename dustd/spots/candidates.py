@@ -47,10 +47,13 @@ def _colour(patch: Patch | None, shadow: Shadow) -> dict[str, float]:
     if patch is None or len(patch.planes) != 3 or shadow.gain < MEASURED_FROM:
         return {}
     (red, green, blue), errors = tints_of(patch, shadow)
-    error = math.hypot(errors[1], max(errors[0], errors[2]))
+    # In the log of light a share of a deep shadow's depth weighs more: ln(1 - A(1 + t)) = ln(1 - A) (1 + share · t).
+    depth = min(max(shadow.attenuation, 1e-3), 0.97)
+    share = depth / ((1 - depth) * -math.log1p(-depth))
+    error = math.hypot(errors[1], max(errors[0], errors[2])) / share
     if not math.isfinite(error):
         return {}
-    return {"red": red - green, "blue": blue - green, "tint_error": error}
+    return {"red": (red - green) / share, "blue": (blue - green) / share, "tint_error": error}
 
 
 def as_spot(candidate: Candidate, spot_id: int, calibration: Calibration) -> Spot:

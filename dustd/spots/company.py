@@ -30,8 +30,8 @@ NO_DUST, MOST_TOLD = 1e-4, 20
 # and how many frames are so (our choice: nearly half to twice as many change no verdict of docs/restraint.md's).
 TRAPS, TRAP_SHARE = (0.0, 1.5, 4.0, 8.0), 0.15
 # So many grains expected among the marks that are sure by themselves and in company, from which on the company may
-# raise another one that is as sure in company: it has little of its own to go by.
-WITNESSES, RAISED_FROM = 3, 0.9
+# raise another one.
+WITNESSES = 3
 # Where so many marks that are dust as likely as not by themselves are the scene's, and this share of all that are, the
 # company is suspect: even what fits waits for the map, with an even chance, as some of many marks fit any blur.
 SUSPECT_FROM, SUSPECT_SHARE, EVEN = 3, 1 / 3, 0.5
@@ -93,12 +93,12 @@ def _in_company(
     together, apart, likeliest_px, in_order = _weigh(marks, before, blur, told)
     marks = marks.since(told)
     before, own, together, apart = (values[told:] for values in (before, own, together, apart))
-    standing = float(before[(before >= sure_from) & (together >= RAISED_FROM)].sum()) + witnesses
+    standing = float(before[(before >= sure_from) & (together >= sure_from)].sum()) + witnesses
     lowered = _probability(_logit(own) + np.minimum(0.0, _logit(together) - _logit(apart)))
     # What the marks' physics says of one alone is the gate's affair and the map's: only company counts here.
     after = np.where(together < own, np.maximum(np.minimum(lowered, own), together), own)
     if standing >= WITNESSES:
-        after = np.where(together >= RAISED_FROM, np.maximum(after, together), after)
+        after = np.maximum(after, together)
     scenes = int(((before >= EVEN) & (after < EVEN)).sum())
     if scenes >= max(SUSPECT_FROM, SUSPECT_SHARE * (scenes + int((after >= EVEN).sum()) + witnesses)):
         after = np.minimum(after, EVEN)

@@ -37,7 +37,7 @@ AS_WIDE_SCENES, ORDERED = 0.03, 0.5
 # Depth in red or blue over that in green, less one (sd): of grains (facts §7) and of the marks of a grey scene, and of
 # coloured ones. In half of the scenes marks are grey, as paint and shadow are, in the others so many are coloured; of
 # grains, and in grey scenes, hardly any.
-GREY, COLOURED = 0.05, 0.4
+GREY, COLOURED = 0.06, 0.4
 COLOURED_SCENES, COLOURED_MARKS, COLOURED_GRAINS = 0.5, 0.7, 0.05
 # A person said of some marks that they are no dust: then the scene has more of them as likely as not.
 TOLD_SHARE = 0.5

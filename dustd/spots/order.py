@@ -34,10 +34,10 @@ def orders(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     away = np.hypot(apart[..., 0], apart[..., 1])
     np.fill_diagonal(away, np.inf)
     first, second = _neighbours(away)
-    chances = np.concatenate(
-        [_along(apart, first, second), _around(away, first[::NEIGHBOURS], second[::NEIGHBOURS])]
-    )  # (steps, n): the density of partners at each mark, per px²
-    ratio = 1 - PARTNERED + PARTNERED * _covered_px2(at) / (len(at) - 1) * chances
+    # (steps, n, 2): the density, per px², of partners on either side of each mark.
+    chances = np.concatenate([_along(apart, first, second), _around(away, first[::NEIGHBOURS], second[::NEIGHBOURS])])
+    # A mark between two others is in order twice. Two by themselves are one chance for both of them: half for each.
+    ratio = np.sqrt(1 - PARTNERED + PARTNERED * _covered_px2(at) / (len(at) - 1) * chances).prod(2)
     # Half of the marks need not belong to it.
     best = np.argsort(-np.log(0.5 + 0.5 * ratio).sum(1), kind="stable")[:BEST]
     out = np.ones((len(places), len(best)))
@@ -53,31 +53,31 @@ def _neighbours(away: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _along(apart: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Add up how near a partner lies to one displacement, forth or back, for each pair's: (pairs, n), per px².
+    """Say how near partners lie to one displacement, forth and back, for each pair's: (pairs, n, 2), per px².
 
     The pair itself says nothing of its own displacement.
     """
-    chances = np.empty((len(first), len(apart)), np.float32)
+    chances = np.empty((len(first), len(apart), 2), np.float32)
     for row, (one, other) in enumerate(zip(first, second, strict=True)):
         step = apart[one, other]
         error = max(STEP_ERROR * float(np.hypot(*step)), LEAST_ERROR_PX)
-        off = np.square(apart - step).sum(-1)
-        near = np.exp(-0.5 * off / error**2)
+        near = np.exp(-0.5 * np.square(apart - step).sum(-1) / error**2)
         np.fill_diagonal(near, 0)
         near[one, other] = 0
-        chances[row] = (near.sum(1) + near.sum(0)) / (2 * 2 * math.pi * error**2)
+        chances[row] = np.stack([near.sum(1), near.sum(0)], 1) / (2 * math.pi * error**2)
     return chances
 
 
 def _around(away: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Add up how near a partner's distance lies to one distance, for each pair's: (pairs, n), per px²."""
-    chances = np.empty((len(first), len(away)), np.float32)
+    """Say how near the distances of two partners lie to one distance, for each pair's: (pairs, n, 2), per px²."""
+    chances = np.empty((len(first), len(away), 2), np.float32)
     for row, (one, other) in enumerate(zip(first, second, strict=True)):
         step = away[one, other]
         error = max(STEP_ERROR * float(step), LEAST_ERROR_PX)
         near = np.exp(-0.5 * np.square((away - step) / error))
         near[one, other] = near[other, one] = 0
-        chances[row] = near.sum(1) / (math.sqrt(2 * math.pi) * error * 2 * math.pi * max(float(step), 1.0))
+        nearest = np.partition(near, -2, axis=1)[:, -2:]
+        chances[row] = nearest / (math.sqrt(2 * math.pi) * error * 2 * math.pi * max(float(step), 1.0))
     return chances
 
 

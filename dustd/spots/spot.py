@@ -34,8 +34,8 @@ class Candidate:
 
     Centre and size of the network's box and its scores (`Detection`); centre, width at half depth, soft edge (10 to
     90 %) and attenuation of the shadow; *gain* says by how much the light is likelier with it than without (natural
-    log). *red* and *blue* say how much deeper it is in these colours than in green, as a share of its depth in log
-    light, *tint_error* the standard error of either; None where the light does not tell, and in sidecars that did not
+    log). *red* and *blue* say how much deeper it is in these colours than in green, as a share of its depth,
+    *tint_error* the standard error of either; None where the light does not tell, and in sidecars that did not
     keep it.
     """
 
