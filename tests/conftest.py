@@ -30,7 +30,7 @@ for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Say how many processes share the whole suite: more than there are cores, for tests wait for daemons and clocks.
+    """Say how many processes share the whole suite: one per core.
 
     Tests that are named run in this process: they are few, and starting workers takes longer.
     """
@@ -38,8 +38,7 @@ def pytest_xdist_auto_num_workers(config):
         return 0
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None  # xdist reads it
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + (cores + 1) // 2
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pytest_collection_modifyitems(items):
