@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dustd import config
+from dustd.daemon import status
 from dustd.demo.scenes import SESSION
 from dustd.demo.virtual import Lens, expose, frame_of, make_body
 from dustd.dustmap.store import Store
@@ -56,6 +57,17 @@ def start(config_path: Path, detector) -> int:
         code = 0
     finally:
         os._exit(code)
+
+
+def stop(daemon: int, config_path: Path) -> int:
+    """End a daemon with SIGTERM once it listens to signals, as its status tells; return its exit code."""
+    path = config_path.parent / "state" / status.FILE_NAME
+    until = time.monotonic() + 60
+    while not path.exists() or status.decode(path.read_bytes()).pid != daemon:
+        assert time.monotonic() < until, "the daemon does not say how it does"
+        time.sleep(0.1)
+    os.kill(daemon, signal.SIGTERM)
+    return os.waitstatus_to_exitcode(os.waitpid(daemon, 0)[1])
 
 
 def serve(config_path: Path, detector) -> None:
@@ -105,11 +117,10 @@ def test_ten_kills_while_twelve_frames_arrive_lose_nothing_and_count_nothing_twi
         if kill < KILLS:
             time.sleep(rng.uniform(0.3, 3.0))
             os.kill(daemon, signal.SIGKILL)
+            os.waitpid(daemon, 0)
         else:
             wait_for_all(capture, FRAMES)
-            os.kill(daemon, signal.SIGTERM)
-        _, status = os.waitpid(daemon, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+            assert stop(daemon, settings) == 0
     check_everything(capture, tmp_path / "state" / "maps.sqlite", hashes)
 
 
@@ -166,8 +177,7 @@ def test_kills_while_frames_are_decided_on_anew_lose_nothing_and_count_nothing_t
             os.waitpid(daemon, 0)
         daemon = start(settings, Dips(SURE))
         wait_until_all_are_decided_on(capture)
-        os.kill(daemon, signal.SIGTERM)
-        assert os.waitstatus_to_exitcode(os.waitpid(daemon, 0)[1]) == 0
+        assert stop(daemon, settings) == 0
         made[name] = told_in(capture), map_of(tmp_path / name / "state" / "maps.sqlite")
     assert made["killed"] == made["undisturbed"]
     assert all(len(corrected) >= 5 for corrected, _ in made["killed"][0].values())

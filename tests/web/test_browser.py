@@ -357,8 +357,10 @@ def test_a_notice_is_worth_a_failure_a_long_queue_and_new_advice(visit):
 def test_a_connection_that_is_lost_is_said_and_found_again(visit, shoot):
     page = visit()
     expect(cell(page, FIRST)).to_be_visible()
+    page.context.set_offline(True)  # the page's server is back within a second or two, which need not be said
     kill(shoot.page_process(), signal.SIGKILL)
     expect(page.locator("#top .lost")).to_be_visible()
+    page.context.set_offline(False)
     expect(page.locator("#top .lost")).to_be_hidden()
     expect(cell(page, FIRST)).to_be_visible()
 
