@@ -24,9 +24,10 @@ from dustd.dustmap.particle import (
 )
 from dustd.raw.frame import centred
 from dustd.spots import optics
+from dustd.spots.calibration import SPOTS_PER_MP
 from dustd.spots.spot import Spot
 
-SPOTS_PER_PX2 = 0.44e-6  # dust at which a calibrated score is the probability that it is dust (`dustd.detector.model`)
+SPOTS_PER_PX2 = 1e-6 * SPOTS_PER_MP  # dust at which a calibrated score is the probability that it is dust
 TYPICAL_DETECTION = 0.6  # Pd of such dust on average: recall at .05 to .1 false spots per megapixel (model.yaml)
 UNBELIEVABLE = 0.05  # our choice: Pd below which no suspicion begins, and no lens is judged by what shows
 PROVES_NOTHING = 0.3  # Pd below which a miss does not count

@@ -196,6 +196,7 @@ def _in_company(
             constant=state.optics.blur_constant,
             sigma=state.optics.blur_sigma,
         ),
+        megapixels=view.width * view.height / 1e6,
         sure_from=scale.score_at(SURE_FALSE_PER_MP),
         witnesses=len(vouched),
         rejected=told,

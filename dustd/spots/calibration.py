@@ -9,6 +9,9 @@ held-out photographs makes one of all (`dustd.train.calibration`).
 import math
 from dataclasses import dataclass
 
+# Visible spots on a body in ordinary use, for which a probability is given: about 20 on 45 MP (facts §1.2: 22 and 19 on
+# two uncleaned bodies; §4).
+SPOTS_PER_MP = 0.44
 # The least that a score at the other size counts for: half of what a network still answers with (`model.FLOOR_LOGIT`).
 LEAST_SECOND = 0.05
 

@@ -6,12 +6,14 @@ What one spot looks like a scene can copy; what all of them have in common it ra
 * a grain smaller than b throws a shadow as wide as b, however deep; only what is wider than b may be wider;
 * its depth is A = κ(d/b)², so a shadow's edge, as wide as the grain, is b·√(A/κ): shallow shadows are soft ones;
 * depths differ over a factor of several, since sizes do;
-* places have no order, and all is grey.
+* places have no order, and all is grey;
+* there are rarely more than some per megapixel.
 
 The marks of a subject (moles, seeds, birds, discs of bokeh) have widths of their own and one softness, or are alike in
 width and depth at once (dots, buttons), or lie in rows and grids (holes, rivets), and may be coloured. Each mark is
-weighed under both, with the blur, the scene's own marks and the chance that the scene is full of look-alikes unknown
-and summed over. The sums are plain ones over grids. Pure; knows neither frames nor the dust map.
+weighed under both, with the blur, the scene's own marks, and how many of each there are per megapixel unknown and
+summed over: the marks are those of two Poisson processes. The sums are plain ones over grids. Pure; knows neither
+frames nor the dust map.
 """
 
 import math
@@ -20,27 +22,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dustd.spots.calibration import SPOTS_PER_MP
 from dustd.spots.likeness import BLURS, Blur, as_dust, as_scene, log_blurs, log_odds_of_colour
 from dustd.spots.marks import Look, Marks, look_of
 from dustd.spots.spot import Candidate
 
 # Probability left to a mark that a person said is no dust, and how many of the latest are asked.
 NO_DUST, MOST_TOLD = 1e-4, 20
-# By how much the odds of dust, taken from the mark alone, may have to fall because the scene is full of look-alikes,
-# and how many frames are so (our choice: nearly half to twice as many change no verdict of docs/restraint.md's).
-TRAPS, TRAP_SHARE = (0.0, 1.5, 4.0, 8.0), 0.15
+# Dust found per megapixel is log-normal about SPOTS_PER_MP, with this sd of ln: dirty bodies have 5 to 15, and 55 the
+# Canon 6D of shared/data/dusty, shown off at f/22.
+DUST_SPREAD = 1.8
+# The share of scenes with look-alikes that deceive the network as well as dust does, and between which rates per
+# megapixel theirs may be anything, on a scale of logarithms (our choice; docs/restraint.md says what others change).
+LOOKALIKE_SHARE, LOOKALIKES_PER_MP = 0.15, (0.05, 100.0)
+# Rates are tried down from that of all marks, by this factor, so often.
+RATE_STEP, RATES = 3.0, 5
 # So many grains expected among the marks that are sure by themselves and in company, from which on the company may
-# raise another one.
-WITNESSES = 3
-# Where so many marks that are dust as likely as not by themselves are the scene's, and this share of all that are, the
-# company is suspect: even what fits waits for the map, with an even chance, as some of many marks fit any blur.
-SUSPECT_FROM, SUSPECT_SHARE, EVEN = 3, 1 / 3, 0.5
+# raise others, and the least probability by itself of one that is raised: below, what the network is sure is no dust
+# comes up too often (of 19 such marks in generated frames that looked like the dust about them three were none).
+WITNESSES, RAISED_FROM = 3, 0.1
+# Where this share of what looks like dust is expected to be the scene's, of look-alikes by their rate or of at least
+# SUSPECT_FROM marks that their scores overrated, the company is suspect: even what fits waits for the map, with an even
+# chance, as some of many marks fit any blur. From .2 to .4 verdicts are nearly the same (docs/restraint.md).
+SUSPECT_SHARE, SUSPECT_FROM, EVEN = 1 / 3, 3, 0.5
 # The judgement is that of so many marks, the likeliest; more tell nothing new.
 MOST_MARKS = 150
 LEAST_BLUR = 1e-7  # blurs less likely than this share of the likeliest, before any mark is seen, are not tried
 LEAST_CHANGE = 0.005  # of a probability; less is not worth telling
 COLOURED = "it is coloured, and dust is grey"
-_TINY = 1e-300
+LEAST_WEIGHT = 1e-7  # of the likeliest, below which a hypothesis does not count in the end
+_TINY = 1e-37
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +68,13 @@ def judge(
     alone: Sequence[float],
     blur: Blur,
     *,
+    megapixels: float,
     sure_from: float,
     witnesses: int = 0,
     rejected: Sequence[Look] = (),
 ) -> tuple[Verdict, ...]:
-    """Judge candidates together, each having the probability *alone* of being dust by its own score and light.
+    """Judge the candidates of a frame of so many *megapixels* together, each having the probability *alone* of being
+    dust by its own score and light, at SPOTS_PER_MP.
 
     *sure_from* is the probability from which one is taken for dust alone, *witnesses* how many confirmed particles the
     frame shows besides, *rejected* what marks of the scene look like that a person said are no dust. The company may
@@ -78,71 +91,115 @@ def judge(
     if len(before) + witnesses < 2:
         after, words = own, [COLOURED] * len(own)
     else:
-        after, words = _in_company(marks, before, own, blur, sure_from=sure_from, witnesses=witnesses, told=len(told))
+        weighed = _weigh(marks, before, blur, megapixels, told=len(told))
+        after, words = _in_company(marks, before, own, weighed, sure_from=sure_from, witnesses=witnesses)
     for place, index in enumerate(order):
         if abs(after[place] - alone[index]) >= LEAST_CHANGE:
             verdicts[index] = Verdict(probability=float(after[place]), why=words[place])
     return tuple(verdicts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weighed:
+    """The probabilities that marks are dust *together* and *apart* from each other, (n,) each.
+
+    *likeliest_px* is the likeliest blur; *in_order* tells whether the scene's marks are taken to lie in order, and
+    *lookalikes* which share of what looks like dust is expected to be the scene's.
+    """
+
+    together: np.ndarray
+    apart: np.ndarray
+    likeliest_px: float
+    in_order: bool
+    lookalikes: float
+
+
 def _in_company(
-    marks: Marks, before: np.ndarray, own: np.ndarray, blur: Blur, *, sure_from: float, witnesses: int, told: int
+    marks: Marks, before: np.ndarray, own: np.ndarray, weighed: _Weighed, *, sure_from: float, witnesses: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Give the probabilities in company of all but the first *told* marks, and why: *before* by score and light, *own*
-    by colour, too."""
-    together, apart, likeliest_px, in_order = _weigh(marks, before, blur, told)
-    marks = marks.since(told)
-    before, own, together, apart = (values[told:] for values in (before, own, together, apart))
+    """Give the probabilities in company of the marks that were *weighed*, the last ones, and why: *before* by score and
+    light, *own* by colour, too."""
+    together, apart = weighed.together, weighed.apart
+    told = len(before) - len(together)
+    marks, before, own = marks.since(told), before[told:], own[told:]
     standing = float(before[(before >= sure_from) & (together >= sure_from)].sum()) + witnesses
     lowered = _probability(_logit(own) + np.minimum(0.0, _logit(together) - _logit(apart)))
     # What the marks' physics says of one alone is the gate's affair and the map's: only company counts here.
     after = np.where(together < own, np.maximum(np.minimum(lowered, own), together), own)
     if standing >= WITNESSES:
-        after = np.maximum(after, together)
-    scenes = int(((before >= EVEN) & (after < EVEN)).sum())
-    if scenes >= max(SUSPECT_FROM, SUSPECT_SHARE * (scenes + int((after >= EVEN).sum()) + witnesses)):
+        after = np.where(before >= RAISED_FROM, np.maximum(after, together), after)
+    overrated = float(before @ (1 - together))
+    if weighed.lookalikes >= SUSPECT_SHARE or overrated >= max(SUSPECT_FROM, SUSPECT_SHARE * before.sum()):
         after = np.minimum(after, EVEN)
-    words = _words(marks, before, after, likeliest_px, in_order, sure_from)
+    words = _words(marks, before, after, weighed, sure_from)
     coloured = (before >= sure_from) & (own < sure_from) & (after < sure_from)
     return after, [COLOURED if of_colour else why for of_colour, why in zip(coloured, words, strict=True)]
 
 
-def _weigh(marks: Marks, before: np.ndarray, blur: Blur, told: int = 0) -> tuple[np.ndarray, np.ndarray, float, bool]:
-    """Sum over blurs, traps and scenes: the probabilities in company and apart, (n,) each, the likeliest blur, px, and
-    whether the scene's marks are taken to lie in order.
+def _weigh(marks: Marks, before: np.ndarray, blur: Blur, megapixels: float, *, told: int) -> _Weighed:
+    """Sum over blurs, scenes, and rates of dust and of look-alikes, for all but the first *told* marks, which are
+    known to be the scene's.
 
-    "Apart" is the same reckoning for each mark as if it were the only one. The first *told* marks are known to be the
-    scene's.
+    A mark of odds o by itself, at a rate r₀ of dust, is one of r·dust + (r₀/o + l)·scene that are found per megapixel
+    and look so, r being the dust's rate and l that of look-alikes that the network cannot tell from dust.
     """
     log_prior = log_blurs(blur)
     possible = log_prior > log_prior.max() + math.log(LEAST_BLUR)
     dust = as_dust(marks, blur)[:, possible]
     scene, log_scene, in_order = as_scene(marks, told)
-    traps = np.array(TRAPS)
-    log_traps = np.log(np.where(traps > 0, TRAP_SHARE / (len(traps) - 1), 1 - TRAP_SHARE))
-    prior = (log_prior[possible, None, None] + log_traps[None, :, None] + log_scene).astype(np.float32)
-    total = prior.astype(np.float64)
-    shares, apart = [], np.empty(len(before))
-    for index, odds in enumerate(_logit(before)):
-        chance = _probability(odds - traps)
-        mine = (dust[index][:, None] * chance)[:, :, None]
-        whole = mine + (1 - chance)[None, :, None] * scene[index] + _TINY
-        share, log = (mine / whole).astype(np.float32), np.log(whole)
-        total += log
-        own = np.exp(prior + log - (prior + log).max())
-        apart[index] = (own * share).sum() / own.sum()
-        shares.append(share)
-    weight = np.exp(total - total.max())
+    rates, lookalikes, log_rates = _rates((len(before) - told) / megapixels, megapixels)
+    rivals = SPOTS_PER_MP * np.exp(-_logit(before))[:, None] + lookalikes  # (n, pairs)
+    # Single precision is enough, and three times as fast: sums of ln over 150 marks are exact to .001.
+    dust, scene, rates32, rivals32 = (each.astype(np.float32) for each in (dust, scene, rates, rivals))
+    total = (log_prior[possible, None, None] + log_rates[:, None] + log_scene).astype(np.float32)
+    for mine, rival, its in zip(dust, rivals32, scene, strict=True):
+        whole = (mine[:, None] * rates32)[:, :, None] + rival[:, None] * its
+        total += np.log(whole + _TINY, out=whole)
+    weight = np.exp(total - total.max(), dtype=np.float64)
     weight /= weight.sum()
-    together = np.array([float((share * weight).sum()) for share in shares])
-    likeliest_px = math.exp(BLURS[possible][int(weight.sum((1, 2)).argmax())])
-    ordered = float(weight[..., in_order].sum())
-    return np.clip(together, 1e-6, 1 - 1e-6), np.clip(apart, 1e-6, 1 - 1e-6), likeliest_px, ordered > EVEN
+    likely = np.nonzero(weight > LEAST_WEIGHT * weight.max())
+    at_blur, at_pair, at_scene = likely
+    taken = dust[:, at_blur] * rates32[at_pair]
+    left = rivals32[:, at_pair] * scene[:, at_scene]
+    together = (taken / (taken + left + _TINY)) @ weight[likely] / weight[likely].sum()
+    by_pair = weight.sum((0, 2))
+    # Apart, a mark is weighed at the frame's rate of dust, as if nothing else were known of blur and scene and no
+    # look-alike deceived the network: what is left of the difference is the company's.
+    as_grain = (dust @ _shares(log_prior[possible])) * (rates @ by_pair)
+    as_thing = (scene @ _shares(log_scene)) * SPOTS_PER_MP * np.exp(-_logit(before))
+    apart = as_grain / (as_grain + as_thing + _TINY)
+    return _Weighed(
+        together=np.clip(together[told:], 1e-6, 1 - 1e-6),
+        apart=np.clip(apart[told:], 1e-6, 1 - 1e-6),
+        likeliest_px=math.exp(BLURS[possible][int(weight.sum((1, 2)).argmax())]),
+        in_order=float(weight[..., in_order].sum()) > EVEN,
+        lookalikes=float(by_pair @ lookalikes / (by_pair @ (lookalikes + rates))),
+    )
 
 
-def _words(
-    marks: Marks, before: np.ndarray, after: np.ndarray, likeliest_px: float, in_order: bool, sure_from: float
-) -> list[str]:
+def _rates(most_per_mp: float, megapixels: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give pairs of rates of dust and of look-alikes, up to *most_per_mp*, and ln of how likely each pair is by what is
+    known of bodies and scenes, and by *megapixels* that show no mark: (pairs,) each. The least rate of dust stands for
+    all below it, as does no look-alike."""
+    tried = most_per_mp * RATE_STEP ** -np.arange(RATES, dtype=float)
+    to = np.log(tried) + math.log(RATE_STEP) / 2
+    below_dust = np.array([0.5 * math.erfc((math.log(SPOTS_PER_MP) - z) / DUST_SPREAD / math.sqrt(2)) for z in to])
+    least, most = np.log(LOOKALIKES_PER_MP)
+    below_lookalikes = 1 - LOOKALIKE_SHARE + LOOKALIKE_SHARE * np.clip((to - least) / (most - least), 0, 1)
+    below_none = (
+        1 - LOOKALIKE_SHARE + LOOKALIKE_SHARE * np.clip((to[-1] - math.log(RATE_STEP) - least) / (most - least), 0, 1)
+    )
+    dust, lookalikes = np.meshgrid(tried, [*tried, 0.0], indexing="ij")
+    shares = np.outer(-np.diff([*below_dust, 0.0]), -np.diff([*below_lookalikes, below_none, 0.0]))
+    return dust.ravel(), lookalikes.ravel(), np.log(shares.ravel() + _TINY) - (dust + lookalikes).ravel() * megapixels
+
+
+def _shares(log: np.ndarray) -> np.ndarray:
+    shares = np.exp(log - log.max())
+    return shares / shares.sum()
+
+
+def _words(marks: Marks, before: np.ndarray, after: np.ndarray, weighed: _Weighed, sure_from: float) -> list[str]:
     """Say for a person why a mark's probability changed so that it matters, empty where it did not."""
     lowered = (before >= sure_from) & (after < sure_from)
     width_px = np.exp(marks.log_width)
@@ -151,17 +208,17 @@ def _words(
     if lowered.any():
         low, high = float(width_px[lowered].min()), float(width_px[lowered].max())
         number = int(lowered.sum())
-        if in_order and number > 1:
+        if weighed.in_order and number > 1:
             why_lowered = f"{number} marks in rows, as a subject's are"
         elif kept.sum() >= WITNESSES:
-            why_lowered = f"dust is {likeliest_px:.0f} px wide in this frame"
+            why_lowered = f"dust is {weighed.likeliest_px:.0f} px wide in this frame"
         elif number == 1:
             why_lowered = "the other marks of this frame are not dust"
         elif high > 1.3 * low:
             why_lowered = f"{number} marks here, {low:.0f} to {high:.0f} px wide: shadows of one lens would be alike"
         else:
             why_lowered = f"{number} marks alike in width and depth, as a subject's are"
-    why_raised = f"as wide as the dust of this frame, {likeliest_px:.0f} px"
+    why_raised = f"as wide as the dust of this frame, {weighed.likeliest_px:.0f} px"
     raised = (before < sure_from) & kept
     return [why_lowered if low else why_raised if up else "" for low, up in zip(lowered, raised, strict=True)]
 

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from dustd.detector.detect import threshold
-from dustd.spots.calibration import LEAST_SECOND, Calibration
+from dustd.spots.calibration import LEAST_SECOND, SPOTS_PER_MP, Calibration
 from dustd.train.froc import Judged, threshold_for
 
 CALIBRATED_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 DEFAULT_SENSITIVITY = 50.0
-# Visible spots on a body in ordinary use: about 20 on 45 MP (facts §1.2: 22 and 19 on two uncleaned bodies; §4).
-SPOTS_PER_MP = 0.44
 # Detections whose scores come up more often than this on dust-free frames are not measured: sensitivity ends at half of
 # it.
 MEASURED_FALSE_PER_MP = 1.0
