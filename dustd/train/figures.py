@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from dustd.raw.frame import Frame
-from dustd.train.calibration import SPOTS_PER_MP, Reliability, bins
+from dustd.spots.calibration import SPOTS_PER_MP
+from dustd.train.calibration import Reliability, bins
 from dustd.train.froc import FALSE_POSITIVES_PER_MP, Judged, Truth, curve
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from dustd.spots.calibration import SPOTS_PER_MP
 from dustd.spots.spot import Detection
 from dustd.train import testset
 from dustd.train.calibration import (
     DEFAULT_SENSITIVITY,
     MEASURED_FALSE_PER_MP,
-    SPOTS_PER_MP,
     Reliability,
     thresholds_from_others,
 )
