@@ -30,6 +30,9 @@ SCENE_SPREADS, SCENE_OWN = (0.2, 0.35, 0.6), 0.8
 SCENE_EDGES, SCENE_EDGE_SPREAD = (-1.1, -0.8, -0.5, -0.2, 0.1), 0.28
 # Marks made alike (dots, buttons, beads): sd of ln width, ln depth and ln edge; the share of scenes that have such.
 ALIKE_WIDTH, ALIKE_DEPTH, ALIKE_EDGE, ALIKE_SCENES = 0.04, 0.12, 0.2, 0.03
+# They are made to be seen: nothing shallower is taken for a pattern. Eight faint shadows of a Sony A57, all near the
+# least depth that is found, were.
+ALIKE_DEPTH_FROM = 0.03
 MOST_ALIKE = 40  # marks that are tried as the pattern of the others
 # The share of scenes whose marks have one width and any depth, and of these of those that lie in order (`spots.order`);
 # the others are coloured, as grey ones in no order are what grains are.
@@ -147,7 +150,7 @@ def as_scene(marks: Marks, told: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     as_wide, log_as_wide, in_order = _as_wide(marks, anything)
     own = np.concatenate([varied, _alike(marks), as_wide], 1)
     kinds = SCENE_OWN * own + (1 - SCENE_OWN) * anything[:, None]
-    patterns = np.where(marks.measured[:MOST_ALIKE], 1.0, _TINY)
+    patterns = np.where((marks.measured & (marks.depth >= ALIKE_DEPTH_FROM))[:MOST_ALIKE], 1.0, _TINY)
     # A pattern costs what finding it among all widths, depths and edges is worth.
     room = (np.log(WIDTHS_PX[1] / WIDTHS_PX[0]) / ALIKE_WIDTH / 5) * (4.6 / ALIKE_DEPTH / 2) * len(SCENE_EDGES)
     alike = patterns * ALIKE_SCENES / room
