@@ -41,9 +41,9 @@ RATE_STEP, RATES = 3.0, 5
 # raise others, and the least probability by itself of one that is raised: below, what the network is sure is no dust
 # comes up too often (of 19 such marks in generated frames that looked like the dust about them three were none).
 WITNESSES, RAISED_FROM = 3, 0.1
-# Where this share of what looks like dust is expected to be the scene's, of look-alikes by their rate or of at least
-# SUSPECT_FROM marks that their scores overrated, the company is suspect: even what fits waits for the map, with an even
-# chance, as some of many marks fit any blur. From .2 to .4 verdicts are nearly the same (docs/restraint.md).
+# Where this share of what looks like dust is expected to be the scene's, and at least so many marks, by the rate of
+# look-alikes or as their scores overrated them, the company is suspect: even what fits waits for the map, with an even
+# chance, as some of many marks fit any blur. From .2 to .5 verdicts are nearly the same (docs/restraint.md).
 SUSPECT_SHARE, SUSPECT_FROM, EVEN = 1 / 3, 3, 0.5
 # The judgement is that of so many marks, the likeliest; more tell nothing new.
 MOST_MARKS = 150
@@ -104,7 +104,8 @@ class _Weighed:
     """The probabilities that marks are dust *together* and *apart* from each other, (n,) each.
 
     *likeliest_px* is the likeliest blur; *in_order* tells whether the scene's marks are taken to lie in order, and
-    *lookalikes* which share of what looks like dust is expected to be the scene's.
+    *lookalikes* how many of the frame's marks are expected to deceive the network, and which *share* that is of
+    them and the grains.
     """
 
     together: np.ndarray
@@ -112,6 +113,7 @@ class _Weighed:
     likeliest_px: float
     in_order: bool
     lookalikes: float
+    share: float
 
 
 def _in_company(
@@ -129,7 +131,8 @@ def _in_company(
     if standing >= WITNESSES:
         after = np.where(before >= RAISED_FROM, np.maximum(after, together), after)
     overrated = float(before @ (1 - together))
-    if weighed.lookalikes >= SUSPECT_SHARE or overrated >= max(SUSPECT_FROM, SUSPECT_SHARE * before.sum()):
+    suspected = (weighed.lookalikes, weighed.share), (overrated, overrated / before.sum())
+    if any(number >= SUSPECT_FROM and share >= SUSPECT_SHARE for number, share in suspected):
         after = np.minimum(after, EVEN)
     words = _words(marks, before, after, weighed, sure_from)
     coloured = (before >= sure_from) & (own < sure_from) & (after < sure_from)
@@ -173,7 +176,8 @@ def _weigh(marks: Marks, before: np.ndarray, blur: Blur, megapixels: float, *, t
         apart=np.clip(apart[told:], 1e-6, 1 - 1e-6),
         likeliest_px=math.exp(BLURS[possible][int(weight.sum((1, 2)).argmax())]),
         in_order=float(weight[..., in_order].sum()) > EVEN,
-        lookalikes=float(by_pair @ lookalikes / (by_pair @ (lookalikes + rates))),
+        lookalikes=megapixels * float(by_pair @ lookalikes),
+        share=float(by_pair @ lookalikes / (by_pair @ (lookalikes + rates))),
     )
 
 
