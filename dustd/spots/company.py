@@ -131,7 +131,7 @@ def _in_company(
     if standing >= WITNESSES:
         after = np.where(before >= RAISED_FROM, np.maximum(after, together), after)
     overrated = float(before @ (1 - together))
-    suspected = (weighed.lookalikes, weighed.share), (overrated, overrated / before.sum())
+    suspected = (weighed.lookalikes, weighed.share), (overrated, overrated / max(before.sum(), _TINY))
     if any(number >= SUSPECT_FROM and share >= SUSPECT_SHARE for number, share in suspected):
         after = np.minimum(after, EVEN)
     words = _words(marks, before, after, weighed, sure_from)
@@ -186,15 +186,13 @@ def _rates(most_per_mp: float, megapixels: float) -> tuple[np.ndarray, np.ndarra
     known of bodies and scenes, and by *megapixels* that show no mark: (pairs,) each. The least rate of dust stands for
     all below it, as does no look-alike."""
     tried = most_per_mp * RATE_STEP ** -np.arange(RATES, dtype=float)
-    to = np.log(tried) + math.log(RATE_STEP) / 2
-    below_dust = np.array([0.5 * math.erfc((math.log(SPOTS_PER_MP) - z) / DUST_SPREAD / math.sqrt(2)) for z in to])
+    to = np.log(tried) + math.log(RATE_STEP) / 2  # each stands for what lies about it
+    of_dust = [0.5 * math.erfc((math.log(SPOTS_PER_MP) - z) / DUST_SPREAD / math.sqrt(2)) for z in to]
     least, most = np.log(LOOKALIKES_PER_MP)
-    below_lookalikes = 1 - LOOKALIKE_SHARE + LOOKALIKE_SHARE * np.clip((to - least) / (most - least), 0, 1)
-    below_none = (
-        1 - LOOKALIKE_SHARE + LOOKALIKE_SHARE * np.clip((to[-1] - math.log(RATE_STEP) - least) / (most - least), 0, 1)
-    )
+    of_lookalikes = np.clip((np.append(to, to[-1] - math.log(RATE_STEP)) - least) / (most - least), 0, 1)
+    of_lookalikes = 1 - LOOKALIKE_SHARE * (1 - of_lookalikes)
     dust, lookalikes = np.meshgrid(tried, [*tried, 0.0], indexing="ij")
-    shares = np.outer(-np.diff([*below_dust, 0.0]), -np.diff([*below_lookalikes, below_none, 0.0]))
+    shares = np.outer(-np.diff([*of_dust, 0.0]), -np.diff([*of_lookalikes, 0.0]))
     return dust.ravel(), lookalikes.ravel(), np.log(shares.ravel() + _TINY) - (dust + lookalikes).ravel() * megapixels
 
 

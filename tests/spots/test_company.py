@@ -192,12 +192,13 @@ def test_shadows_of_one_lens_keep_what_they_have_on_any_sensor(megapixels):
 @given(
     count=st.integers(0, 12),
     seed=st.integers(0, 5),
-    alone=st.floats(0.02, 0.999),
+    alone=st.floats(0, 1),
+    megapixels=st.floats(0.005, 150),
     f_number=st.one_of(st.none(), st.floats(1.4, 32)),
 )
 @settings(max_examples=40, deadline=None)
-def test_probabilities_stay_probabilities_whatever_is_asked(count, seed, alone, f_number):
-    judged = probabilities(discs_of_bokeh(count, seed), alone, Blur(f_number=f_number))
+def test_probabilities_stay_probabilities_whatever_is_asked(count, seed, alone, megapixels, f_number):
+    judged = probabilities(discs_of_bokeh(count, seed), alone, Blur(f_number=f_number), megapixels)
     assert all(0 <= value <= 1 and math.isfinite(value) for value in judged)
 
 
