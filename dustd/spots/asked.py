@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dustd.spots import optics
+from dustd.spots.candidates import AS_IT_IS, as_spot
 from dustd.spots.spot import Candidate, Spot
 
 ASKED = "corrected: a person asked for it"
@@ -31,17 +32,7 @@ def unask(spot: Spot) -> Spot | None:
 
 def spot_of(candidate: Candidate, spot_id: int) -> Spot:
     """Make a spot of what was measured where a person pointed."""
-    return ask(
-        Spot(
-            id=spot_id,
-            x=candidate.shadow_x,
-            y=candidate.shadow_y,
-            diameter_px=candidate.diameter_px,
-            edge_px=candidate.edge_px,
-            attenuation=candidate.attenuation,
-            score=candidate.score,
-        )
-    )
+    return ask(as_spot(candidate, spot_id, AS_IT_IS))
 
 
 def insisted(spots: Sequence[Spot], asked: Iterable[Spot]) -> tuple[Spot, ...]:
