@@ -19,6 +19,7 @@ frames nor the dust map.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -152,7 +153,8 @@ def _weigh(marks: Marks, before: np.ndarray, blur: Blur, megapixels: float, *, t
     scene, log_scene, in_order = as_scene(marks, told)
     rates, lookalikes, log_rates = _rates((len(before) - told) / megapixels, megapixels)
     rivals = SPOTS_PER_MP * np.exp(-_logit(before))[:, None] + lookalikes  # (n, pairs)
-    # Single precision is enough, and three times as fast: sums of ln over 150 marks are exact to .001.
+    # Single precision is enough, and some two and a half times as fast: of 25 and of 150 marks no probability was off
+    # by 1e-6.
     dust, scene, rates32, rivals32 = (each.astype(np.float32) for each in (dust, scene, rates, rivals))
     total = (log_prior[possible, None, None] + log_rates[:, None] + log_scene).astype(np.float32)
     for mine, rival, its in zip(dust, rivals32, scene, strict=True):
@@ -187,7 +189,7 @@ def _rates(most_per_mp: float, megapixels: float) -> tuple[np.ndarray, np.ndarra
     all below it, as does no look-alike."""
     tried = most_per_mp * RATE_STEP ** -np.arange(RATES, dtype=float)
     to = np.log(tried) + math.log(RATE_STEP) / 2  # each stands for what lies about it
-    of_dust = [0.5 * math.erfc((math.log(SPOTS_PER_MP) - z) / DUST_SPREAD / math.sqrt(2)) for z in to]
+    of_dust = [NormalDist(math.log(SPOTS_PER_MP), DUST_SPREAD).cdf(z) for z in to]
     least, most = np.log(LOOKALIKES_PER_MP)
     of_lookalikes = np.clip((np.append(to, to[-1] - math.log(RATE_STEP)) - least) / (most - least), 0, 1)
     of_lookalikes = 1 - LOOKALIKE_SHARE * (1 - of_lookalikes)
