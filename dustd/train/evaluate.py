@@ -8,25 +8,22 @@ goes on.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from dustd import codec
-from dustd.detector.detect import Detector, detect, threshold
+from dustd.detector.detect import Detector, threshold
 from dustd.detector.model import RfDetrDetector, load_detector
 from dustd.raw.frame import Frame
-from dustd.spots import optics
 from dustd.spots.calibration import Calibration
-from dustd.spots.measure import shadow_in
 from dustd.spots.spot import Detection
 from dustd.train import baseline, testset
 from dustd.train.backgrounds import is_validation
 from dustd.train.calibration import DEFAULT_SENSITIVITY, Reliability, measured_from, reliability, thresholds
 from dustd.train.figures import draw_froc, draw_overlay, draw_reliability
-from dustd.train.froc import judge, only
+from dustd.train.froc import Truth, judge, only
 from dustd.train.judgement import (
     BASELINE,
     DEEP_SMOOTH,
@@ -40,9 +37,10 @@ from dustd.train.judgement import (
     reliability_figures,
     strata_masks,
     summarise,
+    summarise_in_use,
     table,
 )
-from dustd.train.looking import Looked, look, measured, rescored
+from dustd.train.looking import Looked, by_probability, look, look_as_in_use, measured, possible_in, rescored
 from dustd.train.pack import calibrate, pack
 from dustd.train.pictures import photo_paths
 from dustd.train.realframes import dust_in_photographs, labelled_frames
@@ -65,7 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
 def evaluate(detector: RfDetrDetector, paths: Sequence[Path], arguments: argparse.Namespace) -> None:
     """Judge *detector*, write what was found into `arguments.out`, and its card if it was packed just now."""
     out: Path = arguments.out
-    looked, least = _look_at(paths, detector, arguments)
+    own_dust = dust_in_photographs(arguments.photos)
+    looked, least = _look_at(paths, detector, arguments, own_dust)
     reliable = _reliability(looked, least)
     calibration = detector.calibration
     of_others: Sequence[Calibration] = [detector.calibration] * len(looked)
@@ -76,22 +75,20 @@ def evaluate(detector: RfDetrDetector, paths: Sequence[Path], arguments: argpars
     verdicts = judge_all(looked)
     scores = thresholds(verdicts.clean) if anew else detector.false_positive_scores
     limit = threshold(DEFAULT_SENSITIVITY, scores)
+    in_use = [
+        look_as_in_use(path, detector, other, out / "cache", own_dust.get(path.name, ()))
+        for path, other in zip(tqdm(paths, desc="aperture known", unit="frame"), of_others, strict=True)
+    ]
     (out / "overlays").mkdir(exist_ok=True)
 
     def ours(frame: Frame) -> tuple[Detection, ...]:
-        long_side_px = max(frame.width, frame.height)
-        typical_px = optics.typical_px(frame.camera.f_number, frame.camera.pixel_pitch_um, long_side_px)
-        found = detect(frame, detector, typical_px=typical_px).detections
-        worthy = (d for d in found if d.score >= least)
-        return tuple(
-            replace(d, score=calibration.probability(d.score, shadow_in(frame, d)[0].gain, d.second_score))
-            for d in worthy
-        )
+        return by_probability(possible_in(frame, detector, least), calibration)
 
     real = _judge_real(arguments.dusty, ours, verdicts.baseline_name, out / "overlays", limit)
     figures: Figures = {
         "model": {"id": detector.model_id, "sha256": detector.sha256},
         **summarise(looked, verdicts, limit, real),
+        "aperture_known": summarise_in_use(in_use, [float(testset.draw_lens(path).f_number) for path in paths], limit),
         "reliability": reliable and reliability_figures(reliable),
     }
     (out / "evaluation.json").write_bytes(codec.to_bytes(figures, indent=1))
@@ -107,10 +104,14 @@ def evaluate(detector: RfDetrDetector, paths: Sequence[Path], arguments: argpars
         draw_overlay(out / "overlays" / f"{path.stem}.jpg", testset.draw_twins(path).dusty, judged, truths, limit)
 
 
-def _look_at(paths: Sequence[Path], detector: Detector, arguments: argparse.Namespace) -> tuple[list[Looked], float]:
+def _look_at(
+    paths: Sequence[Path],
+    detector: Detector,
+    arguments: argparse.Namespace,
+    own_dust: Mapping[str, Sequence[Truth]],
+) -> tuple[list[Looked], float]:
     """Look at the test set, and measure what scores at least the score that is returned, too."""
     cache = arguments.out / "cache"
-    own_dust = dust_in_photographs(arguments.photos)
     looked = [
         look(path, detector, cache, own_dust.get(path.name, ()))
         for path in tqdm(paths, desc="held-out photographs", unit="frame")

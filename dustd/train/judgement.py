@@ -137,6 +137,32 @@ def summarise(looked: Sequence[Looked], verdicts: Verdicts, threshold: float, re
     return figures
 
 
+def summarise_in_use(looked: Sequence[Looked], f_numbers: Sequence[float], threshold: float) -> Figures:
+    """Put the figures of the test set with known apertures together (`looking.look_as_in_use`), *f_numbers* being the
+    photographs' and *threshold* the score at the default sensitivity."""
+    dusty = [judge(seen.dusty, [spot.truth() for spot in seen.spots], seen.megapixels) for seen in looked]
+    clean = [judge(seen.clean, [], seen.megapixels) for seen in looked]
+    masks = strata_masks(looked)
+
+    def figures(judged: list[Judged]) -> Figures:
+        return {
+            "spots": _counted(judged),
+            "mean_froc": asdict(mean_froc(judged)),
+            "recall": asdict(recall_at(judged, WORKING_FALSE_PER_MP)),
+            "recall_at_default_sensitivity": asdict(recall_above(judged, threshold)),
+        }
+
+    return {
+        "f_numbers": [round(number, 1) for number in f_numbers],
+        "strata": {"all": figures(dusty)}
+        | {
+            name: figures([only(j, mask) for j, mask in zip(dusty, masks[name], strict=True)])
+            for name in (DEEP_SMOOTH, NEAR_EDGE, DEEP)
+        },
+        "false_per_mp_without_dust": asdict(false_per_mp_above(clean, [threshold] * len(clean))),
+    }
+
+
 def _about_test_set(looked: Sequence[Looked], verdicts: Verdicts) -> dict[str, Any]:
     spots = [spot for look in looked for spot in look.spots]
     return {
@@ -261,6 +287,7 @@ def table(figures: Mapping[str, Any]) -> str:
         "",
         *_default_lines(figures["default_sensitivity"]),
         "",
+        *_in_use_lines(figures["aperture_known"]),
         *_real_lines(figures["real_frames"]),
         *_probability_lines(figures["reliability"]),
     ]
@@ -349,6 +376,27 @@ def _default_lines(default: Mapping[str, Any]) -> list[str]:
         f"Score threshold {default['threshold']:.3f}: recall {_text(default['recall'])}; false positives per megapixel "
         f"on the same photographs without dust {_text(own, 3)}, and {_text(left_out, 3)} if each photograph is judged "
         "at the threshold measured on the others.",
+    ]
+
+
+def _in_use_lines(in_use: Mapping[str, Any]) -> list[str]:
+    false = in_use["false_per_mp_without_dust"]
+    columns = ("recall", "mean_froc", "recall_at_default_sensitivity")
+    return [
+        "## With the aperture known",
+        "",
+        "The same photographs as a session has them: one lens for all dust of a photograph, the file naming aperture "
+        f"and pitch (f/{min(in_use['f_numbers']):g} to f/{max(in_use['f_numbers']):g}), what no shadow can be there "
+        f"left out. Without dust at the default sensitivity {_text(false, 3)} false positives per megapixel.",
+        "",
+        f"| spots | count | recall at {WORKING_FALSE_PER_MP:g} false positives per megapixel | mean FROC | recall at "
+        "the default sensitivity |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {name} | {stratum['spots']} | " + " | ".join(_text(stratum[column]) for column in columns) + " |"
+            for name, stratum in in_use["strata"].items()
+        ),
+        "",
     ]
 
 

@@ -1,13 +1,14 @@
 """Looking at the photographs of the test set, with the model and the classical filters, and remembering the answers.
 
 What the model finds is then measured in the light, as the pipeline does, and both together make a probability.
+`look_as_in_use` is for frames whose files name the aperture.
 """
 
 import functools
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ import numpy as np
 from dustd.detector import detect as detecting
 from dustd.detector.detect import Detector
 from dustd.raw.frame import Frame
-from dustd.spots import measure
+from dustd.spots import measure, optics, physics
 from dustd.spots.calibration import Calibration
+from dustd.spots.candidates import candidate_in
 from dustd.spots.spot import Detection
 from dustd.train import baseline, testset
 from dustd.train.froc import Truth
@@ -122,6 +124,56 @@ def rescored(seen: Looked, calibration: Calibration) -> Looked:
     clean, clean_gains = best_first(seen.clean, seen.clean_gains)
     dusty, dusty_gains = best_first(seen.dusty, seen.dusty_gains)
     return replace(seen, clean=clean, dusty=dusty, clean_gains=clean_gains, dusty_gains=dusty_gains)
+
+
+def look_as_in_use(
+    path: Path, detector: Detector, calibration: Calibration, cache: Path, own_dust: Sequence[Truth] = ()
+) -> Looked:
+    """Look at a photograph whose dust one lens made and whose file names the aperture; scores are probabilities.
+
+    The file in *cache* remembers what was found and how the light was measured, not the *calibration*. See `look`.
+    """
+    twins = testset.draw_twins(path, testset.draw_lens(path))
+    code = " ".join(str(_code(module)) for module in (detecting, measure, optics, physics))
+
+    def possible(name: str, frame: Frame) -> tuple[Detection, ...]:
+        rows = _remembered(
+            cache / f"{path.stem}.{name}-in-use-{detector.sha256[:12]}.json",
+            f"{_fingerprint(frame)} {code} {calibration.measured_from}",
+            lambda: [[*astuple(d), gain] for d, gain in possible_in(frame, detector, calibration.measured_from)],
+        )
+        found = zip(_detections([row[:-1] for row in rows]), (row[-1] for row in rows), strict=True)
+        return _apart(by_probability(found, calibration), own_dust)
+
+    return Looked(
+        name=path.stem,
+        megapixels=twins.megapixels,
+        spots=testset.measure_spots(twins),
+        clean=possible("clean", twins.clean),
+        dusty=possible("dusty", twins.dusty),
+        classical={},
+    )
+
+
+def possible_in(frame: Frame, detector: Detector, least_score: float) -> list[tuple[Detection, float]]:
+    """Find what may be dust in a frame as the pipeline does: at the aperture's scales, measured from *least_score*
+    on, without what no shadow can be at that aperture. Return detections and the gains of the light."""
+    camera = frame.camera
+    known = camera.f_number, camera.pixel_pitch_um, max(frame.width, frame.height)
+    narrowest_px = optics.narrowest_px(*known)
+    found = detecting.detect(frame, detector, typical_px=optics.typical_px(*known)).detections
+    measured_ones = ((d, candidate_in(frame, d)) for d in found if d.score >= least_score)
+    return [
+        (d, candidate.gain)
+        for d, candidate in measured_ones
+        if physics.impossible(candidate, frame, narrowest_px) is None
+    ]
+
+
+def by_probability(found: Iterable[tuple[Detection, float]], calibration: Calibration) -> tuple[Detection, ...]:
+    """Put probabilities in the place of the scores of detections *found* with the gains of the light, best first."""
+    surer = [replace(d, score=calibration.probability(d.score, gain, d.second_score)) for d, gain in found]
+    return tuple(sorted(surer, key=lambda d: -d.score))
 
 
 def _remembered(file: Path, key: str, compute: Callable[[], list[list[float]]]) -> list[list[float]]:

@@ -11,6 +11,10 @@ place and width: mean log luminance of a disc of the spot's width less that of t
 the dust changes in that difference (so clipping hides dust here as it does in a picture). Noise is the difference's
 robust deviation over the dust-free surroundings, so texture hides dust as well as photons do (*snr*), or, the
 stricter reading, its deviation by sensor noise alone (*snr_sensor*), by which dust hidden in texture counts, too.
+
+There are two such sets over the same photographs. In the first each spot has a lens of its own and the file names no
+aperture, so that one photograph asks for every width. In the second, as in use, one lens made all dust of a photograph
+and the file says so (`draw_lens`).
 """
 
 import functools
@@ -26,7 +30,10 @@ import torch
 from dustd.raw.frame import Camera, Frame
 from dustd.raw.light import Window, linear_rgb
 from dustd.train.froc import Truth
+from dustd.train.grain_draws import draw_lenses, draw_spots_through
+from dustd.train.grains import Lenses
 from dustd.train.pictures import read_picture, to_light
+from dustd.train.shadows import cast_shadows
 from dustd.train.synth import draw_shadows
 
 SEED = 77
@@ -44,6 +51,8 @@ EDGE_STEP, EDGE_PX, NEAR_WIDTHS = 0.22, 4, 3.0
 # Surroundings: so many diameters to each side, and at least so many pixels.
 SURROUNDINGS_DIAMETERS = 3.0
 SURROUNDINGS_PX = 160
+# Of a shadow, what takes or adds less than this is not laid over the light: a quarter of 14 bits' last step.
+NOTHING = 1.5e-5
 # Light (share of white) that keeps the log finite in black corners, and the least deviation of a difference of logs
 # that 14 bits can show.
 LIGHT_FLOOR = 0.001
@@ -105,11 +114,18 @@ class Twins:
         return self.clean.width * self.clean.height / 1e6
 
 
-def draw_twins(path: Path) -> Twins:
-    """Photograph the picture *path* without and with dust, by its own seed."""
+def draw_lens(path: Path) -> Lenses:
+    """Draw the one lens through which the dust on the picture *path* is seen, by its own seed, as training draws them;
+    `pitch_um` is of the pixels it is looked at with, `scale` times as wide as the sensor's."""
+    return draw_lenses(1, torch.Generator().manual_seed(SEED + _number(path)))
+
+
+def draw_twins(path: Path, lens: Lenses | None = None) -> Twins:
+    """Photograph the picture *path* without and with dust, by its own seed; through one *lens*, which the frames'
+    metadata then tell, or each spot through its own."""
     light = to_light(read_picture(path))
     height, width = light.shape[:2]
-    name = zlib.crc32(path.stem.encode())
+    name = _number(path)
     rng = np.random.default_rng((SEED, name))
     # White balance and noise as in training, a modest ISO: 2,500 to 40,000 electrons at clipping is ISO 1600 to 100 of
     # a full-frame sensor.
@@ -122,10 +138,11 @@ def draw_twins(path: Path) -> Twins:
         clean[row::2, column::2] = light[row::2, column::2, colour] * (exposure / gains[colour])
     dusty = clean.copy()
     count = max(1, round(SPOTS_PER_MP * height * width / 1e6))
-    spots = lay_dust(dusty, _shadows(count, SEED + name), rng)
+    shadows = _shadows(count, SEED + name) if lens is None else _shadows_through(lens, count, SEED + name)
+    spots = lay_dust(dusty, shadows, rng)
     noise = rng.standard_normal((height, width), np.float32)
 
-    camera = functools.partial(record, electrons=electrons, read=read, gains=gains)
+    camera = functools.partial(record, electrons=electrons, read=read, gains=gains, camera=_camera(lens))
     return Twins(
         clean=camera(clean, noise),
         dusty=camera(dusty, noise),
@@ -134,10 +151,28 @@ def draw_twins(path: Path) -> Twins:
     )
 
 
+def _number(path: Path) -> int:
+    """Make a photograph's own seed of its name."""
+    return zlib.crc32(path.stem.encode())
+
+
+def _camera(lens: Lenses | None) -> Camera:
+    """Say what the file of a photograph through *lens* says."""
+    if lens is None:
+        return Camera()
+    return Camera(f_number=float(lens.f_number), pixel_pitch_um=float(lens.pitch_um / lens.scale))
+
+
 def record(
-    signal: np.ndarray, noise: np.ndarray, *, electrons: float, read: float, gains: tuple[float, float, float]
+    signal: np.ndarray,
+    noise: np.ndarray,
+    *,
+    electrons: float,
+    read: float,
+    gains: tuple[float, float, float],
+    camera: Camera | None = None,
 ) -> Frame:
-    """Record a mosaic of light (H, W), 1 = white, as an RGGB frame of 14 bits.
+    """Record a mosaic of light (H, W), 1 = white, as an RGGB frame of 14 bits, its metadata being *camera* (none).
 
     *noise* (H, W) is standard normal; photons give it the deviation of *electrons* at white, the electronics add *read*
     (share of white). *gains* are the white balance that undoes the mosaic's colours.
@@ -152,7 +187,7 @@ def record(
         white=WHITE,
         wb=gains,
         xyz_to_camera=None,
-        camera=Camera(),
+        camera=camera or Camera(),
     )
 
 
@@ -165,6 +200,8 @@ def lay_dust(signal: np.ndarray, shadows: list[np.ndarray], rng: np.random.Gener
     placed: list[PlacedSpot] = []
     for shadow in sorted(shadows, key=lambda s: -s.shape[-1]):
         side = shadow.shape[-1]
+        if side >= min(height, width):
+            continue
         dx, dy, diameter = _outline(shadow[1])
         for _ in range(50):
             left, top = int(rng.integers(width - side)), int(rng.integers(height - side))
@@ -254,11 +291,29 @@ def _shadows(count: int, seed: int) -> list[np.ndarray]:
     """Draw *count* shadows, each (3, side, side) float32 share of light lost; WIDE_SHARE of them twice as large."""
     drawn = draw_shadows(count, torch.Generator().manual_seed(seed)).numpy()
     wide = round(WIDE_SHARE * count)
-    enlarged = [
-        cv2.resize(shadow.transpose(1, 2, 0), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)
-        for shadow in drawn[:wide]
-    ]
-    return [*enlarged, *drawn[wide:]]
+    return [*(_enlarged(shadow, 2) for shadow in drawn[:wide]), *drawn[wide:]]
+
+
+def _shadows_through(lens: Lenses, count: int, seed: int) -> list[np.ndarray]:
+    """Draw *count* shadows of grains seen through one *lens*, each (3, side, side) share of light lost, px of the
+    sensor, cut to where there is any."""
+    generator = torch.Generator().manual_seed(seed)
+    spots = draw_spots_through(lens.of(torch.zeros(count, dtype=torch.long)), generator)
+    return [_enlarged(_trimmed(shadow), int(lens.scale)) for shadow in cast_shadows(spots).numpy()]
+
+
+def _trimmed(shadow: np.ndarray) -> np.ndarray:
+    """Cut a shadow (3, side, side) to the square about its middle that holds all of it; a shadow of nothing to 2 px."""
+    middle = shadow.shape[-1] // 2
+    rows, columns = np.nonzero(np.abs(shadow).max(0) > NOTHING)
+    reach = 1 + int(np.abs(np.concatenate([rows, columns]) + 0.5 - middle).max(initial=0.0))
+    return shadow[:, middle - reach : middle + reach, middle - reach : middle + reach]
+
+
+def _enlarged(shadow: np.ndarray, times: int) -> np.ndarray:
+    """Enlarge a shadow (3, side, side)."""
+    planes = shadow.transpose(1, 2, 0)
+    return cv2.resize(planes, None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)
 
 
 def _outline(depth: np.ndarray) -> tuple[float, float, float]:

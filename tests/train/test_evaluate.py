@@ -16,8 +16,8 @@ from dustd.spots.calibration import Calibration
 from dustd.train import evaluate
 from dustd.train.backgrounds import is_validation
 from dustd.train.froc import Truth
-from dustd.train.judgement import summarise, table
-from dustd.train.looking import look, measured, rescored
+from dustd.train.judgement import summarise, summarise_in_use, table
+from dustd.train.looking import look, look_as_in_use, measured, rescored
 from dustd.train.pack import pack
 from dustd.train.realframes import labelled_frames
 
@@ -55,15 +55,16 @@ class FindsNothing:
     calibration = Calibration()
     false_positive_scores = MappingProxyType({0.001: 0.9, 0.02: 0.5, 0.5: 0.1})
 
-    def __init__(self):
+    def __init__(self, box_px=20.0):
         self.asked = 0
+        self.box_px = box_px
 
     def encode(self, light):
         return light[..., 1][None]
 
     def __call__(self, images):
         self.asked += 1
-        return [np.array([[128, 128, 20, 20, 0.3]], np.float32) for _ in images]
+        return [np.array([[128, 128, self.box_px, self.box_px, 0.3]], np.float32) for _ in images]
 
 
 def test_an_evaluation_writes_figures_table_and_pictures(photos, dusty, tmp_path):
@@ -73,8 +74,12 @@ def test_an_evaluation_writes_figures_table_and_pictures(photos, dusty, tmp_path
     assert figures["test_set"]["photographs"] == ["d", "i"]
     assert 0 <= figures["all"]["model"]["mean_froc"]["value"] <= 1
     assert figures["real_frames"]["grey.png"]["labels"] == 1
+    assert 0 <= figures["aperture_known"]["strata"]["all"]["mean_froc"]["value"] <= 1
     text = (tmp_path / "table.md").read_text()
-    assert all(word in text for word in ("mean FROC at least 2 times", "grey.png", "Strata", "sensor noise only"))
+    assert all(
+        word in text
+        for word in ("mean FROC at least 2 times", "aperture known", "grey.png", "Strata", "sensor noise only")
+    )
     for picture in ("froc.png", "overlays/d.jpg", "overlays/i.jpg", "overlays/grey.jpg"):
         assert cv2.imread(str(tmp_path / picture)) is not None
 
@@ -151,8 +156,17 @@ def test_what_is_measured_becomes_a_probability_and_the_rest_is_dropped(photos, 
     assert all(a.score < b.score for a, b in zip(weighed.dusty, surer.dusty, strict=True))
 
 
+def test_where_the_aperture_is_known_nothing_narrower_than_it_allows_is_found(photos, tmp_path):
+    path = photos / "d.png"
+    usual, narrow = FindsNothing(), FindsNothing(box_px=3.0)
+    narrow.sha256 = "another"
+    assert len(look_as_in_use(path, usual, Calibration(), tmp_path).clean) > 0
+    assert look_as_in_use(path, narrow, Calibration(), tmp_path).clean == ()
+
+
 def test_the_table_can_be_made_of_nothing_found(photos, tmp_path):
     looked = [look(photos / name, FindsNothing(), tmp_path) for name in ("d.png", "i.png")]
     figures = summarise(looked, evaluate.judge_all(looked), 0.5, [])
     figures |= {"model": {"id": "finds-nothing", "sha256": "0" * 64}, "reliability": None}
+    figures["aperture_known"] = summarise_in_use(looked, [8.0, 16.0], 0.5)
     assert "finds-nothing" in table(figures)

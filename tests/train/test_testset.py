@@ -10,6 +10,7 @@ from dustd.train.testset import (
     PlacedSpot,
     Twins,
     disc_less_ring,
+    draw_lens,
     draw_twins,
     lay_dust,
     measure_spots,
@@ -84,6 +85,18 @@ def test_spots_are_many_well_apart_and_of_all_widths(twins):
         for other in spots[:i]:
             away = np.hypot(one.x - other.x, one.y - other.y)
             assert away >= APART_DIAMETERS * max(one.diameter_px, other.diameter_px)
+
+
+def test_one_lens_makes_all_dust_of_a_photograph_and_its_file_says_so(photo):
+    lens = draw_lens(photo)
+    through = draw_twins(photo, lens)
+    blur_px = float(lens.stack_um / lens.f_number * lens.scale / lens.pitch_um)
+    assert through.clean.camera.f_number == through.dusty.camera.f_number == pytest.approx(float(lens.f_number))
+    assert through.clean.camera.pixel_pitch_um == pytest.approx(float(lens.pitch_um / lens.scale))
+    assert len(through.spots) > 3
+    # A shadow is its pupil's image at least; irregular grains and fibres are half as wide here and there.
+    assert np.median([s.diameter_px for s in through.spots]) > 0.8 * blur_px
+    assert (draw_twins(photo, draw_lens(photo)).dusty.raw == through.dusty.raw).all()
 
 
 def test_each_colour_loses_its_own_share_of_light():
