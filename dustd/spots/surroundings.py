@@ -13,6 +13,14 @@ from dustd.raw.frame import Frame
 
 CELLS = 36  # a patch is looked at in about this many cells across
 DARK_LIGHT = 1e-5  # below this share of white the log says nothing
+# The spot itself lies within the first share of a patch's half side, and takes no light from the second on.
+SPOT_WITHIN, SURROUNDINGS_FROM = 0.4, 0.5
+# Over three cells light does not change by more than this (ln) on one side of an outline. On busy ground it does, in
+# many places, and then no side is told.
+SAME_SIDE = 0.15
+# What lies beyond an outline is this share of the patch at least, and there are no more such pieces: what is smaller,
+# or in many pieces, is the scene's texture.
+LEAST_SIDE, MOST_SIDES = 0.01, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +99,35 @@ def cut(frame: Frame, x: float, y: float, half_px: float, avoid: np.ndarray | No
     planes /= np.maximum(shares, 1e-9)
     xs = left + (np.arange(nx) * step + (step - 1) / 2)[None, :].astype(np.float32)
     ys = top + (np.arange(ny) * step + (step - 1) / 2)[:, None].astype(np.float32)
-    away = np.hypot(xs - x, ys - y) > 0.5 * half_px
-    return _flatten(left, top, step, planes, shares, xs, ys, away)
+    away_px = np.hypot(xs - x, ys - y) / half_px
+    shares *= _own_side(planes, shares, away_px)
+    return _flatten(left, top, step, planes, shares, xs, ys, away_px > SURROUNDINGS_FROM)
+
+
+def _own_side(planes: np.ndarray, shares: np.ndarray, away: np.ndarray) -> np.ndarray:
+    """Tell the cells that lie on the spot's own side of an object's outline: (h, w) bool, all of them if none is near.
+
+    *away* (h, w) is how far each is from the spot, as a share of the patch's half side. What lies beyond an outline
+    says nothing of how the spot's own ground varies, and its step drowns any dust (detector-training facts §6.1).
+    """
+    usual = [max(_middle(plane[share > 0]), DARK_LIGHT) if (share > 0).any() else 1.0 for plane, share in zip(planes, shares, strict=True)]
+    total = shares.sum(0)
+    pooled = (shares * planes / np.array(usual, np.float32)[:, None, None]).sum(0) / np.maximum(total, 1e-9)
+    log = np.log(np.maximum(np.where(total > 0, pooled, 1.0), 0.01)).astype(np.float32)
+    smooth, around = cv2.medianBlur(log, 5), np.ones((3, 3), np.uint8)
+    plain = cv2.dilate(smooth, around) - cv2.erode(smooth, around) < SAME_SIDE
+    _, pieces = cv2.connectedComponents(plain.astype(np.uint8), connectivity=4)
+    ring = pieces[plain & (away > SURROUNDINGS_FROM) & (away < 1.4 * SURROUNDINGS_FROM)]
+    if not ring.size:
+        return np.ones_like(plain)
+    rest = (pieces != np.bincount(ring).argmax()) & (away > SPOT_WITHIN)
+    count, pieces, sizes, _ = cv2.connectedComponentsWithStats(rest.astype(np.uint8), connectivity=8)
+    rim = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
+    sides = [n for n in range(1, count) if n in rim and sizes[n, cv2.CC_STAT_AREA] >= LEAST_SIDE * rest.size]
+    beyond = cv2.dilate(np.isin(pieces, sides).astype(np.uint8), around) > 0
+    if len(sides) > MOST_SIDES or beyond.mean() > 0.5:
+        return np.ones_like(plain)
+    return ~beyond
 
 
 def fill(values: np.ndarray, known: np.ndarray, rounds: int = 40) -> np.ndarray:

@@ -98,7 +98,7 @@ def expose_crops(light: Tensor, real: list[Tensor | None], generator: torch.Gene
     """
     size = light.shape[-1]
     crop_px = size - 2 * CONTEXT_PX
-    dust = _leave_real(draw_dust(len(light), size, generator), real)
+    dust = _leave_real(draw_dust(len(light), size, generator, light=light), real)
     seen = _finish_some(expose(light, dust.transmission, generator, dust.scale), generator)
     with_dust, without = (_inner(one).cpu() for one in _with_and_without(seen, dust.transmission))
     boxes, depths, visible = [], [], []
@@ -176,8 +176,9 @@ def stands_out(with_dust: Tensor, without: Tensor, boxes: Tensor) -> Tensor:
 
     *with_dust* and *without* are `encoding.differences` of one crop as photographed and less its dust, (bands, S, S),
     with all its noise. In each band what the dust adds (mean over the middle of the box) is held against the scene's
-    own root mean square in the same band over the box and half its width around: an edge far away does not hide dust,
-    and texture finer or coarser than the dust does not either. Returns (n,) bool.
+    own robust deviation in the same band over the box and half its width around: neither an edge far away nor one that
+    takes a part of the surroundings hides dust, and texture finer or coarser than the dust does not either. Returns
+    (n,) bool.
     """
     added = without - with_dust  # dust darkens
     side = with_dust.shape[-1]
@@ -186,7 +187,7 @@ def stands_out(with_dust: Tensor, without: Tensor, boxes: Tensor) -> Tensor:
         middle = _part(x, y, 0.25 * w, 0.25 * h, side)
         around = _part(x, y, w, h, side)
         signal = added[:, *middle].mean((1, 2))
-        scene = without[:, *around].square().mean((1, 2)).sqrt()
+        scene = 1.4826 * without[:, *around].abs().flatten(1).median(1).values
         seen.append(bool((signal > VISIBLE_DEVIATIONS * scene).any()))
     return torch.tensor(seen, dtype=torch.bool)
 

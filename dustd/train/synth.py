@@ -6,18 +6,29 @@ What the camera adds (veil, noise, mosaic) comes later, in exposing. Everything 
 device; there one seed gives the same dust again.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from dustd.detector.encoding import LIGHT_FLOOR
+from dustd.detector.encoding_torch import log_luma
 from dustd.train import draws
 from dustd.train.grain_draws import TRAINING_SHARES, draw_lenses, draw_spots, draw_spots_through
 from dustd.train.grains import Spots
 from dustd.train.shadows import cast_in_groups, cast_shadows, label_boxes
 
-SPOTS_MEAN = 14.0  # beside the first; dense supervision wants many [J]
+# How many spots a crop expects beside the first, drawn log-uniform per crop: dense supervision wants many, a frame
+# shows few [J].
+SPOTS_MEAN = (8.0, 80.0)
+# Share of spots that are laid beside an outline of the scene, their rims within a width of it, where there is one: on
+# the rest of a crop nothing hides them, and this is where products stand [J].
+BESIDE_OUTLINES = 0.3
+# An outline changes light by this much (ln) over so many pixels, as the test set has it.
+OUTLINE_STEP, OUTLINE_PX = 0.22, 4
 # Crops in which each spot has a lens of its own, as if nothing were known of the frame's.
 MIXED_SHARE = 0.5
 
@@ -35,10 +46,14 @@ class Dust:
     scale: Tensor
 
 
-def draw_dust(batch: int, size_px: int, generator: Generator, *, empty_share: float = 0.25) -> Dust:
-    """Draw dust for *batch* crops of *size_px*: 1 + Poisson(SPOTS_MEAN) spots each, none in *empty_share* of them.
+def draw_dust(
+    batch: int, size_px: int, generator: Generator, *, empty_share: float = 0.25, light: Tensor | None = None
+) -> Dust:
+    """Draw dust for *batch* crops of *size_px*: 1 + Poisson(mean) spots each, none in *empty_share* of them, the mean
+    log-uniform within SPOTS_MEAN.
 
-    Places are uniform, so spots overlap and are cut by the border as it happens. Shadows multiply, in linear light. A
+    Places are uniform, but for those beside the outlines of the crops' *light* (B, 3, size_px, size_px), so spots
+    overlap and are cut by the border as it happens. Shadows multiply, in linear light. A
     box is where the green shadow is deeper than 30 % of its peak, cut at the border; a spot without any such place in
     the crop has no label.
 
@@ -49,7 +64,7 @@ def draw_dust(batch: int, size_px: int, generator: Generator, *, empty_share: fl
     lenses = draw_lenses(batch, generator)
     mixed = draws.uniform(generator, 0, 1, batch) < MIXED_SHARE
     scale = torch.where(mixed, 1 + (draws.uniform(generator, 0, 1, batch) < 0.5).long(), lenses.scale)
-    counts = 1 + torch.poisson(torch.full((batch,), SPOTS_MEAN, device=device), generator=generator).long()
+    counts = 1 + torch.poisson(draws.log_uniform(generator, *SPOTS_MEAN, batch), generator=generator).long()
     counts[draws.uniform(generator, 0, 1, batch) < empty_share] = 0
     crop = torch.repeat_interleave(torch.arange(batch, device=device), counts)
     centre = draws.uniform(generator, 0, size_px, len(crop), 2).long()
@@ -58,6 +73,8 @@ def draw_dust(batch: int, size_px: int, generator: Generator, *, empty_share: fl
         lambda n: draw_spots(n, generator, shares=TRAINING_SHARES),
         lambda own: draw_spots_through(lenses.of(crop[own]), generator),
     )
+    if light is not None:
+        _lay_beside_outlines(centre, crop, torch.maximum(spots.extent_px, spots.blur_px), light, generator)
     transmission = torch.ones(batch, 3, size_px, size_px, device=device)
     boxes = torch.zeros(len(crop), 4, device=device)
     attenuations = torch.zeros(len(crop), device=device)
@@ -79,6 +96,37 @@ def draw_dust(batch: int, size_px: int, generator: Generator, *, empty_share: fl
         attenuations=attenuations[seen].split(numbers),
         scale=scale,
     )
+
+
+def _lay_beside_outlines(centre: Tensor, crop: Tensor, width_px: Tensor, light: Tensor, generator: Generator) -> None:
+    """Move some of the *centre* (n, 2) px, in place, to where the spots' rims are within a width of an outline.
+
+    *crop* (n,) says which of *light* (B, 3, S, S) each lies on.
+    """
+    size_px = light.shape[-1]
+    moved = draws.uniform(generator, 0, 1, len(crop)) < BESIDE_OUTLINES
+    turn = draws.uniform(generator, 0, 2 * math.pi, len(crop))
+    away_px = width_px * draws.uniform(generator, 0.5, 1.5, len(crop))
+    step = (away_px[:, None] * torch.stack([torch.cos(turn), torch.sin(turn)], 1)).long()
+    chosen = draws.uniform(generator, 0, 1, len(crop))
+    for number, there in enumerate(_outlines(light)):
+        places = torch.nonzero(there)
+        own = torch.nonzero(moved & (crop == number)).flatten()
+        if len(places) == 0 or len(own) == 0:
+            continue
+        at = places[(chosen[own] * len(places)).long()].flip(1) + step[own]
+        inside = ((at >= 0) & (at < size_px)).all(1)
+        centre[own[inside]] = at[inside]
+
+
+def _outlines(light: Tensor) -> Tensor:
+    """Tell where the light (B, 3, S, S) of crops changes as at an outline: (B, S, S) bool."""
+    log = F.avg_pool2d(log_luma(light).clamp_min(math.log(LIGHT_FLOOR)), 3, 1, 1, count_include_pad=False)[:, 0]
+    found = torch.zeros_like(log, dtype=torch.bool)
+    half = OUTLINE_PX // 2
+    found[:, :, half:-half] |= (log[:, :, OUTLINE_PX:] - log[:, :, :-OUTLINE_PX]).abs() > OUTLINE_STEP
+    found[:, half:-half] |= (log[:, OUTLINE_PX:] - log[:, :-OUTLINE_PX]).abs() > OUTLINE_STEP
+    return found
 
 
 def _joined(first: Tensor, draw_first: Callable[[int], Spots], draw_rest: Callable[[Tensor], Spots]) -> Spots:

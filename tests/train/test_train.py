@@ -61,6 +61,13 @@ def test_dust_is_visible_where_it_outdoes_the_scene_in_its_own_place():
     assert not stands_out(scene + bands(128, [(40, 40, 8, 0.005)]), scene, box).any()
 
 
+def test_an_edge_that_takes_a_part_of_the_surroundings_does_not_hide_dust():
+    scene = 0.01 * torch.randn(1, 128, 128, generator=generator(3))
+    scene[:, :, 50:] += 0.3
+    box = torch.tensor([[40.0, 40.0, 16.0, 16.0]])
+    assert stands_out(scene + bands(128, [(40, 40, 8, 0.05)]), scene, box).all()
+
+
 def test_an_edge_far_from_the_dust_does_not_hide_it():
     scene = 0.01 * torch.randn(1, 128, 128, generator=generator(2))
     scene[:, :, 70:] += 2.0
