@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dustd.dustmap.match import PROVES_NOTHING, Expected, State, expect, lone_limit, match, match_gain
+from dustd.dustmap.match import PROVES_NOTHING, Expected, State, expect, match, match_gain
 from dustd.dustmap.particle import (
     Particle,
     View,
@@ -47,23 +47,21 @@ def _decided(
     limits: Thresholds,
 ) -> Spot:
     """Apply the score limit that holds for this spot, and put the rule into words."""
-    lone = lone_limit(limits.lone, view, spot.x, spot.y)
     score = _trusted(spot, limits.trust_alone)
-    ground = "" if lone - limits.lone < 0.005 else f" (busy ground: {limits.lone:.2f} is not enough)"
     beside = f" ({spot.score_alone:.2f} alone; {spot.company})" if spot.score_alone is not None and spot.company else ""
     if limits.only_known:
-        ground = " (at sensitivity 0 only what the map has confirmed is corrected)"
+        beside += " (at sensitivity 0 only what the map has confirmed is corrected)"
     if particle is None:
-        wanted = score >= lone and not limits.only_known
+        wanted = score >= limits.lone and not limits.only_known
         known = "" if wanted else " and not known: left alone"
-        return replace(spot, wanted=wanted, reason=_compared(score, lone) + beside + ground + known)
+        return replace(spot, wanted=wanted, reason=_compared(score, limits.lone) + beside + known)
     at = expected.predictions[particle.id]
     # However unlikely the detector was to see it here: now that something is seen, whose is it?
     belief = particle.log_odds + match_gain(particle, at, spot, view, expected.crowd)
     believed = belief >= math.log(limits.lone / max(1 - limits.lone, 1e-6))
     by_this = believed and not particle.confirmed and confirms(particle, at, spot, view, expected.body, expected.crowd)
     as_expected = believed and (particle.confirmed or by_this)
-    limit = min(limits.known, limits.lone) if as_expected else lone
+    limit = min(limits.known, limits.lone) if as_expected else limits.lone
     seen = f"seen in {particle.frames_seen} frame{'s' if particle.frames_seen != 1 else ''}"
     if by_this:
         where = " where dust was suspected, which confirms it"
@@ -84,7 +82,7 @@ def _decided(
         particle_id=particle.id,
         confidence=particle.confidence,
         frames_seen=particle.frames_seen,
-        reason=f"{seen}; {_compared(score, limit)}{'' if as_expected else beside + ground}{where}"
+        reason=f"{seen}; {_compared(score, limit)}{'' if as_expected else beside}{where}"
         + ("" if wanted else ": left alone"),
     )
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from dustd.dustmap import lenses
 from dustd.dustmap.cleaning import Cleaning
-from dustd.dustmap.evidence import visible_from
 from dustd.dustmap.lenses import BodyOptics, focal_bin_mm
 from dustd.dustmap.particle import (
     Particle,
@@ -42,9 +41,6 @@ DEPTH_CHANGE_ERROR, WIDTH_CHANGE_ERROR, FORETOLD_ERROR = 0.35, 0.28, 0.25
 DEPTH_CHANGE_SPREAD, WIDTH_CHANGE_SPREAD = 1.7, 0.6
 MISMEASURED = 0.05  # our choice: sightings whose depth or width may be anything, by busy ground or a wrong f-number
 BLUR_DOMINATES = 0.5  # attenuation below which a spot's width is its blur, not the particle's own size
-# Where texture hides spots shallower than BUSY_FROM, the odds that an unknown spot must show grow with the excess to
-# this power. In 24 generated frames 53 of 59 false spots lay where .11 and more was hidden, of 329 true ones 75.
-BUSY_FROM, BUSY_POWER = 0.05, 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,9 +186,8 @@ def changes_since(
 
 
 def speaks(spot: Spot, view: View) -> bool:
-    """Ask whether a spot speaks by itself: sure enough for the ground it lies on, and measured to be there."""
-    sure = spot.score >= lone_limit(view.evidence_score, view, spot.x, spot.y)
-    return sure and spot.attenuation > 0 and spot.diameter_px > 0
+    """Ask whether a spot speaks by itself: sure enough, and measured to be there."""
+    return spot.score >= view.evidence_score and spot.attenuation > 0 and spot.diameter_px > 0
 
 
 def spot_strength_px2(attenuation: float, diameter_px: float, f_number: float | None, blur_constant: float) -> float:
@@ -208,13 +203,3 @@ def _strength_residual(spot: Spot, particle: Particle, view: View) -> float:
     """Compare a spot's strength with the particle's: ln(E of the frame / E of the map)."""
     strength = spot_strength_px2(spot.attenuation, spot.diameter_px, view.f_number, particle.blur_constant)
     return math.log(strength) - math.log(particle.strength_px2) if strength > 0 else math.inf
-
-
-def lone_limit(limit: float, view: View, x: float, y: float) -> float:
-    """Raise the score limit *limit* for a spot that the map does not vouch for, as far as the ground at (x, y) is busy.
-
-    The odds that a score must give grow with the depth that the texture hides, so the rule follows sensitivity.
-    """
-    hidden = min(visible_from(view.evidence, x, y), 1.0)
-    odds = limit / max(1 - limit, 1e-6) * max(hidden / BUSY_FROM, 1.0) ** BUSY_POWER
-    return odds / (1 + odds)

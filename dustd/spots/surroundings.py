@@ -69,7 +69,8 @@ def black_level(frame: Frame, rows: slice, cols: slice) -> np.ndarray:
 def cut(frame: Frame, x: float, y: float, half_px: float, avoid: np.ndarray | None = None) -> Patch | None:
     """Cut the patch of +-*half_px* around (x, y), as far as the frame goes, and find its background.
 
-    *avoid* (n, 3) are x, y, radius of circles to keep out of it (other spots). Returns None if too little is left.
+    *avoid* (n, 3) are x, y, radius of circles to keep out of it (other spots). What lies beyond an object's outline is
+    kept out, too. Returns None if too little is left.
     """
     step = max(1, round(2 * half_px / CELLS))
     left, top = (max(0, round(v - half_px)) for v in (x, y))
@@ -110,17 +111,13 @@ def _own_side(planes: np.ndarray, shares: np.ndarray, away: np.ndarray) -> np.nd
     *away* (h, w) is how far each is from the spot, as a share of the patch's half side. What lies beyond an outline
     says nothing of how the spot's own ground varies, and its step drowns any dust (detector-training facts §6.1).
     """
-    usual = [max(_middle(plane[share > 0]), DARK_LIGHT) if (share > 0).any() else 1.0 for plane, share in zip(planes, shares, strict=True)]
-    total = shares.sum(0)
-    pooled = (shares * planes / np.array(usual, np.float32)[:, None, None]).sum(0) / np.maximum(total, 1e-9)
-    log = np.log(np.maximum(np.where(total > 0, pooled, 1.0), 0.01)).astype(np.float32)
-    smooth, around = cv2.medianBlur(log, 5), np.ones((3, 3), np.uint8)
+    smooth, around = cv2.medianBlur(_log_light(planes, shares), 5), np.ones((3, 3), np.uint8)
     plain = cv2.dilate(smooth, around) - cv2.erode(smooth, around) < SAME_SIDE
-    _, pieces = cv2.connectedComponents(plain.astype(np.uint8), connectivity=4)
-    ring = pieces[plain & (away > SURROUNDINGS_FROM) & (away < 1.4 * SURROUNDINGS_FROM)]
+    _, grounds = cv2.connectedComponents(plain.astype(np.uint8), connectivity=4)
+    ring = grounds[plain & (away > SURROUNDINGS_FROM) & (away < 1.4 * SURROUNDINGS_FROM)]
     if not ring.size:
         return np.ones_like(plain)
-    rest = (pieces != np.bincount(ring).argmax()) & (away > SPOT_WITHIN)
+    rest = (grounds != np.bincount(ring).argmax()) & (away > SPOT_WITHIN)
     count, pieces, sizes, _ = cv2.connectedComponentsWithStats(rest.astype(np.uint8), connectivity=8)
     rim = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
     sides = [n for n in range(1, count) if n in rim and sizes[n, cv2.CC_STAT_AREA] >= LEAST_SIDE * rest.size]
@@ -128,6 +125,16 @@ def _own_side(planes: np.ndarray, shares: np.ndarray, away: np.ndarray) -> np.nd
     if len(sides) > MOST_SIDES or beyond.mean() > 0.5:
         return np.ones_like(plain)
     return ~beyond
+
+
+def _log_light(planes: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Pool the colours of cells (n, h, w), each over its median: log of light (h, w) float32, 0 where nothing is."""
+    pooled = np.zeros_like(planes[0])
+    for plane, share in zip(planes, shares, strict=True):
+        if (there := plane[share > 0]).size:
+            pooled += share * plane / max(_middle(there), DARK_LIGHT)
+    total = shares.sum(0)
+    return np.log(np.maximum(np.where(total > 0, pooled / np.maximum(total, 1e-9), 1.0), 0.01)).astype(np.float32)
 
 
 def fill(values: np.ndarray, known: np.ndarray, rounds: int = 40) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from dustd.detector import detect as detecting
 from dustd.detector.detect import Detector
 from dustd.raw.frame import Frame
-from dustd.spots import measure, optics, physics
+from dustd.spots import measure, optics, physics, surroundings
 from dustd.spots.calibration import Calibration
 from dustd.spots.candidates import candidate_in
 from dustd.spots.spot import Detection
@@ -91,7 +91,8 @@ def measured(path: Path, seen: Looked, least_score: float, cache: Path) -> Looke
     twins = testset.draw_twins(path)
 
     def gains(frame: Frame, detections: Sequence[Detection]) -> list[list[float]]:
-        key = f"{_fingerprint(frame)} {_code(measure)} {hashlib.sha256(repr(detections).encode()).hexdigest()[:16]}"
+        code = f"{_code(measure)} {_code(surroundings)}"
+        key = f"{_fingerprint(frame)} {code} {hashlib.sha256(repr(detections).encode()).hexdigest()[:16]}"
         name = "clean" if frame is twins.clean else "dusty"
         return _remembered(
             cache / f"{path.stem}.{name}-gains.json",
@@ -134,7 +135,7 @@ def look_as_in_use(
     The file in *cache* remembers what was found and how the light was measured, not the *calibration*. See `look`.
     """
     twins = testset.draw_twins(path, testset.draw_lens(path))
-    code = " ".join(str(_code(module)) for module in (detecting, measure, optics, physics))
+    code = " ".join(str(_code(module)) for module in (detecting, measure, surroundings, optics, physics))
 
     def possible(name: str, frame: Frame) -> tuple[Detection, ...]:
         rows = _remembered(

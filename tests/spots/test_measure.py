@@ -81,13 +81,31 @@ def test_a_spot_at_the_border_is_measured_from_what_is_there():
     assert abs(spot.x - 10) < 1.5
 
 
-def test_a_sharp_dark_edge_nearby_does_not_take_the_fit_with_it():
-    frame = shadow_frame(attenuation=0.2)
+def with_raw(frame, raw):
+    return Frame(**{n: getattr(frame, n) for n in Frame.__slots__} | {"raw": raw})
+
+
+@pytest.mark.parametrize("kind", PATTERNS)
+@pytest.mark.parametrize("beyond", [0.1, 0.5, 2.5])
+@pytest.mark.parametrize("from_px", [122, 132])
+def test_beside_an_outline_a_shadow_is_measured_as_on_plain_ground(kind, beyond, from_px):
+    frame = shadow_frame(kind, attenuation=0.2, level=0.25)
     raw = frame.raw.copy()
-    raw[:, 122:] = BLACK + (raw[:, 122:] - BLACK) // 2
-    spot = measure(Frame(**{n: getattr(frame, n) for n in Frame.__slots__} | {"raw": raw}), box(), 0)
-    assert spot.attenuation == pytest.approx(0.2, rel=0.25)
-    assert np.hypot(spot.x - 100.3, spot.y - 90.6) < 3
+    raw[:, from_px:] = np.clip(BLACK + (raw[:, from_px:] - BLACK) * beyond, 0, WHITE)
+    plain, beside = (candidate_in(each, box()) for each in (frame, with_raw(frame, raw)))
+    assert beside.attenuation == pytest.approx(0.2, rel=0.1)
+    assert np.hypot(beside.shadow_x - 100.3, beside.shadow_y - 90.6) < 1
+    assert beside.gain > plain.gain / 4
+
+
+def test_dark_things_all_around_a_spot_count_as_what_the_scene_does():
+    frame = shadow_frame(attenuation=0.1)
+    raw = frame.raw.copy()
+    for left in range(46, 156, 14):
+        for top in range(36, 146, 14):
+            if np.hypot(left + 2 - 100, top + 2 - 90) > 26:
+                raw[top : top + 5, left : left + 5] = BLACK + (raw[top : top + 5, left : left + 5] - BLACK) // 5
+    assert candidate_in(with_raw(frame, raw), box()).gain < candidate_in(frame, box()).gain / 10
 
 
 @pytest.mark.parametrize("level", [0.0, 3.0])
