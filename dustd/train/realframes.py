@@ -7,9 +7,12 @@ may follow.
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from PIL.ExifTags import IFD, Base
 
 from dustd.errors import FrameError, UsageError
 from dustd.raw.frame import Camera, Frame
@@ -19,6 +22,8 @@ from dustd.train.froc import Truth
 from dustd.train.pictures import PHOTO_SUFFIXES, read_picture, to_light
 
 LABELS = "dust_labels.csv"
+# A picture whose sides are to each other as they were when it was taken, to within this share, was shrunk, not cut.
+SAME_ASPECT = 0.01
 
 
 def labelled_frames(folder: Path) -> Iterator[tuple[str, Frame, tuple[Truth, ...]]]:
@@ -46,24 +51,33 @@ def read_frame(path: Path) -> Frame:
         with open_raw(path, read_camera(path)) as opened:
             return opened.frame
     light = to_light(read_picture(path))
+    height, width = light.shape[:2]
     return Frame(
         raw=(light * 65535).round().astype(np.uint16),
-        visible=(0, 0, *light.shape[:2]),
+        visible=(0, 0, height, width),
         kind="linear",
         cfa=((1,),),
         black=np.zeros(3, np.float32),
         white=65535,
         wb=(1.0, 1.0, 1.0),
         xyz_to_camera=None,
-        camera=_camera(path),
+        camera=_camera(path, width, height),
     )
 
 
-def _camera(path: Path) -> Camera:
+def _camera(path: Path, width: int, height: int) -> Camera:
+    """Read what a picture's file says of the camera; where it was shrunk since, its pixels are as much wider."""
     try:
-        return read_camera(path)
+        camera = read_camera(path)
     except FrameError:  # a picture without Exif
         return Camera()
+    with Image.open(path) as picture:
+        exif = picture.getexif().get_ifd(IFD.Exif)
+    taken = exif.get(Base.ExifImageWidth, width), exif.get(Base.ExifImageHeight, height)
+    across, down = (before / now for before, now in zip(taken, (width, height), strict=True))
+    if camera.pixel_pitch_um is None or across <= 1 or abs(across / down - 1) > SAME_ASPECT:
+        return camera
+    return replace(camera, pixel_pitch_um=camera.pixel_pitch_um * across)
 
 
 def _labels(path: Path) -> dict[str, list[Truth]]:

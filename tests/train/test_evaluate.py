@@ -19,7 +19,7 @@ from dustd.train.froc import Truth
 from dustd.train.judgement import summarise, summarise_in_use, table
 from dustd.train.looking import look, look_as_in_use, measured, rescored
 from dustd.train.pack import pack
-from dustd.train.realframes import labelled_frames
+from dustd.train.realframes import labelled_frames, read_frame
 
 SHAPE = {"encoder_layers": 1, "out_feature_indexes": [1], "decoder_layers": 1, "queries": 5}
 
@@ -100,6 +100,14 @@ def test_labels_may_give_a_diameter_instead_of_a_box(dusty, tmp_path):
     ((name, frame, (label,)),) = labelled_frames(tmp_path)
     assert (name, frame.width, frame.height) == ("grey.png", 400, 300)
     assert (label.x, label.y, label.diameter_px, label.ignore) == (260, 180, 28, False)
+
+
+def test_the_pixels_of_a_shrunk_picture_are_wider_than_the_sensors(shared_data):
+    shrunk = read_frame(shared_data / "dusty" / "panasonic-lx100_f16_sky.jpg")
+    taken_width_px, sensor_um = 4272, 3.82
+    assert shrunk.camera.pixel_pitch_um == pytest.approx(sensor_um * taken_width_px / shrunk.width, rel=0.01)
+    cut = read_frame(shared_data / "dusty" / "canon-eos-6d_f22_crop.jpg")
+    assert cut.camera.pixel_pitch_um == pytest.approx(6.58, rel=0.01)
 
 
 def test_dust_that_a_photograph_shows_itself_is_neither_found_nor_false(photos, detector, tmp_path):
