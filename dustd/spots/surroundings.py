@@ -100,9 +100,9 @@ def cut(frame: Frame, x: float, y: float, half_px: float, avoid: np.ndarray | No
     planes /= np.maximum(shares, 1e-9)
     xs = left + (np.arange(nx) * step + (step - 1) / 2)[None, :].astype(np.float32)
     ys = top + (np.arange(ny) * step + (step - 1) / 2)[:, None].astype(np.float32)
-    away_px = np.hypot(xs - x, ys - y) / half_px
-    shares *= _own_side(planes, shares, away_px)
-    return _flatten(left, top, step, planes, shares, xs, ys, away_px > SURROUNDINGS_FROM)
+    away = np.hypot(xs - x, ys - y) / half_px
+    shares *= _own_side(planes, shares, away)
+    return _flatten(left, top, step, planes, shares, xs, ys, away > SURROUNDINGS_FROM)
 
 
 def _own_side(planes: np.ndarray, shares: np.ndarray, away: np.ndarray) -> np.ndarray:

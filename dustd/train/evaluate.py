@@ -19,7 +19,7 @@ from dustd.detector.model import RfDetrDetector, load_detector
 from dustd.raw.frame import Frame
 from dustd.spots.calibration import Calibration
 from dustd.spots.spot import Detection
-from dustd.train import baseline, testset
+from dustd.train import baseline, in_use, testset
 from dustd.train.backgrounds import is_validation
 from dustd.train.calibration import DEFAULT_SENSITIVITY, Reliability, measured_from, reliability, thresholds
 from dustd.train.figures import draw_froc, draw_overlay, draw_reliability
@@ -37,7 +37,6 @@ from dustd.train.judgement import (
     reliability_figures,
     strata_masks,
     summarise,
-    summarise_in_use,
     table,
 )
 from dustd.train.looking import Looked, by_probability, look, look_as_in_use, measured, possible_in, rescored
@@ -75,7 +74,7 @@ def evaluate(detector: RfDetrDetector, paths: Sequence[Path], arguments: argpars
     verdicts = judge_all(looked)
     scores = thresholds(verdicts.clean) if anew else detector.false_positive_scores
     limit = threshold(DEFAULT_SENSITIVITY, scores)
-    in_use = [
+    as_in_use = [
         look_as_in_use(path, detector, other, out / "cache", own_dust.get(path.name, ()))
         for path, other in zip(tqdm(paths, desc="aperture known", unit="frame"), of_others, strict=True)
     ]
@@ -88,17 +87,20 @@ def evaluate(detector: RfDetrDetector, paths: Sequence[Path], arguments: argpars
     figures: Figures = {
         "model": {"id": detector.model_id, "sha256": detector.sha256},
         **summarise(looked, verdicts, limit, real),
-        "aperture_known": summarise_in_use(in_use, [float(testset.draw_lens(path).f_number) for path in paths], limit),
+        "aperture_known": in_use.summarise(
+            as_in_use, [float(testset.draw_lens(path).f_number) for path in paths], limit
+        ),
         "reliability": reliable and reliability_figures(reliable),
     }
     (out / "evaluation.json").write_bytes(codec.to_bytes(figures, indent=1))
-    (out / "table.md").write_text(table(figures), encoding="utf-8")
+    page = table(figures) + "\n" + "\n".join(in_use.lines(figures["aperture_known"]))
+    (out / "table.md").write_text(page, encoding="utf-8")
     _draw_froc(out / "froc.png", looked, verdicts)
     if reliable:
         draw_reliability(out / "reliability.png", reliable)
     if anew:
         calibrate(detector.folder, card_calibration(scores, reliable), card_figures(figures))
-    print(table(figures))
+    print(page)
     for path, seen, judged in zip(tqdm(paths, desc="overlays", unit="frame"), looked, verdicts.dusty, strict=True):
         truths = [spot.truth() for spot in seen.spots]
         draw_overlay(out / "overlays" / f"{path.stem}.jpg", testset.draw_twins(path).dusty, judged, truths, limit)

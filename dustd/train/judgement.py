@@ -137,40 +137,14 @@ def summarise(looked: Sequence[Looked], verdicts: Verdicts, threshold: float, re
     return figures
 
 
-def summarise_in_use(looked: Sequence[Looked], f_numbers: Sequence[float], threshold: float) -> Figures:
-    """Put the figures of the test set with known apertures together (`looking.look_as_in_use`), *f_numbers* being the
-    photographs' and *threshold* the score at the default sensitivity."""
-    dusty = [judge(seen.dusty, [spot.truth() for spot in seen.spots], seen.megapixels) for seen in looked]
-    clean = [judge(seen.clean, [], seen.megapixels) for seen in looked]
-    masks = strata_masks(looked)
-
-    def figures(judged: list[Judged]) -> Figures:
-        return {
-            "spots": _counted(judged),
-            "mean_froc": asdict(mean_froc(judged)),
-            "recall": asdict(recall_at(judged, WORKING_FALSE_PER_MP)),
-            "recall_at_default_sensitivity": asdict(recall_above(judged, threshold)),
-        }
-
-    return {
-        "f_numbers": [round(number, 1) for number in f_numbers],
-        "strata": {"all": figures(dusty)}
-        | {
-            name: figures([only(j, mask) for j, mask in zip(dusty, masks[name], strict=True)])
-            for name in (DEEP_SMOOTH, NEAR_EDGE, DEEP)
-        },
-        "false_per_mp_without_dust": asdict(false_per_mp_above(clean, [threshold] * len(clean))),
-    }
-
-
 def _about_test_set(looked: Sequence[Looked], verdicts: Verdicts) -> dict[str, Any]:
     spots = [spot for look in looked for spot in look.spots]
     return {
         "photographs": [look.name for look in looked],
         "megapixels": round(sum(look.megapixels for look in looked), 1),
         "spots": len(spots),
-        "spots_that_count": _counted(verdicts.dusty),
-        "spots_that_count_by_sensor_noise_only": _counted(verdicts.strict[MODEL]),
+        "spots_that_count": counted(verdicts.dusty),
+        "spots_that_count_by_sensor_noise_only": counted(verdicts.strict[MODEL]),
         "fingerprint": hashlib.sha256(repr([asdict(s) for s in spots]).encode()).hexdigest()[:16],
         "counts_if": f"A >= {testset.LEAST_ATTENUATION:g} and local SNR >= {testset.LEAST_SNR:g}",
         "smooth_if": f"scene varies < {testset.SMOOTH_BELOW:g} of light in the band of "
@@ -264,13 +238,13 @@ def table(figures: Mapping[str, Any]) -> str:
         "| false positives per megapixel | model | baseline |",
         "|---|---|---|",
         *(
-            f"| {rate} | {_text(figures['froc'][MODEL][rate])} | {_text(figures['froc'][BASELINE][rate])} |"
+            f"| {rate} | {text(figures['froc'][MODEL][rate])} | {text(figures['froc'][BASELINE][rate])} |"
             for rate in FALSE_POSITIVES_PER_MP
         ),
-        f"| mean | {_text(figures['all'][MODEL]['mean_froc'])} | {_text(figures['all'][BASELINE]['mean_froc'])} |",
+        f"| mean | {text(figures['all'][MODEL]['mean_froc'])} | {text(figures['all'][BASELINE]['mean_froc'])} |",
         "",
-        f"Model over baseline, paired: {_text(ratio)}. Filters: "
-        + ", ".join(f"{family} {_text(value)}" for family, value in figures["baseline"]["mean_froc"].items())
+        f"Model over baseline, paired: {text(ratio)}. Filters: "
+        + ", ".join(f"{family} {text(value)}" for family, value in figures["baseline"]["mean_froc"].items())
         + ".",
         "",
         "## Strata",
@@ -283,11 +257,10 @@ def table(figures: Mapping[str, Any]) -> str:
         _stratum_row("all, hidden by sensor noise only", figures["sensor_noise_only"]),
         "",
         "The last row is the stricter reading: dust that only texture hides counts, too "
-        f"(model over baseline {_text(figures['sensor_noise_only']['ratio'])}).",
+        f"(model over baseline {text(figures['sensor_noise_only']['ratio'])}).",
         "",
         *_default_lines(figures["default_sensitivity"]),
         "",
-        *_in_use_lines(figures["aperture_known"]),
         *_real_lines(figures["real_frames"]),
         *_probability_lines(figures["reliability"]),
     ]
@@ -311,7 +284,7 @@ def _heading(figures: Mapping[str, Any]) -> list[str]:
 
 def _both(model: list[Judged], baseline: list[Judged]) -> dict[str, Any]:
     return {
-        "spots": _counted(model),
+        "spots": counted(model),
         **{
             name: {
                 "mean_froc": asdict(mean_froc(judged)),
@@ -322,7 +295,8 @@ def _both(model: list[Judged], baseline: list[Judged]) -> dict[str, Any]:
     }
 
 
-def _counted(judged: Sequence[Judged]) -> int:
+def counted(judged: Sequence[Judged]) -> int:
+    """Count the spots that count."""
     return int(sum(j.counts.sum() for j in judged))
 
 
@@ -346,10 +320,10 @@ def _bars(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     deep_smooth, near_edge, deep = (figures["strata"][name][MODEL]["recall"] for name in (DEEP_SMOOTH, NEAR_EDGE, DEEP))
     false = figures["default_sensitivity"]["false_per_mp_without_dust_at_thresholds_from_the_other_frames"]
     rows = [
-        ("mean FROC at least 2 times the baseline's", _text(figures["ratio"]), figures["ratio"]["value"] >= 2),
-        (f"recall at 0.05 FP/MP ≥ 0.90 for {DEEP_SMOOTH}", _text(deep_smooth), deep_smooth["value"] >= 0.9),
-        (f"recall at 0.05 FP/MP ≥ 0.85 for {NEAR_EDGE}", _text(near_edge), near_edge["value"] >= 0.85),
-        (f"recall at 0.05 FP/MP ≥ 0.60 for {DEEP}", _text(deep), deep["value"] >= 0.6),
+        ("mean FROC at least 2 times the baseline's", text(figures["ratio"]), figures["ratio"]["value"] >= 2),
+        (f"recall at 0.05 FP/MP ≥ 0.90 for {DEEP_SMOOTH}", text(deep_smooth), deep_smooth["value"] >= 0.9),
+        (f"recall at 0.05 FP/MP ≥ 0.85 for {NEAR_EDGE}", text(near_edge), near_edge["value"] >= 0.85),
+        (f"recall at 0.05 FP/MP ≥ 0.60 for {DEEP}", text(deep), deep["value"] >= 0.6),
         (
             f"less than one false positive per 12 MP without dust at sensitivity {DEFAULT_SENSITIVITY:g}",
             f"{12 * false['value']:.2f} [{12 * false['low']:.2f}, {12 * false['high']:.2f}]",
@@ -363,7 +337,7 @@ def _bars(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _stratum_row(name: str, stratum: Mapping[str, Any]) -> str:
-    cells = [_text(stratum[side][figure]) for figure in ("recall", "mean_froc") for side in (MODEL, BASELINE)]
+    cells = [text(stratum[side][figure]) for figure in ("recall", "mean_froc") for side in (MODEL, BASELINE)]
     return f"| {name} | {stratum['spots']} | " + " | ".join(cells) + " |"
 
 
@@ -373,30 +347,9 @@ def _default_lines(default: Mapping[str, Any]) -> list[str]:
     return [
         "## At the default sensitivity",
         "",
-        f"Score threshold {default['threshold']:.3f}: recall {_text(default['recall'])}; false positives per megapixel "
-        f"on the same photographs without dust {_text(own, 3)}, and {_text(left_out, 3)} if each photograph is judged "
+        f"Score threshold {default['threshold']:.3f}: recall {text(default['recall'])}; false positives per megapixel "
+        f"on the same photographs without dust {text(own, 3)}, and {text(left_out, 3)} if each photograph is judged "
         "at the threshold measured on the others.",
-    ]
-
-
-def _in_use_lines(in_use: Mapping[str, Any]) -> list[str]:
-    false = in_use["false_per_mp_without_dust"]
-    columns = ("recall", "mean_froc", "recall_at_default_sensitivity")
-    return [
-        "## With the aperture known",
-        "",
-        "The same photographs as a session has them: one lens for all dust of a photograph, the file naming aperture "
-        f"and pitch (f/{min(in_use['f_numbers']):g} to f/{max(in_use['f_numbers']):g}), what no shadow can be there "
-        f"left out. Without dust at the default sensitivity {_text(false, 3)} false positives per megapixel.",
-        "",
-        f"| spots | count | recall at {WORKING_FALSE_PER_MP:g} false positives per megapixel | mean FROC | recall at "
-        "the default sensitivity |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {name} | {stratum['spots']} | " + " | ".join(_text(stratum[column]) for column in columns) + " |"
-            for name, stratum in in_use["strata"].items()
-        ),
-        "",
     ]
 
 
@@ -435,7 +388,8 @@ def _probability_lines(measured: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def _text(interval: Mapping[str, float], digits: int = 2) -> str:
+def text(interval: Mapping[str, float], digits: int = 2) -> str:
+    """Say a value with its interval."""
     if math.isnan(interval["value"]):
         return "–"
     value, low, high = (f"{interval[key]:.{digits}f}" for key in ("value", "low", "high"))

@@ -13,10 +13,10 @@ from dustd.cli.parser import build_parser
 from dustd.detector.model import find_model
 from dustd.errors import UsageError
 from dustd.spots.calibration import Calibration
-from dustd.train import evaluate
+from dustd.train import evaluate, in_use
 from dustd.train.backgrounds import is_validation
 from dustd.train.froc import Truth
-from dustd.train.judgement import summarise, summarise_in_use, table
+from dustd.train.judgement import summarise, table
 from dustd.train.looking import look, look_as_in_use, measured, rescored
 from dustd.train.pack import pack
 from dustd.train.realframes import labelled_frames, read_frame
@@ -176,5 +176,5 @@ def test_the_table_can_be_made_of_nothing_found(photos, tmp_path):
     looked = [look(photos / name, FindsNothing(), tmp_path) for name in ("d.png", "i.png")]
     figures = summarise(looked, evaluate.judge_all(looked), 0.5, [])
     figures |= {"model": {"id": "finds-nothing", "sha256": "0" * 64}, "reliability": None}
-    figures["aperture_known"] = summarise_in_use(looked, [8.0, 16.0], 0.5)
     assert "finds-nothing" in table(figures)
+    assert "## With the aperture known" in in_use.lines(in_use.summarise(looked, [8.0, 16.0], 0.5))
