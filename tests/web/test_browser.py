@@ -146,6 +146,7 @@ def test_a_correction_taken_back_by_a_key_brings_the_originals_samples_back_and_
 
 def on_screen(page, x, y):
     """Where a place of the picture, px, is on the screen."""
+    expect(page.locator(".pane.after img.small")).to_be_visible()  # a frame decided anew is drawn anew
     box = page.locator(".stage").bounding_box()
     left, top = map(float, re.findall(r"-?[\d.]+", page.locator(".rings > g").get_attribute("transform")))
     shown = page.locator(".pane.after img.small").bounding_box()["width"]
