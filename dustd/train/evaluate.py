@@ -81,7 +81,7 @@ def evaluate(detector: RfDetrDetector, paths: Sequence[Path], arguments: argpars
     (out / "overlays").mkdir(exist_ok=True)
 
     def ours(frame: Frame) -> tuple[Detection, ...]:
-        return by_probability(possible_in(frame, detector, least), calibration)
+        return tuple(d for d, _ in by_probability(possible_in(frame, detector, least), calibration))
 
     real = _judge_real(arguments.dusty, ours, verdicts.baseline_name, out / "overlays", limit)
     figures: Figures = {

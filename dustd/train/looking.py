@@ -112,19 +112,15 @@ def measured(path: Path, seen: Looked, least_score: float, cache: Path) -> Looke
 def rescored(seen: Looked, calibration: Calibration) -> Looked:
     """Put probabilities in the place of the model's scores."""
 
-    def best_first(
-        detections: Sequence[Detection], gains: Sequence[float]
-    ) -> tuple[tuple[Detection, ...], tuple[float, ...]]:
-        pairs = [
-            (replace(d, score=calibration.probability(d.score, gain, d.second_score)), gain)
-            for d, gain in zip(detections, gains, strict=True)
-        ]
-        pairs.sort(key=lambda pair: -pair[0].score)
-        return tuple(d for d, _ in pairs), tuple(gain for _, gain in pairs)
-
-    clean, clean_gains = best_first(seen.clean, seen.clean_gains)
-    dusty, dusty_gains = best_first(seen.dusty, seen.dusty_gains)
-    return replace(seen, clean=clean, dusty=dusty, clean_gains=clean_gains, dusty_gains=dusty_gains)
+    clean = by_probability(zip(seen.clean, seen.clean_gains, strict=True), calibration)
+    dusty = by_probability(zip(seen.dusty, seen.dusty_gains, strict=True), calibration)
+    return replace(
+        seen,
+        clean=tuple(d for d, _ in clean),
+        clean_gains=tuple(gain for _, gain in clean),
+        dusty=tuple(d for d, _ in dusty),
+        dusty_gains=tuple(gain for _, gain in dusty),
+    )
 
 
 def look_as_in_use(
@@ -144,7 +140,7 @@ def look_as_in_use(
             lambda: [[*astuple(d), gain] for d, gain in possible_in(frame, detector, calibration.measured_from)],
         )
         found = zip(_detections([row[:-1] for row in rows]), (row[-1] for row in rows), strict=True)
-        return _apart(by_probability(found, calibration), own_dust)
+        return _apart(tuple(d for d, _ in by_probability(found, calibration)), own_dust)
 
     return Looked(
         name=path.stem,
@@ -171,10 +167,10 @@ def possible_in(frame: Frame, detector: Detector, least_score: float) -> list[tu
     ]
 
 
-def by_probability(found: Iterable[tuple[Detection, float]], calibration: Calibration) -> tuple[Detection, ...]:
+def by_probability(found: Iterable[tuple[Detection, float]], calibration: Calibration) -> list[tuple[Detection, float]]:
     """Put probabilities in the place of the scores of detections *found* with the gains of the light, best first."""
-    surer = [replace(d, score=calibration.probability(d.score, gain, d.second_score)) for d, gain in found]
-    return tuple(sorted(surer, key=lambda d: -d.score))
+    surer = [(replace(d, score=calibration.probability(d.score, gain, d.second_score)), gain) for d, gain in found]
+    return sorted(surer, key=lambda pair: -pair[0].score)
 
 
 def _remembered(file: Path, key: str, compute: Callable[[], list[list[float]]]) -> list[list[float]]:

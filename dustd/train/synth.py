@@ -27,7 +27,7 @@ SPOTS_MEAN = (8.0, 80.0)
 # Share of spots that are laid beside an outline of the scene, their rims within a width of it, where there is one: on
 # the rest of a crop nothing hides them, and this is where products stand [J].
 BESIDE_OUTLINES = 0.3
-# An outline changes light by this much (ln) over so many pixels, as the test set has it.
+# An outline changes light by this much (ln) over so many pixels.
 OUTLINE_STEP, OUTLINE_PX = 0.22, 4
 # Crops in which each spot has a lens of its own, as if nothing were known of the frame's.
 MIXED_SHARE = 0.5

@@ -34,7 +34,7 @@ from dustd.train.grain_draws import draw_lenses, draw_spots_through
 from dustd.train.grains import Lenses
 from dustd.train.pictures import read_picture, to_light
 from dustd.train.shadows import cast_shadows
-from dustd.train.synth import draw_shadows
+from dustd.train.synth import OUTLINE_PX, OUTLINE_STEP, draw_shadows
 
 SEED = 77
 # So many that enough of them count, so few that no spot is another's surroundings. Bodies have 0.4 (facts §4).
@@ -47,7 +47,7 @@ LEAST_SNR = 5.0
 SMOOTH_BELOW = 0.01
 TEXTURE_BAND_PX = (2.0, 12.0)
 # A strong edge: light changes by this much (ln; a fifth at least) over EDGE_PX. Near is what lies so many widths away.
-EDGE_STEP, EDGE_PX, NEAR_WIDTHS = 0.22, 4, 3.0
+EDGE_STEP, EDGE_PX, NEAR_WIDTHS = OUTLINE_STEP, OUTLINE_PX, 3.0
 # Surroundings: so many diameters to each side, and at least so many pixels.
 SURROUNDINGS_DIAMETERS = 3.0
 SURROUNDINGS_PX = 160
