@@ -14,7 +14,10 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
+
+from dustd.train.outlines import BESIDE_OUTLINES, outlines
 
 Lookalike = Callable[[np.random.Generator, np.ndarray], None]
 
@@ -79,6 +82,18 @@ def dyed_spots(rng: np.random.Generator, light: np.ndarray) -> None:
         patch = _Patch(rng, light, radius + 6)
         depths = rng.uniform(0.15, 0.9) * rng.permutation((1.0, rng.uniform(0, 0.4), rng.uniform(0, 0.6)))
         patch.darken(_planes(_inside(patch.stretched(rng) - radius, rng.uniform(1.0, 5.0)), depths))
+
+
+def discs(rng: np.random.Generator, light: np.ndarray) -> None:
+    """Buttons of the cloth's own colour, holes, lenses, screws: even grey discs, all too sharp for their depth."""
+    radius = _log_uniform(rng, 4, 26)
+    # The edge of a shadow so wide and deep is at least a grain's width, 2 r √A, or the least blur; a pixel's is .8 px,
+    # and sharpness shows from some 4 px on.
+    depth = _log_uniform(rng, max(0.05, (2.4 / radius) ** 2), 0.8)
+    edge = np.clip(rng.uniform(0.1, 0.4) * 2 * radius * math.sqrt(depth), 0.8, 2.4)
+    for place in _row(rng, light, radius, int(rng.integers(1, 5))):
+        patch = _Patch(rng, light, radius + edge + 3, place)
+        patch.darken(_planes(depth * rng.uniform(0.85, 1.0) * _inside(patch.radii - radius, edge), (1, 1, 1)))
 
 
 def birds(rng: np.random.Generator, light: np.ndarray) -> None:
@@ -225,10 +240,9 @@ def equals(rng: np.random.Generator, light: np.ndarray) -> None:
 
 def _company(rng: np.random.Generator, light: np.ndarray, radius: float) -> np.ndarray:
     """Place 12 to 80 things of *radius*: on a lattice, perhaps shaken, or strewn over a part; (n, 2) x and y."""
-    height, width = light.shape[1:]
     step = radius * rng.uniform(2.6, 7.0)
     count = int(rng.integers(12, 81))
-    middle = rng.uniform(0, (width, height))
+    middle = _somewhere(rng, light, radius)
     if rng.random() < 0.3:
         return middle + rng.standard_normal((count, 2)) * step * math.sqrt(count) / 3
     (cos, sin), side = _direction(rng), math.isqrt(count)
@@ -243,6 +257,7 @@ KINDS: tuple[Lookalike, ...] = (
     stars,
     skin,
     dyed_spots,
+    discs,
     birds,
     rivets,
     buttons,
@@ -261,7 +276,7 @@ class _Patch:
         self, rng: np.random.Generator, light: np.ndarray, reach_px: float, place: np.ndarray | None = None
     ) -> None:
         height, width = light.shape[1:]
-        x, y = rng.uniform(0, (width, height)) if place is None else place
+        x, y = _somewhere(rng, light, reach_px) if place is None else place
         reach = math.ceil(reach_px)
         self.side = 2 * reach + 1
         left, top = math.floor(x) - reach, math.floor(y) - reach
@@ -321,9 +336,21 @@ class _Patch:
         self._view += (whole - self._view) * cover[self._rows, self._columns].astype(np.float32)
 
 
+def _somewhere(rng: np.random.Generator, light: np.ndarray, radius: float) -> np.ndarray:
+    """Choose where a thing of *radius* goes, (2,) x and y: anywhere, or its rim within a width of an outline."""
+    height, width = light.shape[1:]
+    anywhere = rng.uniform(0, (width, height))
+    if rng.random() >= BESIDE_OUTLINES:
+        return anywhere
+    places = np.argwhere(outlines(torch.from_numpy(np.ascontiguousarray(light))[None])[0].numpy())
+    if len(places) == 0:
+        return anywhere
+    return places[rng.integers(len(places))][::-1] + radius * rng.uniform(1.0, 3.0) * _direction(rng)
+
+
 def _row(rng: np.random.Generator, light: np.ndarray, radius: float, count: int) -> np.ndarray:
     """Place *count* things at equal steps along a line, (count, 2) x and y."""
-    start, step = rng.uniform(0, light.shape[:0:-1]), radius * rng.uniform(2.5, 6.0)
+    start, step = _somewhere(rng, light, radius), radius * rng.uniform(2.5, 6.0)
     return start + np.arange(count)[:, None] * step * _direction(rng)
 
 

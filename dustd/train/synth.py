@@ -11,24 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from dustd.detector.encoding import LIGHT_FLOOR
-from dustd.detector.encoding_torch import log_luma
 from dustd.train import draws
 from dustd.train.grain_draws import TRAINING_SHARES, draw_lenses, draw_spots, draw_spots_through
 from dustd.train.grains import Spots
+from dustd.train.outlines import BESIDE_OUTLINES, outlines
 from dustd.train.shadows import cast_in_groups, cast_shadows, label_boxes
 
 # How many spots a crop expects beside the first, drawn log-uniform per crop: dense supervision wants many, a frame
 # shows few [J].
 SPOTS_MEAN = (8.0, 80.0)
-# Share of spots that are laid beside an outline of the scene, their rims within a width of it, where there is one: on
-# the rest of a crop nothing hides them, and this is where products stand [J].
-BESIDE_OUTLINES = 0.3
-# An outline changes light by this much (ln) over so many pixels.
-OUTLINE_STEP, OUTLINE_PX = 0.22, 4
 # Crops in which each spot has a lens of its own, as if nothing were known of the frame's.
 MIXED_SHARE = 0.5
 
@@ -109,7 +102,7 @@ def _lay_beside_outlines(centre: Tensor, crop: Tensor, width_px: Tensor, light: 
     away_px = width_px * draws.uniform(generator, 0.5, 1.5, len(crop))
     step = (away_px[:, None] * torch.stack([torch.cos(turn), torch.sin(turn)], 1)).long()
     chosen = draws.uniform(generator, 0, 1, len(crop))
-    for number, there in enumerate(_outlines(light)):
+    for number, there in enumerate(outlines(light)):
         places = torch.nonzero(there)
         own = torch.nonzero(moved & (crop == number)).flatten()
         if len(places) == 0 or len(own) == 0:
@@ -117,16 +110,6 @@ def _lay_beside_outlines(centre: Tensor, crop: Tensor, width_px: Tensor, light: 
         at = places[(chosen[own] * len(places)).long()].flip(1) + step[own]
         inside = ((at >= 0) & (at < size_px)).all(1)
         centre[own[inside]] = at[inside]
-
-
-def _outlines(light: Tensor) -> Tensor:
-    """Tell where the light (B, 3, S, S) of crops changes as at an outline: (B, S, S) bool."""
-    log = F.avg_pool2d(log_luma(light).clamp_min(math.log(LIGHT_FLOOR)), 3, 1, 1, count_include_pad=False)[:, 0]
-    found = torch.zeros_like(log, dtype=torch.bool)
-    half = OUTLINE_PX // 2
-    found[:, :, half:-half] |= (log[:, :, OUTLINE_PX:] - log[:, :, :-OUTLINE_PX]).abs() > OUTLINE_STEP
-    found[:, half:-half] |= (log[:, OUTLINE_PX:] - log[:, :-OUTLINE_PX]).abs() > OUTLINE_STEP
-    return found
 
 
 def _joined(first: Tensor, draw_first: Callable[[int], Spots], draw_rest: Callable[[Tensor], Spots]) -> Spots:

@@ -32,9 +32,10 @@ from dustd.raw.light import Window, linear_rgb
 from dustd.train.froc import Truth
 from dustd.train.grain_draws import draw_lenses, draw_spots_through
 from dustd.train.grains import Lenses
+from dustd.train.outlines import OUTLINE_PX, OUTLINE_STEP
 from dustd.train.pictures import read_picture, to_light
 from dustd.train.shadows import cast_shadows
-from dustd.train.synth import OUTLINE_PX, OUTLINE_STEP, draw_shadows
+from dustd.train.synth import draw_shadows
 
 SEED = 77
 # So many that enough of them count, so few that no spot is another's surroundings. Bodies have 0.4 (facts §4).

@@ -1,8 +1,8 @@
 """What dustd leaves alone, and what that costs: `python tests/bench/bench_restraint.py [--photos F] [--dusty F …]`.
 
-Twenty-two kinds of look-alikes (`lookalike_scenes.py`), each twice without dust and once with it; sessions on a tripod
-and hand-held with marks of the scene that are as like dust as marks can be; photographs without dust; real dusty
-frames.
+Twenty-two kinds of look-alikes (`lookalike_scenes.py`) and ten of things with few marks beside their outlines
+(`outline_scenes.py`), each twice without dust and once with it; sessions on a tripod and hand-held with marks of the
+scene that are as like dust as marks can be; photographs without dust; real dusty frames.
 The pipeline's own looking, deciding and correcting, with the shipped model. Looks are kept below
 `runs/bench-restraint`, by the frame's samples and the model's sha256, so that changed judgement is measured again in a
 minute. The tables are those of docs/restraint.md; `--sheet` draws the scenes with what is corrected.
@@ -10,7 +10,7 @@ minute. The tables are those of docs/restraint.md; `--sheet` draws the scenes wi
 
 import argparse
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from lookalike_scenes import HEIGHT, KINDS, WIDTH, ground, mark, strewn
+from outline_scenes import OUTLINE_KINDS
 from tqdm import tqdm
 
 from dustd.config import OutputSettings
@@ -120,11 +121,12 @@ def alone(seen: Look, looker: Looker, sensitivity: float = 50.0) -> int:
 
 
 Sheet = list[tuple[str, np.ndarray, list[Spot]]]
+Kinds = Mapping[str, Callable[[np.random.Generator], np.ndarray]]
 
 
-def table_of_kinds(looker: Looker, bar: tqdm) -> tuple[str, Sheet, np.ndarray]:
-    """Correct each kind of scene without dust, twice, and with dust, once. Also return what is corrected in all scenes
-    without dust at each of SENSITIVITIES."""
+def table_of_kinds(looker: Looker, kinds: Kinds, bar: tqdm) -> tuple[str, Sheet, np.ndarray]:
+    """Correct each of *kinds* of scene without dust, twice, and with dust, once. Also return what is corrected in all
+    scenes without dust at each of SENSITIVITIES."""
     lines = [
         "| scene | wanted alone | corrected at 0 | at 50 | at 100 | samples harmed at 50 | dust seen | corrected |",
         "|---|---|---|---|---|---|---|---|",
@@ -132,7 +134,7 @@ def table_of_kinds(looker: Looker, bar: tqdm) -> tuple[str, Sheet, np.ndarray]:
     totals = np.zeros(7, int)
     counts = np.zeros(len(SENSITIVITIES), int)
     sheet = []
-    for name, draw in KINDS.items():
+    for name, draw in kinds.items():
         row = np.zeros(7, int)
         for seed in (1, 2):
             exposure = shot(draw(np.random.default_rng(seed)), body=body_with(0, 1, "LIKE"), number=seed)
@@ -345,10 +347,12 @@ def main() -> None:
     print(f"Model {looker.model_id}, {looker.sha256[:16]}; scenes of {WIDTH} × {HEIGHT} px\n")
     parts: list[Callable[[], str]] = []
     with tqdm(unit="step") as bar:
-        table, sheet, of_kinds = table_of_kinds(looker, bar)
+        table, sheet, of_kinds = table_of_kinds(looker, KINDS, bar)
         print(table, flush=True)
+        table, more, _ = table_of_kinds(looker, OUTLINE_KINDS, bar)
+        print("\n" + table, flush=True)
         if options.sheet:
-            draw_sheet(options.sheet, sheet)
+            draw_sheet(options.sheet, sheet + more)
         parts.append(lambda: table_of_sessions(looker, bar))
         if options.dusty:
             parts.append(lambda: table_of_real_dust(looker, options.dusty, bar))
