@@ -73,8 +73,7 @@ def encode(light: np.ndarray) -> np.ndarray:
     out = np.empty((CHANNELS, *log.shape), np.float32)
     textures = []
     for number, band in enumerate(BANDS):
-        small = _shrink(flat, band.shrink)
-        dog = _blur(small, band.sigma_px, band.shrink) - _blur(small, DOG_RATIO * band.sigma_px, band.shrink)
+        dog = _in_band(flat, band)
         roots = _blur(_shrink(np.sqrt(np.abs(dog)), TEXTURE_SHRINK // band.shrink), TEXTURE_SIGMA_PX, TEXTURE_SHRINK)
         textures.append(np.float32(HALF_POWER) * roots * roots + np.float32(TEXTURE_FLOOR))
         ratio = np.clip(dog / _grow(textures[-1], dog.shape), -6, 6) * np.float32(0.5)
@@ -86,6 +85,16 @@ def encode(light: np.ndarray) -> np.ndarray:
     noise = _grow(textures[2], square.shape) + np.float32(CHROMA_FLOOR)
     out[7] = _grow(np.clip(np.sqrt(square) / noise, 0, 6) * np.float32(0.5), log.shape)
     return out[:, :height, :width]
+
+
+def differences(flat: np.ndarray) -> np.ndarray:
+    """Differences of Gaussians of bounded log light (H, W) in all BANDS, (5, H, W) float32, not yet divided."""
+    return np.stack([_grow(_in_band(flat, band), flat.shape) for band in BANDS])
+
+
+def _in_band(flat: np.ndarray, band: Band) -> np.ndarray:
+    small = _shrink(flat, band.shrink)
+    return _blur(small, band.sigma_px, band.shrink) - _blur(small, DOG_RATIO * band.sigma_px, band.shrink)
 
 
 def _difference(ratio: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset
 
 from dustd.detector import encoding, encoding_torch
 from dustd.detector.encoding import CONTEXT_PX, LUMA
-from dustd.detector.encoding_torch import bounded, differences, log_luma
+from dustd.detector.encoding_torch import bounded, log_luma
 from dustd.train.backgrounds import Backgrounds
 from dustd.train.exposure import expose
 from dustd.train.froc import Truth
@@ -134,6 +134,13 @@ def _level(log: Tensor) -> Tensor:
     return torch.stack([torch.from_numpy(encoding.local_median(one)) for one in log[:, 0].numpy()])[:, None]
 
 
+def _differences(flat: Tensor) -> Tensor:
+    """Differences of bounded log light (B, 1, S, S) by band, (B, bands, S, S)."""
+    if flat.device.type != "cpu":
+        return encoding_torch.differences(flat)
+    return torch.stack([torch.from_numpy(encoding.differences(one)) for one in flat[:, 0].numpy()])
+
+
 def _with_and_without(seen: Tensor, transmission: Tensor) -> tuple[Tensor, Tensor]:
     """Give the band-wise differences (B, bands, S, S) of crops as photographed, and less their dust's share.
 
@@ -142,8 +149,8 @@ def _with_and_without(seen: Tensor, transmission: Tensor) -> tuple[Tensor, Tenso
     log = log_luma(seen)
     level = _level(log)
     lost = transmission.mul(torch.tensor(LUMA, device=seen.device).view(3, 1, 1)).sum(1, keepdim=True)
-    both = torch.cat([bounded(log, level), bounded(log - lost.clamp_min(1e-3).log(), level)], 1)
-    return differences(both[:, :1]), differences(both[:, 1:])
+    as_seen, without = bounded(log, level), bounded(log - lost.clamp_min(1e-3).log(), level)
+    return _differences(as_seen), _differences(without)
 
 
 def _finish_some(light: Tensor, generator: torch.Generator) -> Tensor:
