@@ -51,6 +51,7 @@ MOST_MARKS = 150
 LEAST_BLUR = 1e-7  # blurs less likely than this share of the likeliest, before any mark is seen, are not tried
 LEAST_CHANGE = 0.005  # of a probability; less is not worth telling
 COLOURED = "it is coloured, and dust is grey"
+SHARP = "its edge is too sharp for its depth"
 LEAST_WEIGHT = 1e-7  # of the likeliest, below which a hypothesis does not count in the end
 _TINY = 1e-37
 
@@ -88,9 +89,9 @@ def judge(
     told = list(rejected)[-MOST_TOLD:]
     marks = Marks.of([*told, *(look_of(candidates[index]) for index in order)])
     before = np.array([NO_DUST] * len(told) + [alone[index] for index in order])
-    own = _probability(_logit(before) + log_odds_of_colour(marks))
+    own = np.where(marks.sharp, NO_DUST, _probability(_logit(before) + log_odds_of_colour(marks)))
     if len(before) + witnesses < 2:
-        after, words = own, [COLOURED] * len(own)
+        after, words = own, [_own_words(sharp) for sharp in marks.sharp]
     else:
         weighed = _weigh(marks, before, blur, megapixels, told=len(told))
         after, words = _in_company(marks, before, own, weighed, sure_from=sure_from, witnesses=witnesses)
@@ -127,7 +128,7 @@ def _in_company(
     marks, before, own = marks.since(told), before[told:], own[told:]
     standing = float(before[(before >= sure_from) & (together >= sure_from)].sum()) + witnesses
     lowered = _probability(_logit(own) + np.minimum(0.0, _logit(together) - _logit(apart)))
-    # What the marks' physics says of one alone is the gate's affair and the map's: only company counts here.
+    # What width and depth say of one alone is the gate's affair and the map's: only company counts here.
     after = np.where(together < own, np.maximum(np.minimum(lowered, own), together), own)
     if standing >= WITNESSES:
         after = np.where(before >= RAISED_FROM, np.maximum(after, together), after)
@@ -136,8 +137,16 @@ def _in_company(
     if any(number >= SUSPECT_FROM and share >= SUSPECT_SHARE for number, share in suspected):
         after = np.minimum(after, EVEN)
     words = _words(marks, before, after, weighed, sure_from)
-    coloured = (before >= sure_from) & (own < sure_from) & (after < sure_from)
-    return after, [COLOURED if of_colour else why for of_colour, why in zip(coloured, words, strict=True)]
+    by_itself = (before >= sure_from) & (own < sure_from) & (after < sure_from)
+    return after, [
+        _own_words(sharp) if own_look else why
+        for own_look, sharp, why in zip(by_itself, marks.sharp, words, strict=True)
+    ]
+
+
+def _own_words(sharp: bool) -> str:
+    """Say what of its own look lowered a mark."""
+    return SHARP if sharp else COLOURED
 
 
 def _weigh(marks: Marks, before: np.ndarray, blur: Blur, megapixels: float, *, told: int) -> _Weighed:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dustd.spots.marks import WIDTHS_PX, Marks
+from dustd.spots.marks import TRANSLUCENT_FROM, WIDTHS_PX, Marks
 from dustd.spots.optics import PITCH_UM, STACK_MEDIAN_UM, STACK_SPREAD, THICKEST_STACK_UM, THINNEST_STACK_UM
 from dustd.spots.order import orders
 
@@ -23,7 +23,7 @@ GRAIN_UM, GRAIN_SPREAD, LEAST_OF_BLUR = 32.0, 0.6, 0.12
 # Depths that are found: ln A is broad, as sizes are (generated 1.2, real .9; a little more, as shallow is no proof).
 DEPTH_MEDIAN, DEPTH_SPREAD = 0.075, 1.4
 # κ (§7): seven in ten grains stop .85 to 1 of the light, the others .3 to .85.
-OPAQUE_FROM, TRANSLUCENT_FROM, OPAQUE_SHARE = 0.85, 0.3, 0.7
+OPAQUE_FROM, OPAQUE_SHARE = 0.85, 0.7
 # Sizes of a scene's own marks: spreads of ln width looked for, and the share of its marks that are of that kind.
 SCENE_SPREADS, SCENE_OWN = (0.2, 0.35, 0.6), 0.8
 # ln of edge over what dust's would be: a scene has one softness of its own, somewhere here.
@@ -44,6 +44,7 @@ GREY, COLOURED = 0.06, 0.4
 COLOURED_SCENES, COLOURED_MARKS, COLOURED_GRAINS = 0.5, 0.7, 0.05
 # A person said of some marks that they are no dust: then the scene has more of them as likely as not.
 TOLD_SHARE = 0.5
+NEVER = 1e-4  # how much rarer than others are grains whose edge is too sharp for their depth
 _TINY = 1e-300
 # Blurs tried: ln px.
 BLURS = np.arange(math.log(4.0), math.log(WIDTHS_PX[1]), 0.08)
@@ -97,7 +98,8 @@ def as_dust(marks: Marks, blur: Blur) -> np.ndarray:
     wide = np.where(apart > 0, 2 * np.exp(-2 * np.maximum(apart, 0)), 0.0)
     wide = wide * np.where(marks.measured[:, None], edge * kappa[:, None], 1.0)
     odd = _normal(apart, 0.1, ODD_SPREAD) * _if_measured(marks, _normal(marks.softness, -0.1, 0.6) * depth)[:, None]
-    return ((1 - ODD_SHARE) * ((1 - larger) * narrow + larger * wide) + ODD_SHARE * odd) * _by_colour(marks)[0][:, None]
+    as_grain = (1 - ODD_SHARE) * ((1 - larger) * narrow + larger * wide) + ODD_SHARE * odd
+    return as_grain * (_by_colour(marks)[0] * np.where(marks.sharp, NEVER, 1.0))[:, None]
 
 
 def _by_colour(marks: Marks) -> tuple[np.ndarray, np.ndarray]:

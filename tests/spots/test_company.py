@@ -213,3 +213,22 @@ def test_the_order_of_the_marks_does_not_matter(seed):
     plain = probabilities(marks, alone.tolist())
     mixed = probabilities([marks[i] for i in order], alone[order].tolist())
     assert np.allclose(np.array(plain)[order], mixed, atol=1e-5)
+
+
+def test_a_lone_mark_with_an_edge_too_sharp_for_its_depth_is_no_dust_and_says_why():
+    [verdict] = judge([mark(depth=0.16, edge=4.0)], [0.99], F11, megapixels=16.0, sure_from=SURE)
+    assert verdict.probability < 0.01
+    assert verdict.why == "its edge is too sharp for its depth"
+
+
+def test_what_is_like_two_marks_that_are_too_sharp_waits_with_them():
+    sharp = [mark(width=30.0, depth=0.155, edge=4.2), mark(width=30.0, depth=0.124, edge=4.4)]
+    third = mark(width=30.0, depth=0.09, edge=6.1)
+    assert probabilities([*sharp, third], 0.99)[2] < SURE
+    assert probabilities([third], 0.99) == [0.99]
+
+
+@given(depth=st.floats(0.02, 0.95), width=st.floats(15, 120), opacity=st.floats(0.3, 1.0), gain=st.floats(6, 1e4))
+def test_an_edge_as_the_optics_make_it_is_never_too_sharp(depth, width, opacity, gain):
+    grain = width * math.sqrt(min(depth / opacity, 1.0))  # a disc's; irregular ones are softer
+    assert probabilities([mark(width=width, depth=depth, edge=0.61 * grain, gain=gain)], 0.93) == [0.93]
