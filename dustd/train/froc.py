@@ -18,13 +18,27 @@ BOOTSTRAP_SEED = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """One labelled spot: centre, diameter (px), attenuation (0..1); *ignore* means neither hit nor miss counts."""
+    """One labelled spot: centre, diameter (px), attenuation (0..1); *ignore* means neither hit nor miss counts.
+
+    *shadow* (h, w) bool, where it is known, tells the pixels that are plainly in its shadow, the first one being pixel
+    *corner* (x, y): a fibre's reach much farther than the disc does.
+    """
 
     x: float
     y: float
     diameter_px: float
     attenuation: float = 0.0
     ignore: bool = False
+    shadow: np.ndarray | None = field(default=None, compare=False, repr=False)
+    corner: tuple[int, int] = field(default=(0, 0), compare=False, repr=False)
+
+    def shades(self, x: float, y: float) -> bool:
+        """Tell whether a place lies plainly in the shadow; False where that is not known."""
+        if self.shadow is None:
+            return False
+        column, row = round(x) - self.corner[0], round(y) - self.corner[1]
+        height, width = self.shadow.shape
+        return 0 <= row < height and 0 <= column < width and bool(self.shadow[row, column])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +71,8 @@ class Interval:
 def judge(detections: Sequence[Detection], truths: Sequence[Truth], megapixels: float) -> Judged:
     """Match best score first, one to one, within max(diameter/2, 4 px); duplicates are false positives.
 
-    What falls on an ignored truth is neither.
+    What falls on an ignored truth is neither, nor is what lies in a shadow but farther from its centre: it is dust, an
+    arm of a fibre, but does not find the whole.
     """
     xs, ys = np.array([t.x for t in truths]), np.array([t.y for t in truths])
     reach = np.maximum(np.array([t.diameter_px for t in truths]) / 2, 4.0)
@@ -72,7 +87,9 @@ def judge(detections: Sequence[Detection], truths: Sequence[Truth], megapixels: 
         if free.any():
             truth = np.argmin(np.where(free, away, np.inf))
             found[truth], found_by[truth] = detection.score, index
-        elif not (near & ~counts).any():
+        elif not (near & ~counts).any() and not any(
+            truth.shades(detection.x, detection.y) for truth, close in zip(truths, near, strict=True) if not close
+        ):
             false_by.append(index)
     false = [detections[index] for index in false_by]
     return Judged(

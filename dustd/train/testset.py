@@ -20,7 +20,7 @@ and the file says so (`draw_lens`).
 import functools
 import math
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -66,7 +66,8 @@ class PlacedSpot:
     """One synthetic spot: centre of its box (frame px), width at half depth, attenuation at the peak (green).
 
     *snr* counts texture and sensor noise as noise, *snr_sensor* sensor noise alone; *texture* is the scene's own robust
-    deviation around it, as a share of light; *edge_px* the way from its centre to the next strong edge.
+    deviation around it, as a share of light; *edge_px* the way from its centre to the next strong edge. *shadow* and
+    *corner* are `Truth`'s.
     """
 
     x: float
@@ -77,6 +78,8 @@ class PlacedSpot:
     snr_sensor: float = 0.0
     texture: float = 0.0
     edge_px: float = math.inf
+    shadow: np.ndarray | None = field(default=None, compare=False, repr=False)
+    corner: tuple[int, int] = field(default=(0, 0), compare=False, repr=False)
 
     @property
     def near_edge(self) -> bool:
@@ -97,6 +100,8 @@ class PlacedSpot:
             diameter_px=self.diameter_px,
             attenuation=self.attenuation,
             ignore=self.attenuation < LEAST_ATTENUATION or snr < LEAST_SNR,
+            shadow=self.shadow,
+            corner=self.corner,
         )
 
 
@@ -215,7 +220,16 @@ def lay_dust(signal: np.ndarray, shadows: list[np.ndarray], rng: np.random.Gener
         for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
             colour = (top + row) % 2 + (left + column) % 2
             part[row::2, column::2] *= 1 - shadow[colour, row::2, column::2]
-        placed.append(PlacedSpot(x=x, y=y, diameter_px=diameter, attenuation=float(shadow[1].max())))
+        placed.append(
+            PlacedSpot(
+                x=x,
+                y=y,
+                diameter_px=diameter,
+                attenuation=float(shadow[1].max()),
+                shadow=_deep(shadow[1]),
+                corner=(left, top),
+            )
+        )
     return tuple(placed)
 
 
@@ -320,10 +334,15 @@ def _enlarged(shadow: np.ndarray, times: int) -> np.ndarray:
 def _outline(depth: np.ndarray) -> tuple[float, float, float]:
     """Find the middle x and y of the box where a shadow is deeper than 0.3 of its peak, as training labels it, and the
     diameter of a disc as large as the part deeper than half the peak."""
-    deep = depth > 0.3 * depth.max()
+    deep = _deep(depth)
     rows, columns = np.flatnonzero(deep.any(1)), np.flatnonzero(deep.any(0))
     area = float((depth > 0.5 * depth.max()).sum())
     return (columns[0] + columns[-1]) / 2, (rows[0] + rows[-1]) / 2, 2 * float(np.sqrt(area / np.pi))
+
+
+def _deep(depth: np.ndarray) -> np.ndarray:
+    """Tell where a shadow is plainly one: deeper than 0.3 of its peak."""
+    return depth > 0.3 * depth.max()
 
 
 def _around(spot: PlacedSpot, reach: int, shape: tuple[int, ...]) -> tuple[slice, slice]:

@@ -114,3 +114,18 @@ def test_figures_at_a_threshold():
     images = [image([0.9, 0.2], 2, [0.5, 0.1], 10.0), image([0.8], 0, [], 30.0)]
     assert recall_above(images, 0.4).value == pytest.approx(2 / 5)
     assert false_per_mp_above(images, [0.4, 0.4]).value == pytest.approx(1 / 40)
+
+
+def test_what_lies_on_an_arm_of_a_fibre_is_neither_hit_nor_false():
+    shadow = np.zeros((100, 20), bool)
+    shadow[:, 8:12] = True  # a long one, centred at (10, 50)
+    fibre = Truth(x=110, y=150, diameter_px=23, shadow=shadow, corner=(100, 100))
+    arm, beside, whole = box(110, 190, 0.9), box(118, 190, 0.8), box(111, 150, 0.7)
+    judged = judge([arm, beside, whole], [fibre], 1.0)
+    assert judged.found.tolist() == [0.7]
+    assert judged.false.tolist() == [0.8]
+
+
+def test_a_second_answer_within_reach_of_the_centre_stays_false():
+    disc = Truth(x=110, y=110, diameter_px=20, shadow=np.ones((20, 20), bool), corner=(100, 100))
+    assert judge([box(110, 110, 0.9), box(113, 110, 0.8)], [disc], 1.0).false.tolist() == [0.8]
