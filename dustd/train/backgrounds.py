@@ -33,7 +33,7 @@ LEAST_SIDE_PX = 900
 FULL_SIZE_PX = 16e6
 # All pictures together: 8-bit photographs take 3 bytes per pixel, RAW files at half size 1.5 bytes per photosite.
 MEMORY_BYTES = 8 << 30
-# Share of crops with things that look like dust: with a few more of them than there is dust in the crop, or none.
+# Share of crops with things in them that look like dust.
 LOOKALIKE_SHARE = 0.5
 # A crop is cut at most so far from the middle of its cell: 256 px with their context, at half scale.
 REACH_PX = 320 + CELL_PX // 2

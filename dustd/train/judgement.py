@@ -4,7 +4,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -137,10 +137,6 @@ def summarise(looked: Sequence[Looked], verdicts: Verdicts, threshold: float, re
     return figures
 
 
-def _numbers(spot: PlacedSpot) -> dict[str, float]:
-    return {each.name: getattr(spot, each.name) for each in fields(spot) if each.compare}
-
-
 def _about_test_set(looked: Sequence[Looked], verdicts: Verdicts) -> dict[str, Any]:
     spots = [spot for look in looked for spot in look.spots]
     return {
@@ -149,7 +145,7 @@ def _about_test_set(looked: Sequence[Looked], verdicts: Verdicts) -> dict[str, A
         "spots": len(spots),
         "spots_that_count": counted(verdicts.dusty),
         "spots_that_count_by_sensor_noise_only": counted(verdicts.strict[MODEL]),
-        "fingerprint": hashlib.sha256(repr([_numbers(s) for s in spots]).encode()).hexdigest()[:16],
+        "fingerprint": hashlib.sha256(repr([s.numbers for s in spots]).encode()).hexdigest()[:16],
         "counts_if": f"A >= {testset.LEAST_ATTENUATION:g} and local SNR >= {testset.LEAST_SNR:g}",
         "smooth_if": f"scene varies < {testset.SMOOTH_BELOW:g} of light in the band of "
         f"{testset.TEXTURE_BAND_PX[0]:g} to {testset.TEXTURE_BAND_PX[1]:g} px",

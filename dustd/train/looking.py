@@ -64,8 +64,11 @@ def look(path: Path, detector: Detector, cache: Path, own_dust: Sequence[Truth] 
             family, key, lambda: baseline.find(testset.log_luminance(twins.dusty), baseline.TUNED[family])
         )
 
-    spot_names = PlacedSpot.__dataclass_fields__
-    spots = remembered("spots", f"{clean} {dusty} {_code(testset)}", lambda: testset.measure_spots(twins))
+    spots = _remembered(
+        cache / f"{path.stem}.spots.json",
+        f"{clean} {dusty} {_code(testset)}",
+        lambda: [list(spot.numbers.values()) for spot in testset.measure_spots(twins)],
+    )
     found = {
         name: remembered(
             f"{name}-{detector.sha256[:12]}",
@@ -77,11 +80,15 @@ def look(path: Path, detector: Detector, cache: Path, own_dust: Sequence[Truth] 
     return Looked(
         name=path.stem,
         megapixels=twins.megapixels,
-        spots=tuple(PlacedSpot(**dict(zip(spot_names, row, strict=True))) for row in spots),
+        spots=tuple(_with_numbers(placed, row) for placed, row in zip(twins.spots, spots, strict=True)),
         clean=_apart(_detections(found["clean"]), own_dust),
         dusty=_apart(_detections(found["dusty"]), own_dust),
         classical={family: _apart(_detections(classical(family)), own_dust) for family in baseline.TUNED},
     )
+
+
+def _with_numbers(spot: PlacedSpot, numbers: Sequence[Any]) -> PlacedSpot:
+    return replace(spot, **dict(zip(spot.numbers, numbers, strict=True)))
 
 
 def measured(path: Path, seen: Looked, least_score: float, cache: Path) -> Looked:

@@ -20,7 +20,7 @@ and the file says so (`draw_lens`).
 import functools
 import math
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import cv2
@@ -90,6 +90,11 @@ class PlacedSpot:
     def smooth(self) -> bool:
         """Whether it lies on smooth ground."""
         return self.texture < SMOOTH_BELOW
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All that is a number of it, by name: everything but the shadow."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
 
     def truth(self, *, sensor_noise_only: bool = False) -> Truth:
         """Turn it into a label; *sensor_noise_only* is the stricter reading of what can be seen."""
