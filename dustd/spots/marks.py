@@ -18,10 +18,10 @@ WIDTH_ERROR = 0.35
 # much wider than the shadow (285 shadows of generated frames, 121 of real ones).
 BOX_ERROR, BOX_SHARE = 0.15, 0.92
 LENS_EDGE_PX = 4.0  # the lens's own blur, 10 to 90 %
-# A measured edge errs by this over the root of the light's gain (sd of ln). No grain lets more than TRANSLUCENT_FROM of
-# the light be lost and is yet as wide as its blur, so a shallower shadow's edge is at least a disc's of d = b·√A; less
-# a fifth, and three errors, for grains that are no discs, nothing is. Of 2,257 shadows of generated frames and 122 of
-# real ones none was sharper, of 357 look-alikes that the network took for dust 83.
+# A measured edge errs by this over the root of the light's gain (sd of ln). No grain stops less than TRANSLUCENT_FROM
+# of the light that meets it (§7), so what takes less is smaller than its blur, and the edge of its shadow at least that
+# of a disc of d = b·√A (§1.1). Less a fifth, for grains that are no discs, and three errors, nothing is sharper: of
+# 2,257 shadows of generated frames and 122 of real ones none was, of 357 look-alikes that the network took for dust 83.
 EDGE_ERROR, SHARPEST_EDGE, TRANSLUCENT_FROM = 0.55, 0.8 * EDGE_SHARE, 0.3
 # What a frame's marks may be, px.
 WIDTHS_PX = (3.0, 170.0)
