@@ -14,7 +14,7 @@ from dustd.raw.frame import Frame
 from dustd.spots.spot import Candidate
 
 # Our choice: an edge (10 to 90 %) this much narrower than d = b·√A is measured sharp by texture now and then; .61 of d
-# would be a disc's whole edge.
+# would be a disc's whole edge. What is nearer to that is weighed with the frame's other marks (`marks.Marks.sharp`).
 SHARPEST_EDGE = 0.15
 # What lens, low-pass filter and demosaicing blur anyway (10 to 90 % of a Gaussian of .5 px, §7), px.
 LEAST_EDGE_PX = 1.3
