@@ -76,8 +76,10 @@ def make_pipeline(
     heartbeat: Callable[[], None] = lambda: None,
 ) -> "Shoot":
     """Load and warm the model, and join it with the maps."""
+    from dustd import system
     from dustd.pipeline.shoot import Shoot
 
+    system.keep_freed_memory()  # of one frame, for the next
     detector = detector_of(settings.model)
     stacks = store.path.parent / "stacks" if store.path else None
     return Shoot(

@@ -9,7 +9,7 @@ from typing import Literal
 
 import structlog
 
-from dustd import files, log
+from dustd import files, log, system
 from dustd.config import Config
 from dustd.daemon import loop, metrics, reminder_channels, status, systemd
 from dustd.daemon.commands import Commands
@@ -37,6 +37,7 @@ FAILED_LISTED = 100
 WRITE_S = 10.0  # the status file is written this often even if nothing changes: it shows that dustd lives
 REST_S, FAST_S = 0.5, 1.0  # where frames take less than FAST_S, it is written at most so often
 PRUNE_S = 60.0
+AT_REST_S = 60.0  # without a frame, until the memory that is kept for the next one is given back
 
 
 def serve(
@@ -96,7 +97,8 @@ class Application:
         self._troubles: dict[Literal["metrics", "page"], Trouble] = {}
         self._progress = Progress(doing="starting", folders=())
         self._written: Status | None = None
-        self._written_at = self._pruned_at = time.monotonic()
+        self._written_at = self._pruned_at = self._worked_at = time.monotonic()
+        self._at_rest = False
         self._serve_metrics(settings.metrics.port)
 
     # --- frames ------------------------------------------------------------------------------------------------
@@ -122,6 +124,7 @@ class Application:
             record = self._pipeline.process(source, out_folder(source, folder))
         finally:
             self._page.working(None)
+            self._worked_at, self._at_rest = time.monotonic(), False
         self._reminders.seen(record.camera.body_id)
         self._page.note(source, self._tally.cleaned(source, record, time.monotonic() - began))
         self._revisits.note(source, out_folder(source, folder), record)
@@ -154,6 +157,9 @@ class Application:
         self._maps.turn([folder.output for folder in self._plan.folders])
         self._reminding = self._reminders.turn()
         self._page.look_after_bodies()
+        if not self._at_rest and time.monotonic() - self._worked_at >= AT_REST_S:
+            self._at_rest = True
+            system.return_freed_memory()
         return "; ".join([*(each.problem for each in self._told_troubles()), *filter(None, [self._reminding])])
 
     def connect(self, control: Control) -> None:

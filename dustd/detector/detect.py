@@ -8,9 +8,11 @@ affair.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -30,7 +32,7 @@ MOST_SHRUNK = 8
 # Without an f-number a shadow may be as narrow as any lens makes it.
 SCALES_OF_UNKNOWN = (1, 2)
 # Pixels of the shrunk frame encoded at once: memory stays small however large the frame (40 bytes a pixel).
-STRIPE_PX = 6e6
+STRIPE_PX = 3e6
 # A tile darker than this share of white everywhere, or clipped everywhere, cannot show dust.
 BLACK_LIGHT = 0.0005
 
@@ -56,9 +58,9 @@ class Detector(Protocol):
     def encode(self, light: np.ndarray) -> np.ndarray:
         """Encode (H, W, 3) float32 linear light as (C, H, W) float32 of the same height and width."""
 
-    def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
-        """Detect in encoded tiles (n, C, tile_px, tile_px); per tile boxes (k, 5) float32: x and y of the centre, width
-        and height, px of the tile, pixel centres at integers, and score, in any order, unmerged."""
+    def __call__(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Detect in encoded tiles, n of (C, tile_px, tile_px); per tile boxes (k, 5) float32: x and y of the centre,
+        width and height, px of the tile, pixel centres at integers, and score, in any order, unmerged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,31 +94,36 @@ def detect(
     *between_batches* is called after each batch of tiles with the share of them that is done, so that a service can
     show that it is alive and a bar how far it is.
     """
-    looks: list[np.ndarray] = []
-    run = skipped = 0
     scales = scales_for(typical_px)
-    total = sum(len(_windows(frame, scale, detector)) for scale in scales)
-    for scale in scales:
-        width, height = shrunk_size(frame, scale)
-        found = [np.zeros((0, 5), np.float32)]
-        waiting: list[tuple[Window, np.ndarray]] = []
-        for window, tile in _tiles(frame, scale, detector):
-            if tile is None:
-                skipped += 1
-                continue
-            run += 1
-            waiting.append((window, tile))
-            if len(waiting) == detector.batch_tiles:
-                found += _answers(detector, waiting, width, height, scale)
-                waiting.clear()
+    stripes = [(scale, inside) for scale in scales for inside in _stripes(frame, scale, detector)]
+    total, run, skipped = sum(len(inside) for _, inside in stripes), 0, 0
+    found = {scale: [np.zeros((0, 5), np.float32)] for scale in scales}
+    with ThreadPoolExecutor(1) as beside:
+        encoded = _ahead(beside, lambda stripe: _encoded(frame, detector, *stripe), stripes)
+        for (scale, inside), tiles in zip(stripes, encoded, strict=True):
+            waiting = [(window, tile) for window, tile in zip(inside, tiles, strict=True) if tile is not None]
+            skipped += len(inside) - len(waiting)
+            for first in range(0, len(waiting), detector.batch_tiles):
+                batch = waiting[first : first + detector.batch_tiles]
+                found[scale] += _answers(frame, scale, detector, batch)
+                run += len(batch)
                 between_batches((run + skipped) / total)
-        if waiting:
-            found += _answers(detector, waiting, width, height, scale)
-            between_batches((run + skipped) / total)
-        boxes = np.concatenate(found)
-        inside = (boxes[:, :2] >= -0.5) & (boxes[:, :2] <= np.array([frame.width, frame.height]) - 0.5)
-        looks.append(boxes[inside.all(1)])
+    looks = []
+    for boxes in map(np.concatenate, found.values()):
+        inside_frame = (boxes[:, :2] >= -0.5) & (boxes[:, :2] <= np.array([frame.width, frame.height]) - 0.5)
+        looks.append(boxes[inside_frame.all(1)])
     return Seen(detections=as_detections(merge_looks(looks)), tiles=run, skipped_tiles=skipped, scales=scales)
+
+
+def _ahead(beside: ThreadPoolExecutor, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """Give what *work* makes of each item, the next one being worked on *beside*."""
+    coming: deque[Future[Any]] = deque()
+    for item in items:
+        coming.append(beside.submit(work, item))
+        if len(coming) == 2:
+            yield coming.popleft().result()
+    if coming:
+        yield coming.popleft().result()
 
 
 def as_detections(boxes: np.ndarray) -> tuple[Detection, ...]:
@@ -138,48 +145,44 @@ def threshold(sensitivity: float, false_positive_scores: Mapping[float, float]) 
 
 
 def _answers(
-    detector: Detector, tiles: list[tuple[Window, np.ndarray]], width: int, height: int, scale: int
+    frame: Frame, scale: int, detector: Detector, tiles: Sequence[tuple[Window, np.ndarray]]
 ) -> list[np.ndarray]:
-    """Ask the detector about tiles of a frame shrunk to width × height; boxes in px of the whole frame."""
-    answers = detector(np.stack([tile for _, tile in tiles]))
+    """Ask the detector about encoded tiles of the frame shrunk *scale* times; boxes in px of the whole frame."""
+    width, height = shrunk_size(frame, scale)
+    answers = detector([tile for _, tile in tiles])
     return [
         to_frame(merge(keep_whole(boxes, window, width, height)), window, scale)
         for (window, _), boxes in zip(tiles, answers, strict=True)
     ]
 
 
-def _tiles(frame: Frame, scale: int, detector: Detector) -> Iterator[tuple[Window, np.ndarray | None]]:
-    """Give a frame's windows at one scale, row by row, each with its encoded tile, None where dust cannot show."""
+def _stripes(frame: Frame, scale: int, detector: Detector) -> list[list[Window]]:
+    """Lay the windows over a frame at one scale, row by row, in stripes of as many rows as are encoded at once."""
+    width, height = shrunk_size(frame, scale)
+    side, overlap_px = detector.tile_px, detector.max_spot_px + 2
+    every = windows(width, height, side_px=side, overlap_px=overlap_px)
+    tops = sorted({window.top for window in every})
+    rows = max(1, int((STRIPE_PX / max(width, side) - side) // (side - overlap_px)) + 1)
+    return [
+        [window for window in every if window.top in tops[first : first + rows]] for first in range(0, len(tops), rows)
+    ]
+
+
+def _encoded(frame: Frame, detector: Detector, scale: int, inside: Sequence[Window]) -> list[np.ndarray | None]:
+    """Encode a stripe of the frame shrunk *scale* times, and give the tile of each window in it, None where dust cannot
+    show."""
     width, height = shrunk_size(frame, scale)
     side, context = detector.tile_px, detector.context_px
-    every = _windows(frame, scale, detector)
-    rows = sorted({window.top for window in every})
-    most = max(1, int((STRIPE_PX / max(width, side) - side) // (side - detector.max_spot_px - 2)) + 1)
-    for start in range(0, len(rows), most):
-        tops = rows[start : start + most]
-        top, bottom = max(tops[0] - context, 0), min(tops[-1] + side + context, height)
-        light = shrunk_rgb(frame, scale, top, bottom)
-        missing = (0, max(tops[-1] + side - bottom, 0), 0, max(side - width, 0))
-        if any(missing):
-            light = cv2.copyMakeBorder(light, *missing, cv2.BORDER_REPLICATE)
-        image = None
-        for window in every:
-            if window.top not in tops:
-                continue
-            rows_of = slice(window.top - top, window.top - top + side)
-            columns_of = slice(window.left, window.left + side)
-            if _cannot_show_dust(light[rows_of, columns_of], frame):
-                yield window, None
-                continue
-            if image is None:
-                image = detector.encode(light)
-            yield window, image[:, rows_of, columns_of]
-
-
-def _windows(frame: Frame, scale: int, detector: Detector) -> tuple[Window, ...]:
-    """Lay the windows over a frame at one scale."""
-    width, height = shrunk_size(frame, scale)
-    return windows(width, height, side_px=detector.tile_px, overlap_px=detector.max_spot_px + 2)
+    first, last = inside[0].top, inside[-1].top
+    top, bottom = max(first - context, 0), min(last + side + context, height)
+    light = shrunk_rgb(frame, scale, top, bottom)
+    missing = (0, max(last + side - bottom, 0), 0, max(side - width, 0))
+    if any(missing):
+        light = cv2.copyMakeBorder(light, *missing, cv2.BORDER_REPLICATE)
+    places = [(slice(each.top - top, each.top - top + side), slice(each.left, each.left + side)) for each in inside]
+    shows = [not _cannot_show_dust(light[place], frame) for place in places]
+    image = detector.encode(light) if any(shows) else light
+    return [image[:, *place] if there else None for place, there in zip(places, shows, strict=True)]
 
 
 def _cannot_show_dust(tile: np.ndarray, frame: Frame) -> bool:

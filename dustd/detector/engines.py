@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 GPU_EXTRA = "pip install 'dustd[gpu]'"
 _NEEDED_FOR_TORCH = ("torch", "torchvision", "rfdetr")
 _NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")  # a folder per GPU, from NVIDIA's driver for Linux
+# GPUs of AMD, which a torch built for them uses, and whatever GPU Windows lends to a Linux inside it (WSL).
+_OTHER_GPUS = (Path("/dev/kfd"), Path("/dev/dxg"))
 
 
 def has_torch() -> bool:
@@ -39,7 +41,8 @@ def choose_engine(
 ) -> tuple[Literal["openvino", "torch"], str]:
     """Turn "auto" into the best engine and device there are for a model; check that wanted ones exist.
 
-    CUDA and MPS run torch, a CPU runs OpenVINO. Raises ModelError if what is wanted is not there.
+    CUDA and MPS run torch, a CPU runs OpenVINO; "auto" does not even load torch where there is no trace of a GPU.
+    Raises ModelError if what is wanted is not there.
     """
     torch_there = has_torch()
     if wanted_engine == "torch" and not torch_there:
@@ -57,7 +60,9 @@ def choose_engine(
             remedy=f"Install it: {GPU_EXTRA}; or set model.device to auto",
         )
     device = "cpu"
-    if wanted_device != "cpu" and torch_there and wanted_engine != "openvino":
+    may_be_gpu = gpu_here() is not None or any(trace.exists() for trace in _OTHER_GPUS)
+    worth_asking = wanted_device in ("cuda", "mps") or (wanted_device == "auto" and may_be_gpu)
+    if worth_asking and torch_there and wanted_engine != "openvino":
         device = choose_device(wanted_device)
     if device != "cpu" or wanted_engine == "torch":
         return "torch", device

@@ -168,12 +168,13 @@ def _load_network(
     return torch_engine.load_network(card, device, threads), torch_engine.make_encoder(device)
 
 
-# Encoded tiles (n, C, side, side) to logits (n, k) and boxes (n, k, 4), centre and size in px from the tile's corner.
-Network = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+# Encoded tiles, n of (C, side, side), to logits (n, k) and boxes (n, k, 4): centre and size, px from the tile's corner.
+Network = Callable[[Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray]]
 
 
 class RfDetrDetector:
-    """A loaded model; follows `dustd.detector.detect.Detector`. To be called from one thread."""
+    """A loaded model; follows `dustd.detector.detect.Detector`. To be called from one thread; another may encode
+    meanwhile."""
 
     def __init__(
         self,
@@ -199,7 +200,7 @@ class RfDetrDetector:
 
     def warm_up(self) -> None:
         """Look at one tile of nothing, so that the first frame does not pay for allocation and compilation."""
-        self(self.encode(np.full((self.tile_px, self.tile_px, 3), 0.2, np.float32))[None])
+        self([self.encode(np.full((self.tile_px, self.tile_px, 3), 0.2, np.float32))])
 
     def encode(self, light: np.ndarray) -> np.ndarray:
         """Encode light for the network: `dustd.detector.detect.Detector`. Raise SurroundingsError as a call does."""
@@ -218,7 +219,7 @@ class RfDetrDetector:
                 remedy="Free memory there; if that does not help, restart dustd, or choose another model.device",
             ) from exc
 
-    def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
+    def __call__(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """Detect in encoded tiles: `dustd.detector.detect.Detector`. Raise SurroundingsError if the device fails."""
         with self._of_the_device():
             logits, boxes = self._network(images)

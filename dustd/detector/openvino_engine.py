@@ -1,6 +1,6 @@
 """The network in OpenVINO, for CPUs: several tiles side by side, each by its own stream of threads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import openvino as ov
@@ -9,7 +9,7 @@ from dustd.detector.model import ModelCard
 from dustd.errors import ModelError
 
 
-def load_network(card: ModelCard, threads: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def load_network(card: ModelCard, threads: int) -> Callable[[Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray]]:
     """Compile the exported network for *threads* cores; returns a `model.Network`.
 
     A stream per core is fastest: tiles have nothing to wait for each other about. bfloat16 is used where the CPU has
@@ -31,7 +31,7 @@ def load_network(card: ModelCard, threads: int) -> Callable[[np.ndarray], tuple[
         ) from exc
     queue = ov.AsyncInferQueue(compiled, threads)
 
-    def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def run(images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         nonlocal queue
         try:
             return ask(images)
@@ -39,7 +39,7 @@ def load_network(card: ModelCard, threads: int) -> Callable[[np.ndarray], tuple[
             queue = ov.AsyncInferQueue(compiled, threads)  # what still runs there must not answer for the next frame
             raise
 
-    def ask(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def ask(images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         answers: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0), np.empty(0))] * len(images)
 
         def keep(request: ov.InferRequest, index: int) -> None:
@@ -47,8 +47,9 @@ def load_network(card: ModelCard, threads: int) -> Callable[[np.ndarray], tuple[
             answers[index] = (logits[0], boxes[0])
 
         queue.set_callback(keep)
-        for index, image in enumerate(images):
-            queue.start_async({0: np.ascontiguousarray(image)[None]}, index)
+        inputs = [np.ascontiguousarray(image)[None] for image in images]  # kept: the network reads them where they are
+        for index, image in enumerate(inputs):
+            queue.start_async({0: image}, index, share_inputs=True)
         queue.wait_all()
         logits, boxes = zip(*answers, strict=True)
         return np.stack(logits), np.stack(boxes)

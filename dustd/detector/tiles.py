@@ -13,6 +13,7 @@ from dustd.raw.light import Window
 
 # Centres nearer than this are one spot, however small the boxes.
 LEAST_APART_PX = 4.0
+COMPARED_AT_ONCE = 64  # boxes with all others: memory stays small however many there are
 
 
 def windows(width: int, height: int, *, side_px: int, overlap_px: int) -> tuple[Window, ...]:
@@ -73,15 +74,17 @@ def merge_looks(looks: Sequence[np.ndarray]) -> np.ndarray:
     boxes = np.concatenate(looks)
     look = np.repeat(np.arange(len(looks)), [len(each) for each in looks])
     order = np.lexsort((boxes[:, 0], boxes[:, 1], -boxes[:, 3], -boxes[:, 2], -boxes[:, 4]))
-    left, look = boxes[order], look[order]
-    sides = left[:, 2:4].max(1)
+    boxes, look = boxes[order], look[order]
+    x, y, scores, sides = boxes[:, 0], boxes[:, 1], boxes[:, 4], boxes[:, 2:4].max(1)
+    left = np.ones(len(boxes), bool)
     kept = []
-    while len(left):
-        best, side = left[0], sides[0]
-        away = np.hypot(left[:, 0] - best[0], left[:, 1] - best[1])
-        others = away >= np.maximum(np.maximum(sides, side) / 2, LEAST_APART_PX)
-        others[0] = False
-        elsewhere = ~others & (look != look[0])
-        kept.append(np.append(best, left[elsewhere, 4].max(initial=0.0)))
-        left, sides, look = left[others], sides[others], look[others]
+    for first in range(0, len(boxes), COMPARED_AT_ONCE):
+        some = first + np.flatnonzero(left[first : first + COMPARED_AT_ONCE])
+        reach = np.maximum(np.maximum(sides, sides[some, None]) / 2, LEAST_APART_PX)
+        same = (x - x[some, None]) ** 2 + (y - y[some, None]) ** 2 < reach**2
+        for best, spot in zip(some, same, strict=True):
+            if left[best]:
+                spot &= left
+                left[spot] = left[best] = False
+                kept.append(np.append(boxes[best], scores[spot & (look != look[best])].max(initial=0.0)))
     return np.array(kept, boxes.dtype).reshape(-1, 6)

@@ -1,6 +1,6 @@
 """The network in torch: on CUDA and MPS, and on a CPU where OpenVINO is not wanted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,7 +12,9 @@ from dustd.detector.network import OUTPUTS, architecture_of, build, is_part, set
 from dustd.errors import ModelError
 
 
-def load_network(card: ModelCard, device: str, threads: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def load_network(
+    card: ModelCard, device: str, threads: int
+) -> Callable[[Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray]]:
     """Build the network, fill in its weights and put it on *device*; returns a `model.Network`.
 
     On a CPU *threads* tiles are looked at side by side, each by one thread. Letting torch share one tile between
@@ -37,9 +39,9 @@ def load_network(card: ModelCard, device: str, threads: int) -> Callable[[np.nda
     network.eval().requires_grad_(False).to(device)
     answer = OUTPUTS[card.output]
 
-    def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def run(images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            logits, boxes = answer(network, torch.from_numpy(np.ascontiguousarray(images)).to(device))
+            logits, boxes = answer(network, torch.from_numpy(np.stack(images)).to(device))
             return logits.cpu().numpy(), boxes.cpu().numpy()
 
     if device != "cpu":
@@ -49,8 +51,8 @@ def load_network(card: ModelCard, device: str, threads: int) -> Callable[[np.nda
         return run
     pool = ThreadPoolExecutor(threads)
 
-    def side_by_side(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        answers = list(pool.map(run, images[:, None]))
+    def side_by_side(images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        answers = list(pool.map(run, ([image] for image in images)))
         return np.concatenate([logits for logits, _ in answers]), np.concatenate([boxes for _, boxes in answers])
 
     return side_by_side

@@ -4,7 +4,7 @@ No network is needed. Where the light of the frame is at hand, places where the 
 it, and shapes are told; without it the candidates alone are judged, which takes milliseconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dustd.detector.detect import threshold
@@ -23,9 +23,10 @@ from dustd.spots.asked import insisted
 from dustd.spots.calibration import Calibration
 from dustd.spots.candidates import as_spot
 from dustd.spots.measure import MEASURED_FROM, KnownShadow
-from dustd.spots.outline import outline_in
+from dustd.spots.outline import outlines_in
 from dustd.spots.revise import known_to_dict
-from dustd.spots.spot import Candidate, Spot
+from dustd.spots.shape import Outline
+from dustd.spots.spot import Candidate, Detection, Spot
 
 # Where a confirmed particle is predicted, a false detection would have to fall into that small place by chance; 50
 # points of sensitivity (25 times the false positives, design §5) are still far on the safe side there.
@@ -119,13 +120,13 @@ def decide(
     asked: Sequence[Spot] = (),
     frame: Frame | None = None,
     stack: Stack | None = None,
+    outlines: Callable[[Frame, Sequence[tuple[Spot, Detection]]], Sequence[Outline | None]] = outlines_in,
 ) -> Decision:
     """Decide what to correct in a frame that was looked at, and say why.
 
     *state* is what the map of the body knows, *verdicts* what a person rejected, *asked* what one asked to have
-    corrected in this frame. With *frame*, the light of it is
-    looked at again where dust is known; with *stack*, the body's average with this frame in it, what only that shows
-    is listed too.
+    corrected in this frame. With *frame*, the light of it is looked at again where dust is known, and *outlines* reads
+    shapes off it; with *stack*, the body's average with this frame in it, what only that shows is listed too.
     """
     scores = scale.false_positive_scores
     limits = limits_for(sensitivity, scores)
@@ -146,12 +147,10 @@ def decide(
     decided = insisted(settled(decided, view, verdicts), asked)
     if frame is not None:
         told = {particle.id for particle in state.particles if is_told(particle, view)}
-        decided = tuple(
-            replace(spot, outline=outline_in(frame, spot, candidates[spot.id].box))
-            if spot.wanted and spot.id in candidates and spot.particle_id not in told
-            else spot
-            for spot in decided
-        )
+        untold = [each for each in decided if each.wanted and each.id in candidates and each.particle_id not in told]
+        read = outlines(frame, [(spot, candidates[spot.id].box) for spot in untold])
+        outline_of = {spot.id: outline for spot, outline in zip(untold, read, strict=True)}
+        decided = tuple(replace(spot, outline=outline_of.get(spot.id, spot.outline)) for spot in decided)
     return Decision(
         spots=decided,
         known=shadows([spot for spot in decided if spot.wanted or not spot.asked], state, view, expected),

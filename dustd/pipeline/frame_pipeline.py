@@ -9,6 +9,7 @@ again.
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -34,14 +35,18 @@ from dustd.pipeline.exhibit import Exhibit, in_order
 from dustd.pipeline.frame_record import are_corrected, log_done, now, own_output, record_of
 from dustd.pipeline.look import OVERVIEW_STEP_PX, Look, look, look_of
 from dustd.pipeline.revisit import CHANGED, DECIDED_WITH, Visit, at_sensitivity, difference, marked, what_matters
+from dustd.pipeline.shared_work import share
 from dustd.pipeline.stamp import settled, stamp_or_name, time_of
 from dustd.pipeline.stamp import stamp as stamp_of
 from dustd.pipeline.timer import Timer
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.light import overview
+from dustd.spots.candidates import candidates_in
+from dustd.spots.outline import outlines_in
 from dustd.spots.revise import known_from_dict
-from dustd.spots.spot import Spot
+from dustd.spots.shape import Outline
+from dustd.spots.spot import Candidate, Detection, Spot
 
 log = structlog.get_logger()
 
@@ -239,8 +244,21 @@ class Pipeline:
         if seen is None:
             with timer("detect"):
                 known = self.store.state(camera.body_id).optics.blur_constant
-                seen = look(frame, self.detector, frame_id=frame_id, blur_constant=known, progress=self._looking)
+                seen = look(
+                    frame,
+                    self.detector,
+                    frame_id=frame_id,
+                    blur_constant=known,
+                    progress=self._looking,
+                    measure=self._measure,
+                )
         return replace(seen, camera=camera)  # a kept one may name another map
+
+    def _measure(self, frame: Frame, boxes: Sequence[Detection]) -> list[Candidate]:
+        return share(boxes, partial(candidates_in, frame), self.worker.measure)
+
+    def _outlines(self, frame: Frame, spots: Sequence[tuple[Spot, Detection]]) -> list[Outline | None]:
+        return share(spots, partial(outlines_in, frame), self.worker.outlines)
 
     def _exhibit(self, spots: Sequence[Spot], seen: Look, timer: Timer) -> Exhibit | None:
         """Picture what was corrected, where somebody wants to see it."""
@@ -293,6 +311,7 @@ class Pipeline:
             asked=standing.asked_before(earlier, seen.frame_id),
             frame=frame,
             stack=stack,
+            outlines=self._outlines,
         )
         return decision, stack
 

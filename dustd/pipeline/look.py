@@ -4,7 +4,7 @@ It is the only act that needs the network, and the slow one, so what it gives is
 back, and no frame is looked at twice with the same weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dustd.detector.detect import Detector, detect
@@ -14,9 +14,9 @@ from dustd.output.sidecar import Record
 from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.light import overview
 from dustd.spots import optics
-from dustd.spots.candidates import candidate_in
+from dustd.spots.candidates import candidates_in
 from dustd.spots.physics import impossible
-from dustd.spots.spot import Candidate, Refused
+from dustd.spots.spot import Candidate, Detection, Refused
 
 # A sidecar holds no more candidates, and a fabric full of dots holds nobody up. Real bodies show 5 to 15 per megapixel
 # at worst, most of which no network sees.
@@ -56,6 +56,7 @@ def look(
     frame_id: str | None = None,
     blur_constant: float | None = None,
     progress: Callable[[float], None] = lambda _share: None,
+    measure: Callable[[Frame, Sequence[Detection]], Sequence[Candidate]] = candidates_in,
 ) -> Look:
     """Let *detector* look at *frame* and measure what it saw, as far as it can be dust at all.
 
@@ -71,7 +72,7 @@ def look(
     worthy = [each for each in seen.detections if each.score >= calibration.measured_from][:MOST_CANDIDATES]
     candidates: list[Candidate] = []
     refused: list[Refused] = []
-    for each in (candidate_in(frame, detection) for detection in worthy):
+    for each in measure(frame, worthy):
         why = impossible(each, frame, narrowest_px)
         if why is None:
             candidates.append(each)

@@ -37,11 +37,14 @@ from dustd.raw.integrity import require_whole
 from dustd.raw.libraw import OpenRaw, open_raw
 from dustd.raw.metadata import read_camera
 from dustd.raw.support import require_supported
+from dustd.spots.candidates import candidates_in
 from dustd.spots.correct import correct
 from dustd.spots.heal import Healing, healing
 from dustd.spots.measure import KnownShadow
+from dustd.spots.outline import outlines_in
 from dustd.spots.revise import revise
-from dustd.spots.spot import Spot
+from dustd.spots.shape import Outline
+from dustd.spots.spot import Candidate, Detection, Spot
 
 # Of the machine's memory, what this process may take: beyond, all programs would be swapped out for one frame. And what
 # is enough anywhere: developing takes 33 bytes a pixel (a DNG 9; measured, docs/outputs.md), so 16 GB do for 450
@@ -78,6 +81,14 @@ class HeldFrame:
         self._opened = self._frame.enter_context(open_raw(source, camera))
         self._source = source
         return self._opened.frame
+
+    def measure(self, boxes: Sequence[Detection]) -> tuple[Candidate, ...]:
+        """Measure what lies in boxes of the frame at hand; see `dustd.spots.candidates.candidates_in`."""
+        return candidates_in(self._opened.frame, boxes)
+
+    def outlines(self, spots: Sequence[tuple[Spot, Detection]]) -> tuple[Outline | None, ...]:
+        """Read the outlines of spots of the frame at hand; see `dustd.spots.outline.outlines_in`."""
+        return outlines_in(self._opened.frame, spots)
 
     def correct(self, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> tuple[Spot, ...]:
         """Correct the frame at hand; see `dustd.spots.correct.correct`."""

@@ -28,7 +28,8 @@ from dustd.pipeline.worker_protocol import Failure, receive, send
 from dustd.raw.frame import Camera, Frame
 from dustd.spots.heal import Healing
 from dustd.spots.measure import KnownShadow
-from dustd.spots.spot import Spot
+from dustd.spots.shape import Outline
+from dustd.spots.spot import Candidate, Detection, Spot
 
 log = structlog.get_logger()
 
@@ -85,6 +86,14 @@ class WorkerClient:
         frame = self._call("decode", source, camera)
         frame.raw.setflags(write=False)
         return frame
+
+    def measure(self, boxes: Sequence[Detection]) -> tuple[Candidate, ...]:
+        """Measure what lies in boxes of the decoded frame; see `dustd.spots.candidates.candidates_in`."""
+        return self._call("measure", tuple(boxes))
+
+    def outlines(self, spots: Sequence[tuple[Spot, Detection]]) -> tuple[Outline | None, ...]:
+        """Read the outlines of spots of the decoded frame; see `dustd.spots.outline.outlines_in`."""
+        return self._call("outlines", tuple(spots))
 
     def correct(self, spots: Sequence[Spot], known: Mapping[int, KnownShadow]) -> tuple[Spot, ...]:
         """Correct the decoded frame; the spots come back with action and reason (`dustd.spots.correct`)."""
@@ -274,6 +283,8 @@ _WORDS = {
     "read_camera": "read its metadata",
     "is_own_output": "read its metadata",
     "decode": "decode it",
+    "measure": "measure its spots",
+    "outlines": "measure its spots",
     "correct": "correct it",
     "healing": "choose heals for it",
     "recall": "bring back what was corrected in it",

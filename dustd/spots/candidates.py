@@ -1,6 +1,7 @@
 """From a detector's box to a candidate, and from a candidate to a spot."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -36,6 +37,11 @@ def candidate_in(frame: Frame, detection: Detection, avoid: np.ndarray | None = 
         "second_score": detection.second_score,
     }
     return Candidate(**{name: _six(number) for name, number in (numbers | _colour(patch, shadow)).items()})
+
+
+def candidates_in(frame: Frame, detections: Sequence[Detection]) -> tuple[Candidate, ...]:
+    """Measure what lies in several boxes of a frame; see `candidate_in`."""
+    return tuple(candidate_in(frame, each) for each in detections)
 
 
 def _six(number: float) -> float:

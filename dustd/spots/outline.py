@@ -6,6 +6,7 @@ middle. What the ellipse means for the grain, whatever the aperture, is explaine
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -71,6 +72,11 @@ def outline_in(frame: Frame, spot: Spot, box: Detection) -> Outline | None:
     p = np.clip(_start(patch, data, weights, p, box), low, high)
     said = _said(*_fit(patch, data, weights, p, low, high))
     return said if said.error > 0 and all(map(math.isfinite, dataclasses.astuple(said))) else None
+
+
+def outlines_in(frame: Frame, spots: Sequence[tuple[Spot, Detection]]) -> tuple[Outline | None, ...]:
+    """Read the outlines of several spots of a frame, each with its box; see `outline_in`."""
+    return tuple(outline_in(frame, spot, box) for spot, box in spots)
 
 
 def _fit(

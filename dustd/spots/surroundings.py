@@ -151,9 +151,10 @@ def fill(values: np.ndarray, known: np.ndarray, rounds: int = 40) -> np.ndarray:
         guess = cv2.resize(fill(low, low_weight > 0, rounds // 2), values.shape[::-1], interpolation=cv2.INTER_LINEAR)
     else:
         guess = np.full_like(values, values[known].mean())
-    filled = np.where(known, values, guess).astype(np.float32)
+    filled: np.ndarray = np.where(known, values, guess).astype(np.float32)
+    fixed, mask = filled.copy(), known.astype(np.uint8)
     for _ in range(rounds):
-        filled = np.where(known, filled, cv2.blur(filled, (3, 3), borderType=cv2.BORDER_REFLECT))
+        filled = cv2.copyTo(fixed, mask, cv2.blur(filled, (3, 3), borderType=cv2.BORDER_REFLECT))
     return filled
 
 

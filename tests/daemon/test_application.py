@@ -179,6 +179,21 @@ def test_status_tells_what_was_done_and_that_the_daemon_has_ended(running):
     assert running.status().stopped
 
 
+def test_memory_that_is_kept_for_the_next_frame_is_given_back_once_none_comes(running, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(application, "AT_REST_S", 0.3)
+    monkeypatch.setattr(application.system, "return_freed_memory", lambda: given_back.append(time.monotonic()))
+
+    def steps():
+        running.wait(lambda _state: len(given_back) == 1)
+        running.shoot("b.nef")
+        running.wait(lambda _state: len(given_back) == 2)
+        time.sleep(0.6)
+
+    running.run(steps)
+    assert len(given_back) == 2
+
+
 def observed_now(running, name, text="good"):
     """Leave a frame that was cleaned before the daemon starts, and is of use to the map."""
     source = running.home / "shoot" / name

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dustd.detector import detect as detecting
 from dustd.detector.detect import BLACK_LIGHT, TYPICAL_PX, detect, scales_for, threshold
+from dustd.errors import SurroundingsError
 from dustd.raw.frame import Camera, Frame
 from dustd.spots.calibration import Calibration
 
@@ -33,10 +34,10 @@ class DipFinder:
     def encode(self, light: np.ndarray) -> np.ndarray:
         return light[..., 1][None]
 
-    def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
+    def __call__(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         answers = []
-        for tile in images[:, 0]:
-            count, _, stats, _ = cv2.connectedComponentsWithStats((tile < 0.3).astype(np.uint8))
+        for tile in images:
+            count, _, stats, _ = cv2.connectedComponentsWithStats((tile[0] < 0.3).astype(np.uint8))
             rows = [[x + (w - 1) / 2, y + (h - 1) / 2, w, h, self.score] for x, y, w, h, _ in stats[1:count].tolist()]
             answers.append(np.array(rows, np.float32).reshape(-1, 5))
         return answers
@@ -105,6 +106,21 @@ def test_stripes_see_what_the_whole_frame_shows(x, y):
         assert detect(frame, DipFinder()) == whole
     finally:
         detecting.STRIPE_PX = kept
+
+
+def test_what_stops_the_encoding_stops_the_look():
+    class Broken(DipFinder):
+        def encode(self, light: np.ndarray) -> np.ndarray:
+            raise SurroundingsError("no memory", remedy="Close other programs")
+
+    with pytest.raises(SurroundingsError, match="no memory"):
+        detect(painted([]), Broken())
+
+
+def test_progress_goes_up_to_the_whole_frame():
+    shares = []
+    detect(painted([]), DipFinder(), between_batches=shares.append)
+    assert shares == sorted(shares) and shares[-1] == 1
 
 
 def test_black_and_clipped_tiles_are_skipped_and_counted():

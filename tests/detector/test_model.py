@@ -125,6 +125,20 @@ def test_a_model_without_an_exported_network_runs_in_torch():
         engines.choose_engine("openvino", "cpu", card)
 
 
+def test_torch_is_not_asked_for_a_gpu_where_there_is_no_trace_of_one(monkeypatch):
+    monkeypatch.setattr(engines, "gpu_here", lambda: None)
+    monkeypatch.setattr(engines, "_OTHER_GPUS", ())
+    monkeypatch.setattr(engines, "_devices", lambda: pytest.fail("torch was loaded"))
+    assert engines.choose_engine("auto", "auto", model.find_model("default")) == ("openvino", "cpu")
+
+
+def test_torch_is_asked_where_a_gpu_may_be(monkeypatch):
+    monkeypatch.setattr(engines, "gpu_here", lambda: "NVIDIA")
+    monkeypatch.setattr(engines, "has_torch", lambda: True)
+    monkeypatch.setattr(engines, "_devices", lambda: ("cuda", "cpu"))
+    assert engines.choose_engine("auto", "auto", model.find_model("default")) == ("torch", "cuda")
+
+
 def test_an_engine_that_fails_in_mid_frame_is_no_frames_fault_and_goes_on_after_it(detector):
     tile = detector.encode(np.full((detector.tile_px, detector.tile_px, 3), 0.2, np.float32))
     before = detector(tile[None])

@@ -17,6 +17,9 @@ from dustd.errors import FrameError, SurroundingsError, UnreadableError
 from dustd.pipeline.worker_client import WorkerClient
 from dustd.raw.libraw import open_raw
 from dustd.raw.metadata import read_camera
+from dustd.spots.candidates import AS_IT_IS, as_spot, candidates_in
+from dustd.spots.outline import outlines_in
+from dustd.spots.spot import Detection
 
 
 @pytest.fixture
@@ -43,6 +46,19 @@ def test_a_frame_comes_out_of_the_worker_as_it_is_in_the_file(worker, path):
             opened.frame.cfa,
             opened.frame.white,
         )
+
+
+def test_the_worker_measures_as_this_process_does(worker, path, dusty_shot):
+    exposure, _ = dusty_shot
+    boxes = [
+        Detection(x=each.x, y=each.y, width_px=1.5 * each.diameter_px, height_px=1.5 * each.diameter_px, score=0.9)
+        for each in exposure.shadows
+    ]
+    frame = worker.decode(path, worker.read_camera(path))
+    measured = worker.measure(boxes)
+    assert boxes and measured == candidates_in(frame, boxes)
+    spots = [(as_spot(each, 1, AS_IT_IS), each.box) for each in measured]
+    assert worker.outlines(spots) == outlines_in(frame, spots)
 
 
 def test_samples_from_the_worker_cannot_be_changed_by_mistake(worker, path):

@@ -40,7 +40,7 @@ class DarkestPlace:
         """Take green light as it is."""
         return light[..., 1][None]
 
-    def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
+    def __call__(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """See one spot per tile; see `dustd.detector.detect.Detector`."""
         return [_darkest(tile[0]) for tile in images]
 
