@@ -105,8 +105,8 @@ def _libc() -> ctypes.CDLL:
 def keep_freed_memory() -> None:
     """Keep memory that is freed for the next use, instead of asking the system anew for it. glibc only.
 
-    A frame's pictures come and go in pieces of many MB, and a fresh page costs the system a fault; without them a frame
-    takes a sixth less time (docs/performance.md). `return_freed_memory` gives back what rests.
+    A frame's pictures come and go in pieces of many MB, and each page of them that is new costs the system a fault: a
+    sixth of a frame's time, measured on one machine (docs/detector.md). `return_freed_memory` gives back what rests.
     """
     libc = _libc()
     if sys.platform == "linux" and hasattr(libc, "mallopt"):
