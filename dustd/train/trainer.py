@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from dustd import system
 from dustd.detector.engines import choose_device
 from dustd.detector.network import (
     ARCHITECTURES,
@@ -57,6 +58,7 @@ LOSS_WEIGHTS = {"focal": 1.0, "giou": 0.5, "l1": 0.5, "set": 1.0}
 TAUGHT_RATE = 0.25
 CHECKPOINT_S = 180.0
 LINE_S = 60.0
+WORKER_NICENESS = 14  # of data workers on a CPU
 # Fewer validation crops choose the best weights by luck: at 240 crops of 256 px (16 MP) one false positive more or
 # less moves the three strictest of the seven rates at once.
 VALIDATION_MP = 31.5
@@ -296,6 +298,7 @@ def batches(crops: Crops, workers: int, device: str) -> Iterator[Batch]:
         num_workers=workers,
         prefetch_factor=(4 if device == "cpu" else 2) if workers else None,
         pin_memory=device == "cuda",
+        worker_init_fn=_give_way if device == "cpu" else None,
     )
     generator = torch.Generator(device).manual_seed(crops.seed)
     for drawn in loader:
@@ -304,6 +307,11 @@ def batches(crops: Crops, workers: int, device: str) -> Iterator[Batch]:
         else:
             light, cells, real = drawn
             yield develop(light.to(device, non_blocking=True), cells, real, generator)
+
+
+def _give_way(_worker: int) -> None:
+    """Let the network's threads go first: they wait for each other many times a step (8 % more crops on two cores)."""
+    system.be_nicer(WORKER_NICENESS)
 
 
 def schedule(step: int, progress: float) -> float:

@@ -199,8 +199,8 @@ def main(arguments: list[str]) -> None:
         for seed, target in enumerate(sources):
             subprocess.run([sys.executable, __file__, "--make", *asked, target, str(seed)], check=True)
         bench_worker(sources[0])
-        bench_tiles()
         bench_frame(sources)
+        bench_tiles()
 
 
 if __name__ == "__main__":
