@@ -255,10 +255,12 @@ class Pipeline:
         return replace(seen, camera=camera)  # a kept one may name another map
 
     def _measure(self, frame: Frame, boxes: Sequence[Detection]) -> list[Candidate]:
-        return share(boxes, partial(candidates_in, frame), self.worker.measure)
+        there = self.worker.measure if self.worker.holds(frame) else None
+        return share(boxes, partial(candidates_in, frame), there)
 
     def _outlines(self, frame: Frame, spots: Sequence[tuple[Spot, Detection]]) -> list[Outline | None]:
-        return share(spots, partial(outlines_in, frame), self.worker.outlines)
+        there = self.worker.outlines if self.worker.holds(frame) else None
+        return share(spots, partial(outlines_in, frame), there)
 
     def _exhibit(self, spots: Sequence[Spot], seen: Look, timer: Timer) -> Exhibit | None:
         """Picture what was corrected, where somebody wants to see it."""

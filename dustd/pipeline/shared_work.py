@@ -12,12 +12,12 @@ Result = TypeVar("Result")
 Work = Callable[[Sequence[Item]], Sequence[Result]]
 
 
-def share(items: Sequence[Item], here: Work[Item, Result], there: Work[Item, Result]) -> list[Result]:
+def share(items: Sequence[Item], here: Work[Item, Result], there: Work[Item, Result] | None) -> list[Result]:
     """Let *here* do every other item and *there* the rest, at the same time; return what each gave, in order.
 
-    Raises what either raises, when both are done.
+    Without *there*, *here* does all. Raises what either raises, when both are done.
     """
-    if len(items) < 2:
+    if there is None or len(items) < 2:
         return list(here(items))
     with ThreadPoolExecutor(1) as beside:
         others = beside.submit(there, items[1::2])

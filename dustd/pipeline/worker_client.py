@@ -57,6 +57,7 @@ class WorkerClient:
         self._memory: int
         self._output: WorkerOutput
         self._source: Path | None = None
+        self._samples: np.ndarray | None = None  # of the decoded frame, while the worker holds it
         self._suspects: set[Path | None] = set()  # brought the worker down once
 
     def __enter__(self) -> "WorkerClient":
@@ -82,10 +83,15 @@ class WorkerClient:
 
     def decode(self, source: Path, camera: Camera) -> Frame:
         """Check and decode a frame and keep it at hand; see `dustd.raw.integrity` and `dustd.raw.libraw`."""
-        self._source = source
+        self._source, self._samples = source, None
         frame = self._call("decode", source, camera)
         frame.raw.setflags(write=False)
+        self._samples = frame.raw
         return frame
+
+    def holds(self, frame: Frame) -> bool:
+        """Tell whether a frame is the one that was decoded last, and at hand."""
+        return self._samples is frame.raw
 
     def measure(self, boxes: Sequence[Detection]) -> tuple[Candidate, ...]:
         """Measure what lies in boxes of the decoded frame; see `dustd.spots.candidates.candidates_in`."""
@@ -130,7 +136,7 @@ class WorkerClient:
         known: Mapping[int, KnownShadow],
     ) -> None:
         """Decode a frame for `picture` and `crop`; *cleaned*, *spots* and *known* are as for `recall`."""
-        self._source = source
+        self._source, self._samples = source, None
         self._call("hold", source, camera, cleaned, tuple(spots), dict(known))
 
     def picture(self, *, before: bool, long_side_px: int | None) -> bytes:
@@ -155,6 +161,7 @@ class WorkerClient:
 
     def clear(self) -> None:
         """Let go of the frame: a worker at rest holds no file open and little memory."""
+        self._samples = None
         if self._process is not None:
             self._call("clear")
 
@@ -268,6 +275,7 @@ class WorkerClient:
     def _replace(self) -> str:
         """Take the worker away and say how it ended; the next call starts another."""
         assert self._process is not None
+        self._samples = None
         self._process.kill()  # it may have closed the line without ending
         code = self._process.wait()
         self._hang_up()

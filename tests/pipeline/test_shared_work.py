@@ -17,6 +17,10 @@ def test_the_results_are_in_the_order_of_the_items(items):
     ]
 
 
+def test_one_alone_does_it_all():
+    assert share([1, 2, 3], lambda some: [2 * each for each in some], None) == [2, 4, 6]
+
+
 def test_both_do_their_half_at_the_same_time():
     together = threading.Barrier(2, timeout=30)
 

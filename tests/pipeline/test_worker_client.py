@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from structlog.testing import capture_logs
 from dustd.config import OutputSettings
 from dustd.errors import FrameError, SurroundingsError, UnreadableError
 from dustd.pipeline.worker_client import WorkerClient
+from dustd.raw.frame import Camera
 from dustd.raw.libraw import open_raw
 from dustd.raw.metadata import read_camera
 from dustd.spots.candidates import AS_IT_IS, as_spot, candidates_in
@@ -59,6 +61,24 @@ def test_the_worker_measures_as_this_process_does(worker, path, dusty_shot):
     assert boxes and measured == candidates_in(frame, boxes)
     spots = [(as_spot(each, 1, AS_IT_IS), each.box) for each in measured]
     assert worker.outlines(spots) == outlines_in(frame, spots)
+
+
+def test_the_worker_knows_which_frame_it_holds(room, path):
+    camera = room.read_camera(path)
+    first = room.decode(path, camera)
+    assert room.holds(first) and room.holds(replace(first, camera=Camera()))
+    second = room.decode(path, camera)
+    assert room.holds(second) and not room.holds(first)
+    room.clear()
+    assert not room.holds(second)
+
+
+def test_a_worker_that_died_holds_nothing(room, path):
+    frame = room.decode(path, room.read_camera(path))
+    os.kill(room.pid, signal.SIGSEGV)
+    with pytest.raises(FrameError):
+        room.correct((), {})
+    assert not room.holds(frame)
 
 
 def test_samples_from_the_worker_cannot_be_changed_by_mistake(worker, path):
