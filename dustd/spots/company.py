@@ -97,7 +97,8 @@ def judge(
         after, words = _in_company(marks, before, own, weighed, sure_from=sure_from, witnesses=witnesses)
     for place, index in enumerate(order):
         if abs(after[place] - alone[index]) >= LEAST_CHANGE:
-            verdicts[index] = Verdict(probability=float(after[place]), why=words[place])
+            # Six digits: what comes after them depends on how many threads a sum was shared among.
+            verdicts[index] = Verdict(probability=float(f"{after[place]:.6g}"), why=words[place])
     return tuple(verdicts)
 
 
