@@ -97,8 +97,8 @@ class Application:
         self._troubles: dict[Literal["metrics", "page"], Trouble] = {}
         self._progress = Progress(doing="starting", folders=())
         self._written: Status | None = None
-        self._written_at = self._pruned_at = self._worked_at = time.monotonic()
-        self._at_rest = False
+        self._written_at = self._pruned_at = time.monotonic()
+        self._worked_at: float | None = time.monotonic()  # None at rest
         self._serve_metrics(settings.metrics.port)
 
     # --- frames ------------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class Application:
             record = self._pipeline.process(source, out_folder(source, folder))
         finally:
             self._page.working(None)
-            self._worked_at, self._at_rest = time.monotonic(), False
+            self._worked_at = time.monotonic()
         self._reminders.seen(record.camera.body_id)
         self._page.note(source, self._tally.cleaned(source, record, time.monotonic() - began))
         self._revisits.note(source, out_folder(source, folder), record)
@@ -157,8 +157,8 @@ class Application:
         self._maps.turn([folder.output for folder in self._plan.folders])
         self._reminding = self._reminders.turn()
         self._page.look_after_bodies()
-        if not self._at_rest and time.monotonic() - self._worked_at >= AT_REST_S:
-            self._at_rest = True
+        if self._worked_at is not None and time.monotonic() - self._worked_at >= AT_REST_S:
+            self._worked_at = None
             system.return_freed_memory()
         return "; ".join([*(each.problem for each in self._told_troubles()), *filter(None, [self._reminding])])
 
