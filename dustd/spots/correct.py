@@ -19,7 +19,6 @@ from dustd.raw.frame import Frame
 from dustd.spots import optics
 from dustd.spots.divide import bend_of, divide, log_transmission
 from dustd.spots.measure import (
-    EDGE_OF_SPECK,
     EDGE_SHARE,
     MARGIN_PX,
     OVERSURE,
@@ -31,6 +30,7 @@ from dustd.spots.measure import (
     whitener,
 )
 from dustd.spots.paint import all_clipped, paint, whiten
+from dustd.spots.physics import sharpest_edge_px
 from dustd.spots.samples import SKIRT, circles
 from dustd.spots.spot import Action, Spot
 from dustd.spots.surroundings import Patch, cut, fill
@@ -41,10 +41,6 @@ UNSURE = 0.35  # largest standard error of the attenuation, as a share of it, fo
 # For shadows that the map does not know: how much likelier (natural log) the data must be with the shadow than without,
 # and by how many times its squared relative error a depth found so is too large, as dark-looking places are chosen.
 CLEAR, FLATTERED = 6.0, 4.0
-# Least width of such a shadow's edge, against that of an opaque speck that takes as much light (a more translucent one
-# is larger and its edge wider) or, above OPAQUE, against the blur. Of 224 grains all had .6 and more, of 8 sharp
-# details taken for dust 5 had less.
-HARDEST_EDGE = 0.5
 SHAPELESS = 0.03  # what a soft disc is wrong by at best, as a share of the depth: grains are irregular
 PLACED = 0.05  # how far off a spot is measured at worst, in diameters
 DISAGREE = 2.5  # by how many standard deviations the light may ask for less than the map expects
@@ -158,11 +154,8 @@ def _doubt(shadow: Shadow, known: KnownShadow | None, narrowest_blur_px: float) 
         return hidden if unsure else None
     if unsure or shadow.gain < CLEAR:
         return hidden
-    if shadow.attenuation <= OPAQUE:
-        edge_px = EDGE_OF_SPECK * math.sqrt(shadow.attenuation) * shadow.diameter_px
-    else:  # it may be wider than its blur, which is the edge then
-        edge_px = min(narrowest_blur_px, shadow.diameter_px)
-    if shadow.ramp_px < HARDEST_EDGE * edge_px:
+    sharpest_px = sharpest_edge_px(shadow.diameter_px, shadow.attenuation, shadow.gain, narrowest_blur_px)
+    if EDGE_SHARE * shadow.ramp_px < sharpest_px:
         return "its edge is too sharp for dust on the sensor"
     return None
 

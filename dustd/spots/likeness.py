@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dustd.spots.marks import TRANSLUCENT_FROM, WIDTHS_PX, Marks
+from dustd.spots.marks import WIDTHS_PX, Marks
 from dustd.spots.optics import PITCH_UM, STACK_MEDIAN_UM, STACK_SPREAD, THICKEST_STACK_UM, THINNEST_STACK_UM
 from dustd.spots.order import orders
+from dustd.spots.physics import TRANSLUCENT_FROM
 
 # ln of an edge's width over what depth and width foretell: .18 around -.2 in generated frames, .3 around +.1 in real
 # ones, the lens's own blur of 4 px (10 to 90 %) taken in.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from dustd.spots.measure import EDGE_OF_SPECK, EDGE_SHARE, MEASURED_FROM
+from dustd.spots.physics import sharpest_edge_px
 from dustd.spots.spot import Candidate
 
 # Shadows of one frame differ in width by so much (sd of ln): grains that are not small against the blur, pupils that
@@ -18,11 +19,6 @@ WIDTH_ERROR = 0.35
 # much wider than the shadow (285 shadows of generated frames, 121 of real ones).
 BOX_ERROR, BOX_SHARE = 0.15, 0.92
 LENS_EDGE_PX = 4.0  # the lens's own blur, 10 to 90 %
-# A measured edge errs by this over the root of the light's gain (sd of ln). No grain stops less than TRANSLUCENT_FROM
-# of the light that meets it (§7), so what takes less is smaller than its blur, and the edge of its shadow at least that
-# of a disc of d = b·√A (§1.1). Less a fifth, for grains that are no discs, and three errors, nothing is sharper: of
-# 2,123 such shadows in generated frames and 116 in real ones none was, of 293 look-alikes that the network saw 58.
-EDGE_ERROR, SHARPEST_EDGE, TRANSLUCENT_FROM = 0.55, 0.8 * EDGE_SHARE, 0.3
 # What a frame's marks may be, px.
 WIDTHS_PX = (3.0, 170.0)
 
@@ -71,9 +67,7 @@ class Marks:
         width_px = np.clip(width_px, *WIDTHS_PX)
         depth = np.clip([each.attenuation for each in candidates], 0.003, 1.0)
         edge_px = np.maximum([each.edge_px for each in candidates], 0.5)
-        grain_px = np.sqrt(depth) * width_px
-        grain_edge_px = EDGE_OF_SPECK * EDGE_SHARE * grain_px
-        sharpest_px = SHARPEST_EDGE * np.exp(-3 * EDGE_ERROR / np.sqrt(gain)) * grain_px
+        grain_edge_px = EDGE_OF_SPECK * EDGE_SHARE * np.sqrt(depth) * width_px
         return cls(
             log_width=np.log(width_px),
             error=np.where(measured, np.hypot(WIDTH_SPREAD, WIDTH_ERROR / np.sqrt(gain)), BOX_ERROR),
@@ -81,7 +75,7 @@ class Marks:
             edge_px=edge_px,
             softness=np.log(edge_px / np.hypot(grain_edge_px, LENS_EDGE_PX)),
             measured=measured,
-            sharp=measured & (depth < TRANSLUCENT_FROM) & (edge_px < sharpest_px),
+            sharp=measured & (edge_px < sharpest_edge_px(width_px, depth, gain)),
             places=np.array([(each.x, each.y) for each in candidates]),
             tints=np.array([each.tint or (math.nan,) * 3 for each in candidates]),
         )

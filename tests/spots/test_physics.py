@@ -87,7 +87,7 @@ def test_what_is_narrower_than_any_stack_allows_is_refused_with_the_aperture(f_n
     narrowest = optics.narrowest_px(f_number, pitch, 6000)
     plain = frame()
     assert "at this aperture" in impossible(candidate(side=40, diameter=0.9 * narrowest), plain, narrowest)
-    assert impossible(candidate(side=40, diameter=1.1 * narrowest, edge=0.0), plain, narrowest) is None
+    assert impossible(candidate(side=40, diameter=1.1 * narrowest, edge=9.0), plain, narrowest) is None
 
 
 def test_without_an_aperture_any_width_may_be():
@@ -96,6 +96,13 @@ def test_without_an_aperture_any_width_may_be():
 
 def test_an_edge_too_sharp_for_its_depth_is_refused():
     assert "too sharp" in impossible(candidate(side=80, diameter=60, attenuation=0.3, edge=2.0), frame(), 10.0)
+
+
+def test_a_grain_larger_than_its_blur_has_the_blur_for_an_edge():
+    """From a depth of .3 on it may be translucent and wide: its width says nothing of its edge."""
+    seen = candidate(side=100, diameter=80, attenuation=0.4, edge=0.61 * 12)
+    assert impossible(seen, frame(), 12.0) is None
+    assert "too sharp" in impossible(seen, frame(), 60.0)
 
 
 @settings(deadline=None)
