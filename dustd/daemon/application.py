@@ -134,6 +134,7 @@ class Application:
         began = time.monotonic()
         improved, more = self._revisits.turn()
         if improved is not None:
+            self._worked_at = time.monotonic()
             self._page.note(
                 improved.source, self._tally.visited(improved.source, improved.visit, time.monotonic() - began)
             )
@@ -199,6 +200,8 @@ class Application:
         for command in self._page.asked():
             assert self._control is not None, "nobody can ask before the loop is there"
             done = self._commands.perform(command, self._control)
+            if done.source is not None:
+                self._worked_at = time.monotonic()
             if done.source is not None and done.visit is not None and done.visit.differs:
                 self._page.note(done.source, self._tally.visited(done.source, done.visit, 0.0))
             elif done.source is not None:
