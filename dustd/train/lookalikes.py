@@ -6,11 +6,13 @@ It is grey (channels differ by 15 % of the depth), it never brightens, it is eve
 on through it. So whatever is drawn here is sharper than that, or coloured, or bright; most of it also has structure
 or hides the texture behind it. A soft, grey, shallow disc is never drawn.
 
-Each kind is a function that draws one such thing, or a group of it, into (3, H, W) float32 linear light, in place.
+Each kind is a function that draws one such thing, or a group of it, into the light of a `Scene`, in place.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -19,7 +21,20 @@ from numpy.typing import ArrayLike
 
 from dustd.train.outlines import BESIDE_OUTLINES, outlines
 
-Lookalike = Callable[[np.random.Generator, np.ndarray], None]
+
+@dataclass(frozen=True)
+class Scene:
+    """A crop that look-alikes are drawn into: *light* (3, H, W) float32, linear, is changed in place."""
+
+    light: np.ndarray
+
+    @cached_property
+    def outline_places(self) -> np.ndarray:
+        """Rows and columns (n, 2) of what was an outline before anything was drawn."""
+        return np.argwhere(outlines(torch.from_numpy(np.ascontiguousarray(self.light))[None])[0].numpy())
+
+
+Lookalike = Callable[[np.random.Generator, Scene], None]
 
 _LETTERS = np.array(list("ABCDEFGHIKLMNOPRSTUVXYZabdeghknopqrsooo0123456789.,:;*-"))
 
@@ -32,41 +47,42 @@ def add_lookalikes(rng: np.random.Generator, light: np.ndarray) -> None:
 
     In EQUALS_SHARE of the calls it is one company of `equals` instead.
     """
+    scene = Scene(light)
     if rng.random() < EQUALS_SHARE:
-        equals(rng, light)
+        equals(rng, scene)
         return
     for _ in range(rng.integers(1, 7)):
-        KINDS[rng.integers(len(KINDS))](rng, light)
+        KINDS[rng.integers(len(KINDS))](rng, scene)
 
 
-def bokeh(rng: np.random.Generator, light: np.ndarray) -> None:
+def bokeh(rng: np.random.Generator, scene: Scene) -> None:
     """Lamps out of focus: bright, coloured images of the aperture, some with a brighter rim."""
     tint = _tint(rng, 0.4)
     radius = _log_uniform(rng, 4, 30)
     blades, turn = int(rng.integers(5, 10)), rng.uniform(0, math.pi)
     is_round, rim = rng.random() < 0.5, rng.uniform(0, 1) * (rng.random() < 0.5)
     for _ in range(rng.integers(1, 5)):
-        patch = _Patch(rng, light, radius + 4)
+        patch = _Patch(rng, scene, radius + 4)
         distance = patch.radii if is_round else _polygon(patch, blades, turn)
         cover = _inside(distance - radius, 2.0)
         glow = cover * (1 + rim * _inside(radius - 3 - distance, 3.0))
         patch.add(rng.uniform(0.25, 1.5) * patch.level * _planes(glow, tint))
 
 
-def stars(rng: np.random.Generator, light: np.ndarray) -> None:
+def stars(rng: np.random.Generator, scene: Scene) -> None:
     """Stars, sparks, glints: bright points, alone or in a group."""
     for _ in range(rng.integers(1, 13)):
-        patch = _Patch(rng, light, 8)
+        patch = _Patch(rng, scene, 8)
         point = np.exp(-np.square(patch.radii) / np.float32(2 * rng.uniform(0.7, 1.8) ** 2))
         patch.add((_log_uniform(rng, 0.3, 3.0) * patch.level + 0.05) * _planes(point, _tint(rng, 0.2)))
 
 
-def skin(rng: np.random.Generator, light: np.ndarray) -> None:
+def skin(rng: np.random.Generator, scene: Scene) -> None:
     """Moles, freckles and pores: skin lets red through where it swallows green and blue."""
     pores = rng.random() < 0.4
     for _ in range(rng.integers(8, 40) if pores else rng.integers(1, 5)):
         radius = rng.uniform(1.0, 2.5) if pores else _log_uniform(rng, 2.5, 14)
-        patch = _Patch(rng, light, 1.6 * radius + 5)
+        patch = _Patch(rng, scene, 1.6 * radius + 5)
         lobes = rng.integers(2, 6)
         distance = patch.radii * (1 + 0.25 / lobes * np.cos(lobes * patch.angles + rng.uniform(0, 6)))
         cover = _inside(distance - radius, rng.uniform(1.2, 5.0))
@@ -75,33 +91,35 @@ def skin(rng: np.random.Generator, light: np.ndarray) -> None:
         patch.darken(_planes(cover, (depth * red, depth, min(0.95, depth * rng.uniform(1.1, 1.4)))))
 
 
-def dyed_spots(rng: np.random.Generator, light: np.ndarray) -> None:
+def dyed_spots(rng: np.random.Generator, scene: Scene) -> None:
     """Specks of paint, berries, confetti: round and dark, yet strongly coloured, sharp or soft."""
     for _ in range(rng.integers(1, 4)):
         radius = _log_uniform(rng, 2.5, 16)
-        patch = _Patch(rng, light, radius + 6)
+        patch = _Patch(rng, scene, radius + 6)
         depths = rng.uniform(0.15, 0.9) * rng.permutation((1.0, rng.uniform(0, 0.4), rng.uniform(0, 0.6)))
         patch.darken(_planes(_inside(patch.stretched(rng) - radius, rng.uniform(1.0, 5.0)), depths))
 
 
-def discs(rng: np.random.Generator, light: np.ndarray) -> None:
+def discs(rng: np.random.Generator, scene: Scene) -> None:
     """Buttons of the cloth's own colour, holes, lenses, screws: even grey discs, all too sharp for their depth."""
     radius = _log_uniform(rng, 4, 26)
     # The edge of a shadow so wide and deep is at least a grain's width, 2 r √A, or the least blur; a pixel's is .8 px,
     # and sharpness shows from some 4 px on.
     depth = _log_uniform(rng, max(0.05, (2.4 / radius) ** 2), 0.8)
     edge = np.clip(rng.uniform(0.1, 0.4) * 2 * radius * math.sqrt(depth), 0.8, 2.4)
-    for place in _row(rng, light, radius, int(rng.integers(1, 5))):
-        patch = _Patch(rng, light, radius + edge + 3, place)
+    for place in _row(rng, scene, radius, int(rng.integers(1, 5))):
+        patch = _Patch(rng, scene, radius + edge + 3, place)
         patch.darken(_planes(depth * rng.uniform(0.85, 1.0) * _inside(patch.radii - radius, edge), (1, 1, 1)))
 
 
-def birds(rng: np.random.Generator, light: np.ndarray) -> None:
-    """Birds far away: crisp dark silhouettes, two wings with a body, or just a streak."""
+def birds(rng: np.random.Generator, scene: Scene) -> None:
+    """Birds far away: dark silhouettes, two wings with a body, or just a streak; every other flock out of focus."""
     tone, size = rng.uniform(0.02, 0.35), _log_uniform(rng, 4, 22)
+    # So little that the wings, a fifth of the span thick, still are wings.
+    blur = rng.uniform(0.02, 0.06) * size if rng.random() < 0.5 else 0.0
     for _ in range(rng.integers(1, 6)):
         half = size * rng.uniform(0.7, 1.3)
-        patch = _Patch(rng, light, half + 3)
+        patch = _Patch(rng, scene, half + 3 + 2 * blur)
         lift, fold, turn = rng.uniform(-0.6, 0.7), rng.uniform(0.3, 0.7), rng.uniform(-0.5, 0.5)
         wing = np.array([(-1, -lift), (-fold, -lift - 0.25), (0, 0), (fold, -lift - 0.25), (1, -lift)])
         if half < 6 and rng.random() < 0.5:
@@ -109,16 +127,18 @@ def birds(rng: np.random.Generator, light: np.ndarray) -> None:
         spin = np.array([(math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn))])
         cover = _stroke(patch, half * 0.9 * wing @ spin, rng.uniform(0.16, 0.3) * half + 0.5)
         cover = np.maximum(cover, _inside(patch.along(math.pi / 2 - turn, 2.2) - 0.22 * half, 1.2))
+        if blur:
+            cover = cv2.GaussianBlur(cover, (0, 0), blur)
         patch.paint(cover, tone * patch.level)
 
 
-def rivets(rng: np.random.Generator, light: np.ndarray) -> None:
+def rivets(rng: np.random.Generator, scene: Scene) -> None:
     """Rivet and screw heads, often in a row: a glint on one side, a crisp shadow on the other, some with a slot."""
     radius, lit = _log_uniform(rng, 3, 16), _direction(rng)
     slot = rng.uniform(0, math.pi) if rng.random() < 0.4 and radius > 6 else None
     gain = rng.uniform(0.6, 1.2)
-    for place in _row(rng, light, radius, int(rng.integers(1, 6))):
-        patch = _Patch(rng, light, 1.4 * radius + 3, place)
+    for place in _row(rng, scene, radius, int(rng.integers(1, 6))):
+        patch = _Patch(rng, scene, 1.4 * radius + 3, place)
         shadow = _inside(patch.distance_to(-0.25 * radius * lit) - radius, 1.5)
         patch.darken(_planes(0.55 * shadow, (1, 1, 1)))
         dome = gain * (0.75 + 0.45 * patch.lean(lit) / radius)
@@ -129,13 +149,13 @@ def rivets(rng: np.random.Generator, light: np.ndarray) -> None:
         patch.paint(_inside(patch.radii - radius, 1.2), dome * patch.level)
 
 
-def buttons(rng: np.random.Generator, light: np.ndarray) -> None:
+def buttons(rng: np.random.Generator, scene: Scene) -> None:
     """Sewn buttons: a disc of its own colour with a rim and two or four holes."""
     radius, tone = _log_uniform(rng, 6, 26), _tint(rng, 0.4) * rng.uniform(0.15, 1.4)
     holes, turn = (2, 4)[rng.integers(2)], rng.uniform(0, math.pi)
     lit = _direction(rng)
-    for place in _row(rng, light, 2.5 * radius, int(rng.integers(1, 3))):
-        patch = _Patch(rng, light, radius + 3, place)
+    for place in _row(rng, scene, 2.5 * radius, int(rng.integers(1, 3))):
+        patch = _Patch(rng, scene, radius + 3, place)
         lean = patch.lean(lit) / np.float32(radius)
         rim = np.exp(-np.square((patch.radii - 0.85 * radius) / np.float32(0.1 * radius + 0.4)))
         shade = 0.85 + 0.5 * rim * lean
@@ -146,11 +166,11 @@ def buttons(rng: np.random.Generator, light: np.ndarray) -> None:
         patch.paint(_inside(patch.radii - radius, 1.2), _planes(shade, tone) * patch.level)
 
 
-def fabric_dots(rng: np.random.Generator, light: np.ndarray) -> None:
+def fabric_dots(rng: np.random.Generator, scene: Scene) -> None:
     """Polka dots, perforated metal, a loudspeaker's grille: crisp dots in a regular grid."""
     period = _log_uniform(rng, 8, 40)
     radius = period * rng.uniform(0.15, 0.35)
-    patch = _Patch(rng, light, rng.uniform(2.5, 6) * period)
+    patch = _Patch(rng, scene, rng.uniform(2.5, 6) * period)
     (cos, sin), stagger = _direction(rng), rng.integers(2) / 2
     across = patch.lean((cos, sin)) / np.float32(period)
     along = patch.lean((-sin, cos)) / np.float32(period)
@@ -164,20 +184,20 @@ def fabric_dots(rng: np.random.Generator, light: np.ndarray) -> None:
     patch.paint(dots, patch.level * tone[:, None, None])
 
 
-def pixel_defects(rng: np.random.Generator, light: np.ndarray) -> None:
+def pixel_defects(rng: np.random.Generator, scene: Scene) -> None:
     """Hot and dead photosites, single or in pairs."""
     for _ in range(rng.integers(1, 15)):
-        y, x = rng.integers(light.shape[1]), rng.integers(light.shape[2])
-        site = light[:, y, x : x + 1 + rng.integers(2)]
+        y, x = rng.integers(scene.light.shape[1]), rng.integers(scene.light.shape[2])
+        site = scene.light[:, y, x : x + 1 + rng.integers(2)]
         site[:] = site + rng.uniform(0.1, 1.0) if rng.random() < 0.7 else 0
 
 
-def lettering(rng: np.random.Generator, light: np.ndarray) -> None:
+def lettering(rng: np.random.Generator, scene: Scene) -> None:
     """Some letters, digits or punctuation, dark, bright or coloured."""
     scale, thickness = _log_uniform(rng, 0.25, 1.3), int(rng.integers(1, 3))
     word = "".join(rng.choice(_LETTERS, rng.integers(1, 9)))
     (width, height), below = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    patch = _Patch(rng, light, max(width, height + below) / 2 + 3)
+    patch = _Patch(rng, scene, max(width, height + below) / 2 + 3)
     cover = np.zeros(patch.radii.shape, np.uint8)
     corner = ((patch.side - width) // 2, (patch.side + height) // 2)
     cv2.putText(cover, word, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thickness, cv2.LINE_AA)
@@ -186,12 +206,12 @@ def lettering(rng: np.random.Generator, light: np.ndarray) -> None:
     patch.paint(cover, patch.level * tone[:, None, None])
 
 
-def drops(rng: np.random.Generator, light: np.ndarray) -> None:
+def drops(rng: np.random.Generator, scene: Scene) -> None:
     """Water drops on the subject: the scene upside down inside, a dark and a bright side, a sharp glint."""
     lit = _direction(rng)
     for _ in range(rng.integers(1, 5)):
         radius = _log_uniform(rng, 5, 24)
-        patch = _Patch(rng, light, radius + 3)
+        patch = _Patch(rng, scene, radius + 3)
         distance = patch.stretched(rng)
         lean = patch.lean(lit) / np.float32(radius)
         ball = 1 - 0.5 * lean * np.square(np.minimum(distance / np.float32(radius), 1))
@@ -201,10 +221,10 @@ def drops(rng: np.random.Generator, light: np.ndarray) -> None:
         patch.paint(_inside(distance - radius, 1.2), inside)
 
 
-def lint(rng: np.random.Generator, light: np.ndarray) -> None:
+def lint(rng: np.random.Generator, scene: Scene) -> None:
     """A thread on the subject: pale or dyed, lit from one side, its thin shadow beside it."""
     half = _log_uniform(rng, 8, 50)
-    patch = _Patch(rng, light, half + 5)
+    patch = _Patch(rng, scene, half + 5)
     steps = np.linspace(-1, 1, 24)
     curl, twist, turn = rng.uniform(-0.6, 0.6), rng.uniform(-0.4, 0.4), rng.uniform(0, 2 * math.pi)
     curve = np.stack([steps, curl * (steps**2 - 0.4) + twist * steps * (steps**2 - 1)], 1) * half * 0.9
@@ -215,7 +235,7 @@ def lint(rng: np.random.Generator, light: np.ndarray) -> None:
     patch.paint(_stroke(patch, curve, width), patch.level * (_tint(rng, 0.5) * rng.uniform(1.15, 2.0))[:, None, None])
 
 
-def equals(rng: np.random.Generator, light: np.ndarray) -> None:
+def equals(rng: np.random.Generator, scene: Scene) -> None:
     """Many small things alike in size and depth, in rows, a grid or strewn: dots, beads, buttons, seeds, snow, holes.
 
     One alone may look like dust; together they cannot be: grains of one sensor share the pupil's blur and no depth.
@@ -227,8 +247,8 @@ def equals(rng: np.random.Generator, light: np.ndarray) -> None:
     # A shallow shadow of a grain has edges of b·√A at least; these are sharper, or in great company.
     edge = rng.uniform(0.8, 1.5) if rng.random() < 0.6 else rng.uniform(1.5, 0.8 * radius + 1.5)
     uneven = rng.uniform(0, 0.08)
-    for place in _company(rng, light, radius):
-        patch = _Patch(rng, light, 1.2 * radius + edge + 3, place)
+    for place in _company(rng, scene, radius):
+        patch = _Patch(rng, scene, 1.2 * radius + edge + 3, place)
         distance = patch.radii if rng.random() < 0.7 else patch.stretched(rng)
         cover = _inside(distance - radius * (1 + uneven * rng.standard_normal()), edge)
         depth = deep * (1 + uneven * rng.standard_normal())
@@ -238,11 +258,11 @@ def equals(rng: np.random.Generator, light: np.ndarray) -> None:
             patch.darken(_planes(np.clip(depth, 0, 0.98) * cover, tint))
 
 
-def _company(rng: np.random.Generator, light: np.ndarray, radius: float) -> np.ndarray:
+def _company(rng: np.random.Generator, scene: Scene, radius: float) -> np.ndarray:
     """Place 12 to 80 things of *radius*: on a lattice, perhaps shaken, or strewn over a part; (n, 2) x and y."""
     step = radius * rng.uniform(2.6, 7.0)
     count = int(rng.integers(12, 81))
-    middle = _somewhere(rng, light, radius)
+    middle = _somewhere(rng, scene, radius)
     if rng.random() < 0.3:
         return middle + rng.standard_normal((count, 2)) * step * math.sqrt(count) / 3
     (cos, sin), side = _direction(rng), math.isqrt(count)
@@ -273,16 +293,16 @@ class _Patch:
     """A square piece of the picture round a place, with coordinates from its middle; cut where the picture ends."""
 
     def __init__(
-        self, rng: np.random.Generator, light: np.ndarray, reach_px: float, place: np.ndarray | None = None
+        self, rng: np.random.Generator, scene: Scene, reach_px: float, place: np.ndarray | None = None
     ) -> None:
-        height, width = light.shape[1:]
-        x, y = _somewhere(rng, light, reach_px) if place is None else place
+        height, width = scene.light.shape[1:]
+        x, y = _somewhere(rng, scene, reach_px) if place is None else place
         reach = math.ceil(reach_px)
         self.side = 2 * reach + 1
         left, top = math.floor(x) - reach, math.floor(y) - reach
         self._rows = slice(max(-top, 0), max(min(self.side, height - top), 0))
         self._columns = slice(max(-left, 0), max(min(self.side, width - left), 0))
-        self._view = light[:, max(top, 0) : max(top + self.side, 0), max(left, 0) : max(left + self.side, 0)]
+        self._view = scene.light[:, max(top, 0) : max(top + self.side, 0), max(left, 0) : max(left + self.side, 0)]
         self.middle = np.array([reach + x % 1, reach + y % 1], np.float32)
         line = np.arange(self.side, dtype=np.float32)
         self.xs, self.ys = (line - self.middle[0])[None], (line - self.middle[1])[:, None]
@@ -336,21 +356,21 @@ class _Patch:
         self._view += (whole - self._view) * cover[self._rows, self._columns].astype(np.float32)
 
 
-def _somewhere(rng: np.random.Generator, light: np.ndarray, radius: float) -> np.ndarray:
+def _somewhere(rng: np.random.Generator, scene: Scene, radius: float) -> np.ndarray:
     """Choose where a thing of *radius* goes, (2,) x and y: anywhere, or its rim within a width of an outline."""
-    height, width = light.shape[1:]
+    height, width = scene.light.shape[1:]
     anywhere = rng.uniform(0, (width, height))
     if rng.random() >= BESIDE_OUTLINES:
         return anywhere
-    places = np.argwhere(outlines(torch.from_numpy(np.ascontiguousarray(light))[None])[0].numpy())
+    places = scene.outline_places
     if len(places) == 0:
         return anywhere
     return places[rng.integers(len(places))][::-1] + radius * rng.uniform(1.0, 3.0) * _direction(rng)
 
 
-def _row(rng: np.random.Generator, light: np.ndarray, radius: float, count: int) -> np.ndarray:
+def _row(rng: np.random.Generator, scene: Scene, radius: float, count: int) -> np.ndarray:
     """Place *count* things at equal steps along a line, (count, 2) x and y."""
-    start, step = _somewhere(rng, light, radius), radius * rng.uniform(2.5, 6.0)
+    start, step = _somewhere(rng, scene, radius), radius * rng.uniform(2.5, 6.0)
     return start + np.arange(count)[:, None] * step * _direction(rng)
 
 

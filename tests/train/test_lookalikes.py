@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dustd.train.lookalikes import KINDS, add_lookalikes
+from dustd.train.lookalikes import KINDS, Scene, add_lookalikes
 
 LEVEL = 0.4
 LEAST_DUST_PX = 6  # facts §7: resulting width 6 to 120 px
@@ -49,7 +49,7 @@ def test_the_judge_of_this_file_knows_dust(grain_px, pupil_px, opacity):
 def test_nothing_drawn_could_be_dust(kind):
     for seed in range(25):
         light = blank()
-        kind(np.random.default_rng(seed), light)
+        kind(np.random.default_rng(seed), Scene(light))
         # A thing cut by the border shows only part of what gives it away.
         light[:, :6] = light[:, -6:] = light[:, :, :6] = light[:, :, -6:] = LEVEL
         assert not any(could_be_dust(light)), seed
@@ -58,8 +58,8 @@ def test_nothing_drawn_could_be_dust(kind):
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_seed_draws_the_same_thing_again(kind):
     first, second = blank(), blank()
-    kind(np.random.default_rng(3), first)
-    kind(np.random.default_rng(3), second)
+    kind(np.random.default_rng(3), Scene(first))
+    kind(np.random.default_rng(3), Scene(second))
     assert np.array_equal(first, second)
     assert np.isfinite(first).all()
 
