@@ -85,7 +85,7 @@ def with_defaults(options: argparse.Namespace) -> argparse.Namespace:
         "run": Path("runs", options.model),
         "batch": 8 if on_cpu else 32,
         "crop": 256 if on_cpu else TILE_PX,
-        # While the network waits for a batch every core draws one: 18 % more crops on two cores than with one worker.
+        # While the network waits for a batch, each core draws one.
         "workers": min(2, os.cpu_count() or 1) if on_cpu else max(1, (os.cpu_count() or 1) - 1),
     }
     for name, value in chosen.items():
