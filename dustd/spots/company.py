@@ -44,8 +44,9 @@ RATE_STEP, RATES = 3.0, 5
 WITNESSES, RAISED_FROM = 3, 0.1
 # Where this share of what looks like dust is expected to be the scene's, and at least so many marks, by the rate of
 # look-alikes or as their scores overrated them, the company is suspect: even what fits waits for the map, with an even
-# chance, as some of many marks fit any blur. From .2 to .5 verdicts are nearly the same (docs/restraint.md).
-SUSPECT_SHARE, SUSPECT_FROM, EVEN = 1 / 3, 3, 0.5
+# chance and half the odds of what is sure at most, as some of many marks fit any blur. From .2 to .5 verdicts are
+# nearly the same (docs/restraint.md).
+SUSPECT_SHARE, SUSPECT_FROM, EVEN, OF_SURE = 1 / 3, 3, 0.5, 0.5
 # The judgement is that of so many marks, the likeliest; more tell nothing new.
 MOST_MARKS = 150
 LEAST_BLUR = 1e-7  # blurs less likely than this share of the likeliest, before any mark is seen, are not tried
@@ -136,7 +137,7 @@ def _in_company(
     overrated = float(before @ (1 - together))
     suspected = (weighed.lookalikes, weighed.share), (overrated, overrated / max(before.sum(), _TINY))
     if any(number >= SUSPECT_FROM and share >= SUSPECT_SHARE for number, share in suspected):
-        after = np.minimum(after, EVEN)
+        after = np.minimum(after, min(EVEN, float(_probability(_logit(np.array(sure_from)) + math.log(OF_SURE)))))
     words = _words(marks, before, after, weighed, sure_from)
     by_itself = (before >= sure_from) & (own < sure_from) & (after < sure_from)
     return after, [

@@ -130,6 +130,14 @@ def test_marks_that_are_not_sure_by_themselves_are_no_witnesses_however_many():
     assert probabilities([*grains(6), mark(depth=0.03)], [0.92] * 6 + [0.4])[-1] >= SURE
 
 
+@pytest.mark.parametrize("sure_from", [0.2, 0.44, 0.73, 0.95])
+def test_what_waits_for_the_map_is_not_sure_whatever_that_takes(sure_from):
+    """A network whose scores are low is sure below one half, where a half was once thought to be waiting."""
+    coloured = [replace(each, red=-0.5, blue=0.3, tint_error=0.05) for each in grains(10)]
+    judged = judge([*coloured, *grains(4, seed=2)], [0.97] * 14, F11, megapixels=16.0, sure_from=sure_from)
+    assert max(each.probability for each in judged) < sure_from
+
+
 def test_a_sure_mark_waits_where_the_company_takes_doubtful_ones_for_the_subjects():
     """Dark clouds before stars: some of many widths fit one blur, as shadows would, the others fit none."""
     widths = [60.0, 38.7, 55.4, 37.5, 31.9, 68.4, 47.6, 45.0, 39.0, 25.4]
