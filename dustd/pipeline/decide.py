@@ -26,7 +26,7 @@ from dustd.spots.measure import MEASURED_FROM, KnownShadow
 from dustd.spots.outline import outlines_in
 from dustd.spots.revise import known_to_dict
 from dustd.spots.shape import Outline
-from dustd.spots.spot import Candidate, Detection, Spot
+from dustd.spots.spot import Candidate, Detection, Refused, Spot
 
 # Where a confirmed particle is predicted, a false detection would have to fall into that small place by chance; 50
 # points of sensitivity (25 times the false positives, design §5) are still far on the safe side there.
@@ -137,7 +137,7 @@ def decide(
     candidates = {number: candidate for number, (_, candidate) in enumerate(likely, start=1)}
     spots = [replace(spot, id=number) for number, (spot, _) in enumerate(likely, start=1)]
     expected = expect(spots, state, view)
-    spots = _in_company(spots, [each for _, each in likely], state, view, expected, scale, verdicts)
+    spots = _in_company(spots, [each for _, each in likely], look.refused, state, view, expected, scale, verdicts)
     expected = replace(expected, crowd=crowd_of(spots, view))
     decided = reconcile(spots, state, view, limits, expected)
     if frame is not None:
@@ -163,6 +163,7 @@ def decide(
 def _in_company(
     spots: Sequence[Spot],
     candidates: Sequence[Candidate],
+    refused_there: Sequence[Refused],
     state: State,
     view: View,
     expected: Expected,
@@ -186,6 +187,23 @@ def _in_company(
         )
         for each in of_this_scene(verdicts, view)
     ]
+    refused = [
+        (
+            marks.Look(
+                diameter_px=each.diameter_px,
+                edge_px=each.edge_px,
+                attenuation=each.attenuation,
+                gain=each.gain,
+                box_px=each.box_px,
+                x=each.x,
+                y=each.y,
+                refused=True,
+            ),
+            scale.calibration.probability(each.score, each.gain, each.second_score),
+        )
+        for each in refused_there
+        if each.score > 0
+    ]
     judged_together = company.judge(
         [candidates[index] for index in lone],
         [spots[index].score for index in lone],
@@ -199,6 +217,7 @@ def _in_company(
         sure_from=scale.score_at(SURE_FALSE_PER_MP),
         witnesses=len(vouched),
         rejected=told,
+        refused=refused,
     )
     judged = list(spots)
     for index, verdict in zip(lone, judged_together, strict=True):

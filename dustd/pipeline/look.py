@@ -4,6 +4,7 @@ It is the only act that needs the network, and the slow one, so what it gives is
 back, and no frame is looked at twice with the same weights.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from dustd.raw.frame import Camera, Frame, frame_identity
 from dustd.raw.light import overview
 from dustd.spots import optics
 from dustd.spots.candidates import candidates_in
-from dustd.spots.physics import impossible
+from dustd.spots.physics import DEFECT, impossible
 from dustd.spots.spot import Candidate, Detection, Refused
 
 # A sidecar holds no more candidates, and a fabric full of dots holds nobody up. Real bodies show 5 to 15 per megapixel
@@ -77,7 +78,7 @@ def look(
         if why is None:
             candidates.append(each)
         else:
-            refused.append(Refused(x=each.shadow_x, y=each.shadow_y, diameter_px=each.diameter_px, reason=why))
+            refused.append(_refused(each, why))
     step = OVERVIEW_STEP_PX[frame.kind]
     return Look(
         camera=frame.camera,
@@ -94,6 +95,23 @@ def look(
         device=detector.device,
         tiles=seen.tiles,
         skipped_tiles=seen.skipped_tiles,
+    )
+
+
+def _refused(candidate: Candidate, why: str) -> Refused:
+    """Keep of a candidate what counts among the frame's marks; of a defective pixel, which is no mark, its place."""
+    place = {"x": candidate.shadow_x, "y": candidate.shadow_y, "diameter_px": candidate.diameter_px}
+    if why == DEFECT:
+        return Refused(**place, reason=why)
+    return Refused(
+        **place,
+        reason=why,
+        edge_px=candidate.edge_px,
+        attenuation=candidate.attenuation,
+        gain=candidate.gain,
+        box_px=float(f"{math.sqrt(candidate.width_px * candidate.height_px):.6g}"),
+        score=candidate.score,
+        second_score=candidate.second_score,
     )
 
 

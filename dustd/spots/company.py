@@ -75,26 +75,32 @@ def judge(
     sure_from: float,
     witnesses: int = 0,
     rejected: Sequence[Look] = (),
+    refused: Sequence[tuple[Look, float]] = (),
 ) -> tuple[Verdict, ...]:
     """Judge the candidates of a frame of so many *megapixels* together, each having the probability *alone* of being
     dust by its own score and light, at SPOTS_PER_MP.
 
     *sure_from* is the probability from which one is taken for dust alone, *witnesses* how many confirmed particles the
-    frame shows besides, *rejected* what marks of the scene look like that a person said are no dust. The company may
-    lower any; it raises some only where WITNESSES stand without its help.
+    frame shows besides, *rejected* what marks of the scene look like that a person said are no dust, *refused* those that
+    physics rules out, and the probability that the network alone gave each: such marks are frequent here, and what is
+    but a little wider than dust has to be may be one more. The company may lower any; it raises some only where WITNESSES stand without its help.
     """
     order = sorted(range(len(candidates)), key=lambda index: -alone[index])[:MOST_MARKS]
     verdicts = [Verdict(probability=value) for value in alone]
     if not order:
         return ()
     told = list(rejected)[-MOST_TOLD:]
-    marks = Marks.of([*told, *(look_of(candidates[index]) for index in order)])
-    before = np.array([NO_DUST] * len(told) + [alone[index] for index in order])
+    witnessed = sorted(refused, key=lambda pair: -pair[1])[: MOST_MARKS - len(order)]
+    looks = [*told, *(look_of(candidates[index]) for index in order), *(look for look, _ in witnessed)]
+    marks = Marks.of(looks)
+    before = np.array([NO_DUST] * len(told) + [alone[index] for index in order] + [value for _, value in witnessed])
+    judged = slice(len(told), len(told) + len(order))
     own = np.where(marks.sharp, NO_DUST, _probability(_logit(before) + log_odds_of_colour(marks)))
     if len(before) + witnesses < 2:
         after, words = own, [_own_words(sharp) for sharp in marks.sharp]
     else:
-        weighed = _weigh(marks, before, blur, megapixels, told=len(told))
+        weighed = _weigh(marks, before, blur, megapixels, judged)
+        marks, before, own = marks.part(judged), before[judged], own[judged]
         after, words = _in_company(marks, before, own, weighed, sure_from=sure_from, witnesses=witnesses)
     for place, index in enumerate(order):
         if abs(after[place] - alone[index]) >= LEAST_CHANGE:
@@ -123,11 +129,9 @@ class _Weighed:
 def _in_company(
     marks: Marks, before: np.ndarray, own: np.ndarray, weighed: _Weighed, *, sure_from: float, witnesses: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Give the probabilities in company of the marks that were *weighed*, the last ones, and why: *before* by score and
-    light, *own* by colour, too."""
+    """Give the probabilities in company of the marks that were *weighed*, and why: *before* by score and light, *own* by
+    colour, too."""
     together, apart = weighed.together, weighed.apart
-    told = len(before) - len(together)
-    marks, before, own = marks.since(told), before[told:], own[told:]
     standing = float(before[(before >= sure_from) & (together >= sure_from)].sum()) + witnesses
     lowered = _probability(_logit(own) + np.minimum(0.0, _logit(together) - _logit(apart)))
     # What width and depth say of one alone is the gate's affair and the map's: only company counts here.
@@ -151,9 +155,9 @@ def _own_words(sharp: bool) -> str:
     return SHARP if sharp else COLOURED
 
 
-def _weigh(marks: Marks, before: np.ndarray, blur: Blur, megapixels: float, *, told: int) -> _Weighed:
-    """Sum over blurs, scenes, and rates of dust and of look-alikes, for all but the first *told* marks, which are
-    known to be the scene's.
+def _weigh(marks: Marks, before: np.ndarray, blur: Blur, megapixels: float, judged: slice) -> _Weighed:
+    """Sum over blurs, scenes, and rates of dust and of look-alikes, for the *judged* marks. Those before them are known
+    to be the scene's, those after them were refused.
 
     A mark of odds o by itself, at a rate r₀ of dust, is one of r·dust + (r₀/o + l)·scene that are found per megapixel
     and look so, r being the dust's rate and l that of look-alikes that the network cannot tell from dust.
@@ -161,6 +165,7 @@ def _weigh(marks: Marks, before: np.ndarray, blur: Blur, megapixels: float, *, t
     log_prior = log_blurs(blur)
     possible = log_prior > log_prior.max() + math.log(LEAST_BLUR)
     dust = as_dust(marks, blur)[:, possible]
+    told = judged.start
     scene, log_scene, in_order = as_scene(marks, told)
     rates, lookalikes, log_rates = _rates((len(before) - told) / megapixels, megapixels)
     rivals = SPOTS_PER_MP * np.exp(-_logit(before))[:, None] + lookalikes  # (n, pairs)
@@ -185,8 +190,8 @@ def _weigh(marks: Marks, before: np.ndarray, blur: Blur, megapixels: float, *, t
     as_thing = (scene @ _shares(log_scene)) * SPOTS_PER_MP * np.exp(-_logit(before))
     apart = as_grain / (as_grain + as_thing + _TINY)
     return _Weighed(
-        together=np.clip(together[told:], 1e-6, 1 - 1e-6),
-        apart=np.clip(apart[told:], 1e-6, 1 - 1e-6),
+        together=np.clip(together[judged], 1e-6, 1 - 1e-6),
+        apart=np.clip(apart[judged], 1e-6, 1 - 1e-6),
         likeliest_px=math.exp(BLURS[possible][int(weight.sum((1, 2)).argmax())]),
         in_order=float(weight[..., in_order].sum()) > EVEN,
         lookalikes=megapixels * float(by_pair @ lookalikes),

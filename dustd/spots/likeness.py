@@ -45,7 +45,7 @@ GREY, COLOURED = 0.06, 0.4
 COLOURED_SCENES, COLOURED_MARKS, COLOURED_GRAINS = 0.5, 0.7, 0.05
 # A person said of some marks that they are no dust: then the scene has more of them as likely as not.
 TOLD_SHARE = 0.5
-NEVER = 1e-4  # how much rarer than others are grains whose edge is too sharp for their depth
+NEVER = 1e-4  # how much rarer than others are grains whose edge is too sharp for their depth, or that were refused
 _TINY = 1e-300
 # Blurs tried: ln px.
 BLURS = np.arange(math.log(4.0), math.log(WIDTHS_PX[1]), 0.08)
@@ -100,7 +100,7 @@ def as_dust(marks: Marks, blur: Blur) -> np.ndarray:
     wide = wide * np.where(marks.measured[:, None], edge * kappa[:, None], 1.0)
     odd = _normal(apart, 0.1, ODD_SPREAD) * _if_measured(marks, _normal(marks.softness, -0.1, 0.6) * depth)[:, None]
     as_grain = (1 - ODD_SHARE) * ((1 - larger) * narrow + larger * wide) + ODD_SHARE * odd
-    return as_grain * (_by_colour(marks)[0] * np.where(marks.sharp, NEVER, 1.0))[:, None]
+    return as_grain * (_by_colour(marks)[0] * np.where(marks.impossible, NEVER, 1.0))[:, None]
 
 
 def _by_colour(marks: Marks) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,7 @@ class Look:
     """What a mark looks like, as far as it counts among others: width at half depth and soft edge (10 to 90 %), px,
     attenuation, and the light's *gain* (`spots.spot.Candidate`); *box_px* is the side of the network's box, *x* and *y*
     its place, not a number where it is that of another frame; *tint* is red, blue and their error, as a candidate has
-    them, None where they are not known."""
+    them, None where they are not known; *refused* says that physics rules dust out (`spots.physics.impossible`)."""
 
     diameter_px: float
     edge_px: float
@@ -38,13 +38,14 @@ class Look:
     x: float = math.nan
     y: float = math.nan
     tint: tuple[float, float, float] | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
     """n candidates as numbers, arrays (n,): ln width px and its error, ln depth, edge px, and ln of the edge over what
     a grain's would be; *measured* tells where light and not only the network's box was asked, *sharp* where the edge is
-    sharper than any grain's of that depth. *places* (n, 2), px; *tints* (n, 3), not numbers where they are not known.
+    sharper than any grain's of that depth, *impossible* what is so or was refused. *places* (n, 2), px; *tints* (n, 3), not numbers where they are not known.
     """
 
     log_width: np.ndarray
@@ -54,6 +55,7 @@ class Marks:
     softness: np.ndarray
     measured: np.ndarray
     sharp: np.ndarray
+    impossible: np.ndarray
     places: np.ndarray
     tints: np.ndarray
 
@@ -68,6 +70,7 @@ class Marks:
         depth = np.clip([each.attenuation for each in candidates], 0.003, 1.0)
         edge_px = np.maximum([each.edge_px for each in candidates], 0.5)
         grain_edge_px = EDGE_OF_SPECK * EDGE_SHARE * np.sqrt(depth) * width_px
+        sharp = measured & (edge_px < sharpest_edge_px(width_px, depth, gain))
         return cls(
             log_width=np.log(width_px),
             error=np.where(measured, np.hypot(WIDTH_SPREAD, WIDTH_ERROR / np.sqrt(gain)), BOX_ERROR),
@@ -75,7 +78,8 @@ class Marks:
             edge_px=edge_px,
             softness=np.log(edge_px / np.hypot(grain_edge_px, LENS_EDGE_PX)),
             measured=measured,
-            sharp=measured & (edge_px < sharpest_edge_px(width_px, depth, gain)),
+            sharp=sharp,
+            impossible=sharp | np.array([each.refused for each in candidates], bool),
             places=np.array([(each.x, each.y) for each in candidates]),
             tints=np.array([each.tint or (math.nan,) * 3 for each in candidates]),
         )
@@ -85,9 +89,9 @@ class Marks:
         """Natural log of the depth."""
         return np.log(self.depth)
 
-    def since(self, first: int) -> "Marks":
-        """Leave out the first few."""
-        return Marks(**{field.name: getattr(self, field.name)[first:] for field in fields(self)})
+    def part(self, some: slice) -> "Marks":
+        """Take some of them."""
+        return Marks(**{field.name: getattr(self, field.name)[some] for field in fields(self)})
 
 
 def look_of(candidate: Candidate) -> Look:

@@ -16,6 +16,7 @@ from dustd.raw.frame import Frame
 from dustd.spots.measure import EDGE_SHARE, MEASURED_FROM
 from dustd.spots.spot import Candidate
 
+DEFECT = "a defective pixel"
 # No grain stops less of the light that meets it (§7), so what takes less is smaller than its blur.
 TRANSLUCENT_FROM = 0.3
 # Of a disc's edge, for grains that are no discs; and what a measured edge errs by over the root of the light's gain (sd
@@ -39,7 +40,7 @@ def impossible(candidate: Candidate, frame: Frame, narrowest_px: float | None) -
     defective pixels are told.
     """
     if is_defect(candidate, frame):
-        return "a defective pixel"
+        return DEFECT
     if narrowest_px is None:
         return None
     if candidate.diameter_px < narrowest_px:

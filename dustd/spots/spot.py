@@ -70,12 +70,21 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """What the network took for dust and physics rules out: centre and width, px, and why, in words."""
+    """What the network took for dust and physics rules out: centre and width, px, and why, in words.
+
+    The other numbers are a `Candidate`'s, 0 where a defective pixel was refused or a sidecar did not keep them.
+    """
 
     x: float
     y: float
     diameter_px: float
     reason: str
+    edge_px: float = 0.0
+    attenuation: float = 0.0
+    gain: float = 0.0
+    box_px: float = 0.0
+    score: float = 0.0
+    second_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

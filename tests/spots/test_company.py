@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dustd.spots.company import judge
 from dustd.spots.likeness import Blur
-from dustd.spots.marks import Look
+from dustd.spots.marks import Look, look_of
 from dustd.spots.measure import MEASURED_FROM
 from dustd.spots.spot import Candidate
 
@@ -234,6 +234,26 @@ def test_what_is_like_two_marks_that_are_too_sharp_waits_with_them():
     third = mark(width=30.0, depth=0.09, edge=6.1)
     assert probabilities([*sharp, third], 0.99)[2] < SURE
     assert probabilities([third], 0.99) == [0.99]
+
+
+def refused(widths, seed=1):
+    """Marks too narrow for the aperture that the network took for dust."""
+    rng = np.random.default_rng(seed)
+    marks = [mark(width=float(w), depth=float(rng.uniform(0.1, 0.5)), edge=0.55 * float(w)) for w in widths]
+    return [(replace(look_of(each), refused=True), 0.8) for each in marks]
+
+
+def test_the_widest_of_marks_that_mostly_are_too_narrow_are_no_dust_either():
+    """Of a flock of 6 to 16 px, what is over 12.5 px looks like the shadows of one lens."""
+    rng = np.random.default_rng(4)
+    widest = [mark(width=w, depth=float(rng.uniform(0.1, 0.4)), edge=0.55 * w) for w in (12.8, 13.4, 14.6, 15.2, 14.1)]
+    at = Blur(f_number=11.0, pixel_pitch_um=4.4)
+    assert max(probabilities(widest, 0.95, at, 1.0, refused=refused(rng.uniform(7, 12, 8)))) < 0.5
+
+
+def test_dust_keeps_what_it_has_where_what_was_refused_is_of_another_kind():
+    rng = np.random.default_rng(5)
+    assert min(probabilities(grains(5), 0.97, refused=refused(rng.uniform(7, 12, 4)))) >= SURE
 
 
 @given(depth=st.floats(0.02, 0.95), width=st.floats(15, 120), opacity=st.floats(0.3, 1.0), gain=st.floats(6, 1e4))
