@@ -177,30 +177,9 @@ def _in_company(
         if particle.confirmed
     }
     lone = [index for index in range(len(spots)) if index not in vouched]
-    told = [
-        marks.Look(
-            diameter_px=each.diameter_px,
-            edge_px=each.edge_px,
-            attenuation=each.attenuation,
-            gain=MEASURED_FROM,
-            box_px=each.diameter_px,
-        )
-        for each in of_this_scene(verdicts, view)
-    ]
+    told = [_look_of(each) for each in of_this_scene(verdicts, view)]
     refused = [
-        (
-            marks.Look(
-                diameter_px=each.diameter_px,
-                edge_px=each.edge_px,
-                attenuation=each.attenuation,
-                gain=each.gain,
-                box_px=each.box_px,
-                x=each.x,
-                y=each.y,
-                refused=True,
-            ),
-            scale.calibration.probability(each.score, each.gain, each.second_score),
-        )
+        (marks.look_of_refused(each), scale.calibration.probability(each.score, each.gain, each.second_score))
         for each in refused_there
         if each.score > 0
     ]
@@ -229,3 +208,13 @@ def _in_company(
                 company=verdict.why,
             )
     return judged
+
+
+def _look_of(rejected: Rejection) -> marks.Look:
+    return marks.Look(
+        diameter_px=rejected.diameter_px,
+        edge_px=rejected.edge_px,
+        attenuation=rejected.attenuation,
+        gain=MEASURED_FROM,
+        box_px=rejected.diameter_px,
+    )

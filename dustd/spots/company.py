@@ -81,9 +81,10 @@ def judge(
     dust by its own score and light, at SPOTS_PER_MP.
 
     *sure_from* is the probability from which one is taken for dust alone, *witnesses* how many confirmed particles the
-    frame shows besides, *rejected* what marks of the scene look like that a person said are no dust, *refused* those that
-    physics rules out, and the probability that the network alone gave each: such marks are frequent here, and what is
-    but a little wider than dust has to be may be one more. The company may lower any; it raises some only where WITNESSES stand without its help.
+    frame shows besides, *rejected* what marks of the scene look like that a person said are no dust, *refused* those
+    that physics rules out, with the probability that each had alone: where such are frequent, what is but a little
+    wider than dust has to be may be one more. The company may lower any; it raises some only where WITNESSES stand
+    without its help.
     """
     order = sorted(range(len(candidates)), key=lambda index: -alone[index])[:MOST_MARKS]
     verdicts = [Verdict(probability=value) for value in alone]
@@ -129,8 +130,8 @@ class _Weighed:
 def _in_company(
     marks: Marks, before: np.ndarray, own: np.ndarray, weighed: _Weighed, *, sure_from: float, witnesses: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Give the probabilities in company of the marks that were *weighed*, and why: *before* by score and light, *own* by
-    colour, too."""
+    """Give the probabilities in company of the marks that were *weighed*, and why: *before* by score and light, *own*
+    by colour, too."""
     together, apart = weighed.together, weighed.apart
     standing = float(before[(before >= sure_from) & (together >= sure_from)].sum()) + witnesses
     lowered = _probability(_logit(own) + np.minimum(0.0, _logit(together) - _logit(apart)))

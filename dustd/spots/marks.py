@@ -8,7 +8,7 @@ import numpy as np
 
 from dustd.spots.measure import EDGE_OF_SPECK, EDGE_SHARE, MEASURED_FROM
 from dustd.spots.physics import sharpest_edge_px
-from dustd.spots.spot import Candidate
+from dustd.spots.spot import Candidate, Refused
 
 # Shadows of one frame differ in width by so much (sd of ln): grains that are not small against the blur, pupils that
 # change over the field. On four real bodies .04 to .055 (Sony A57, Pentax *ist DL, Canon 6D, Panasonic LX100).
@@ -45,7 +45,8 @@ class Look:
 class Marks:
     """n candidates as numbers, arrays (n,): ln width px and its error, ln depth, edge px, and ln of the edge over what
     a grain's would be; *measured* tells where light and not only the network's box was asked, *sharp* where the edge is
-    sharper than any grain's of that depth, *impossible* what is so or was refused. *places* (n, 2), px; *tints* (n, 3), not numbers where they are not known.
+    sharper than any grain's of that depth, *impossible* what is so or was refused. *places* (n, 2), px; *tints* (n, 3),
+    not numbers where they are not known.
     """
 
     log_width: np.ndarray
@@ -107,4 +108,18 @@ def look_of(candidate: Candidate) -> Look:
         tint=None
         if candidate.red is None or candidate.blue is None or candidate.tint_error is None
         else (candidate.red, candidate.blue, candidate.tint_error),
+    )
+
+
+def look_of_refused(mark: Refused) -> Look:
+    """Take of what physics rules out what counts among others."""
+    return Look(
+        diameter_px=mark.diameter_px,
+        edge_px=mark.edge_px,
+        attenuation=mark.attenuation,
+        gain=mark.gain,
+        box_px=mark.box_px,
+        x=mark.x,
+        y=mark.y,
+        refused=True,
     )

@@ -11,28 +11,12 @@ Each kind is a function that draws one such thing, or a group of it, into the li
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
-from dustd.train.outlines import BESIDE_OUTLINES, outlines
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A crop that look-alikes are drawn into: *light* (3, H, W) float32, linear, is changed in place."""
-
-    light: np.ndarray
-
-    @cached_property
-    def outline_places(self) -> np.ndarray:
-        """Rows and columns (n, 2) of what was an outline before anything was drawn."""
-        return np.argwhere(outlines(torch.from_numpy(np.ascontiguousarray(self.light))[None])[0].numpy())
-
+from dustd.train.outlines import BESIDE_OUTLINES, Scene
 
 Lookalike = Callable[[np.random.Generator, Scene], None]
 

@@ -1,7 +1,10 @@
 """Outlines of what a picture shows, beside which dust and look-alikes are laid: products stand there."""
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,3 +27,15 @@ def outlines(light: Tensor) -> Tensor:
     found[:, :, half:-half] |= (log[:, :, OUTLINE_PX:] - log[:, :, :-OUTLINE_PX]).abs() > OUTLINE_STEP
     found[:, half:-half] |= (log[:, OUTLINE_PX:] - log[:, :-OUTLINE_PX]).abs() > OUTLINE_STEP
     return found
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A crop that look-alikes are drawn into: *light* (3, H, W) float32, linear, is changed in place."""
+
+    light: np.ndarray
+
+    @cached_property
+    def outline_places(self) -> np.ndarray:
+        """Rows and columns (n, 2) of what was an outline before anything was drawn."""
+        return np.argwhere(outlines(torch.from_numpy(np.ascontiguousarray(self.light))[None])[0].numpy())

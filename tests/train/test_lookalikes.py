@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dustd.train.lookalikes import KINDS, Scene, add_lookalikes
+from dustd.train.lookalikes import KINDS, add_lookalikes
+from dustd.train.outlines import Scene
 
 LEVEL = 0.4
 LEAST_DUST_PX = 6  # facts §7: resulting width 6 to 120 px
