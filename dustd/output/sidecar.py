@@ -172,6 +172,6 @@ _CODEC = Codec(
     {
         Spot: {"diameter_px": "diameter", "edge_px": "edge"},
         Candidate: {"width_px": "width", "height_px": "height", "diameter_px": "diameter", "edge_px": "edge"},
-        Refused: {"diameter_px": "diameter"},
+        Refused: {"diameter_px": "diameter", "edge_px": "edge", "box_px": "box"},
     }
 )
