@@ -88,7 +88,19 @@ candidates = st.builds(
     **dict.fromkeys(("width_px", "height_px", "diameter_px", "edge_px"), positive),
     **dict.fromkeys(("score", "attenuation"), share),
 )
-refused = st.builds(Refused, x=finite, y=finite, diameter_px=positive, reason=text)
+refused = st.builds(Refused, x=finite, y=finite, diameter_px=positive, reason=text) | st.builds(
+    Refused,
+    x=finite,
+    y=finite,
+    diameter_px=positive,
+    reason=text,
+    edge_px=positive,
+    attenuation=st.floats(0, 1),
+    gain=finite,
+    box_px=positive,
+    score=st.floats(0, 1),
+    second_score=st.floats(0, 1),
+)
 timings = st.dictionaries(st.sampled_from(["read", "detect", "reconcile", "correct", "write", "total"]), positive)
 finished = st.builds(
     Record,

@@ -14,7 +14,7 @@ from dustd.pipeline.decide import Scale, decide, view_in
 from dustd.pipeline.look import Look
 from dustd.raw.frame import Camera
 from dustd.spots.calibration import Calibration
-from dustd.spots.spot import Candidate
+from dustd.spots.spot import Candidate, Refused
 
 SCALE = Scale(
     calibration=Calibration(),
@@ -88,6 +88,42 @@ def test_marks_that_no_lens_could_throw_together_wait_for_the_map_and_the_reason
 @pytest.mark.parametrize("marks", [discs_of_bokeh(), shadows_of_dust(), [candidate(1, width=40.0, score=0.999)]])
 def test_sensitivity_0_corrects_nothing_that_the_map_has_not_confirmed(marks):
     assert wanted(marks, 0) == []
+
+
+def flock():
+    """Marks 6 to 16 px wide, of which those below 11.4 px can be no dust at f/11; the others, and the refused."""
+    rng = np.random.default_rng(6)
+    depths = rng.uniform(0.1, 0.4, 20)
+    birds = [candidate(n, width=6 + n / 2, depth=float(depths[n]), edge=0.55 * (6 + n / 2)) for n in range(20)]
+    kept = [
+        Refused(
+            x=each.x,
+            y=each.y,
+            diameter_px=each.diameter_px,
+            reason="too narrow",
+            edge_px=each.edge_px,
+            attenuation=each.attenuation,
+            gain=each.gain,
+            box_px=each.width_px,
+            score=each.score,
+        )
+        for each in birds[:11]
+    ]
+    return birds[12:18], kept
+
+
+def test_what_was_refused_speaks_against_what_is_hardly_wider():
+    birds, kept = flock()
+    look = replace(look_at(birds), refused=tuple(kept))
+    assert not any(spot.wanted for spot in decide(look, State(), scale=SCALE, sensitivity=50).spots)
+
+
+def test_refused_marks_without_numbers_as_defects_and_old_sidecars_have_them_say_nothing():
+    birds, kept = flock()
+    bare = [Refused(x=each.x, y=each.y, diameter_px=each.diameter_px, reason=each.reason) for each in kept]
+    heard = decide(replace(look_at(birds), refused=tuple(bare)), State(), scale=SCALE, sensitivity=50).spots
+    assert heard == decide(look_at(birds), State(), scale=SCALE, sensitivity=50).spots
+    assert any(spot.wanted for spot in heard)
 
 
 def test_sensitivity_100_trusts_each_mark_by_itself():
